@@ -1,0 +1,98 @@
+"""Where and with what a run is made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from vgharness.errors import UsageError
+from vgharness.records import Machine
+
+_PACKAGES = ("vgharness", "torch", "torchvision", "numpy", "scipy", "pillow")
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` (a GPU where there is one), ``cpu`` or ``cuda[:N]`` → a device that is really there.
+
+    Raises :class:`~vgharness.errors.UsageError` where it is not.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name}: use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UsageError(f"--device {name}: PyTorch {torch.__version__} sees no CUDA GPU here; use --device cpu")
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise UsageError(f"--device {name}: there are {count} GPUs here; use cuda:0 to cuda:{count - 1}")
+        return torch.device("cuda", device.index or 0)
+    return device
+
+
+def describe(device: torch.device) -> Machine:
+    """This machine, as far as a result can depend on it."""
+    on_gpu = device.type == "cuda"
+    cudnn = torch.backends.cudnn.version() if on_gpu else None  # type: ignore[no-untyped-call]
+    gpu = torch.cuda.get_device_name(device) if on_gpu else None
+    system = f"{platform.system()}-{platform.machine()}"
+    python = platform.python_version()
+    return Machine(
+        id=f"{system}-py{python.rpartition('.')[0]}-{gpu or 'cpu'}".replace(" ", "_").replace("/", "_"),
+        system=platform.platform(),
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        device=gpu or "cpu",
+        python=python,
+        versions={name: found for name in _PACKAGES if (found := _version(name))},
+        cuda=torch.version.cuda if on_gpu else None,
+        cudnn=str(cudnn) if cudnn else None,
+        driver=_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if on_gpu else None,
+    )
+
+
+def commit() -> str | None:
+    """The commit that this package's source is at, with ``-dirty`` where files differ from it;
+    ``None`` for an installed package."""
+    source = Path(__file__).resolve().parents[1]
+    top = _output("git", "-C", str(source), "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != source:
+        return None
+    head = _output("git", "-C", str(source), "rev-parse", "HEAD")
+    # The reports folder holds this program's own output; what it lacks cannot change a result.
+    changed = _output("git", "-C", str(source), "status", "--porcelain", "--", ".", ":!reports")
+    return f"{head}-dirty" if head and changed else head
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip().partition("\n")[0] or None

@@ -1,0 +1,114 @@
+"""The networks that the document describes.
+
+``DeepCNN("sigmoid")`` is the README's network; ``DeepCNN("relu", pools="script")`` is the one its
+author ran. Both: ``depth`` 3×3 convolutions with bias and padding 1, φ after each, 2×2 max-pools,
+one linear layer; 261,322 parameters at depth 4 with ten classes.
+
+===========  ========  =====================================================  ======  ==========
+depth        channels  output of each convolution block, height = width       linear  pools after
+===========  ========  =====================================================  ======  ==========
+4, readme    32-64-    32, 32→16, 16→8, 8→4                                   2048    2, 3, 4
+             128-128
+4, script    the same  32→16, 16→8, 8→4, 4                                    2048    1, 2, 3
+2, readme    32-64     32, 32→16                                              16384   2
+2, script    32-64     32→16, 16→8                                            4096    1, 2
+3, readme    32-64-128 32, 32→16, 16→8                                        8192    2, 3
+3, script    32-64-128 32→16, 16→8, 8→4                                       2048    1, 2, 3
+5 to 10      …-128     depth 4's, then 128→128 convolutions at 4×4            2048    as depth 4
+===========  ========  =====================================================  ======  ==========
+
+So a shallow network is the README's cut short, and a deep one is the README's continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from vgharness.records import ACTIVATIONS, Activation, Architecture, Init, Norm
+
+_ACTIVATION_MODULES: dict[Activation, Callable[[], nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+_POOLS_AFTER: dict[Architecture, tuple[int, ...]] = {"readme": (2, 3, 4), "script": (1, 2, 3)}
+
+
+class DeepCNN(nn.Module):
+    """[B, 3, 32, 32] float images → [B, num_classes] logits; layout by depth in the module's table.
+
+    Modules are named ``conv1``, ``norm1`` (with ``norm="batch"``), ``act1``, ``pool1`` …, ``flatten``,
+    ``fc``. ``init``: PyTorch's default, or Glorot's uniform (``xavier``, gain 1) or He's normal
+    (``kaiming``, gain √2) for every weight with zero biases.
+
+    Raises ``ValueError`` for an unknown name or a depth outside 2..10.
+    """
+
+    def __init__(
+        self,
+        activation: Activation,
+        depth: int = 4,
+        pools: Architecture = "readme",
+        norm: Norm | None = None,
+        init: Init = "default",
+        num_classes: int = 10,
+    ) -> None:
+        if activation not in _ACTIVATION_MODULES:
+            raise ValueError(f"unknown activation {activation!r}: use one of {', '.join(ACTIVATIONS)}")
+        if not 2 <= depth <= 10:
+            raise ValueError(f"depth {depth} is outside 2..10")
+        if pools not in _POOLS_AFTER:
+            raise ValueError(f"unknown pools {pools!r}: use one of {', '.join(_POOLS_AFTER)}")
+        if norm not in (None, "batch"):
+            raise ValueError(f"unknown norm {norm!r}: use 'batch' or None")
+        if init not in _INITS:
+            raise ValueError(f"unknown init {init!r}: use one of {', '.join(_INITS)}")
+
+        super().__init__()
+        channels, size = 3, 32
+        for i in range(1, depth + 1):
+            width = min(16 * 2**i, 128)
+            self.add_module(f"conv{i}", nn.Conv2d(channels, width, kernel_size=3, padding=1))
+            if norm == "batch":
+                self.add_module(f"norm{i}", nn.BatchNorm2d(width))
+            self.add_module(f"act{i}", _ACTIVATION_MODULES[activation]())
+            if i in _POOLS_AFTER[pools]:
+                self.add_module(f"pool{i}", nn.MaxPool2d(2))
+                size //= 2
+            channels = width
+        self.add_module("flatten", nn.Flatten())
+        self.add_module("fc", nn.Linear(channels * size * size, num_classes))
+        self.apply(_INITS[init])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self.children():
+            x = module(x)
+        return x
+
+
+def _glorot(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        _zero_bias(module)
+
+
+def _he(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        _zero_bias(module)
+
+
+def _zero_bias(module: nn.Conv2d | nn.Linear) -> None:
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+_INITS: dict[Init, Callable[[nn.Module], None]] = {
+    "default": lambda module: None,
+    "xavier": _glorot,
+    "kaiming": _he,
+}

@@ -1,0 +1,116 @@
+"""Shows progress: a bar with the time left on a terminal, plain lines when piped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vgharness.records import Cell, CellResult, Epoch, Study
+from vgharness.train import Watcher
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@contextmanager
+def decoding(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """What ``load_images`` is to call while it decodes a folder."""
+    with _bar(console) as bar:
+        task = bar.add_task("decoding images", total=None)
+
+        def progress(done: int, total: int) -> None:
+            if console.is_terminal:
+                bar.update(task, completed=done, total=total)
+            elif done == total or done % 10_000 == 0:
+                console.print(f"decoded {done:,} of {total:,} images")
+
+        yield progress
+
+
+class StudyProgress(Watcher):
+    """A bar over the whole study and a line per cell; when piped, no bar and a line per epoch."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = _bar(console)
+        self.task = self.bar.add_task("", total=None)
+
+    def study_started(self, study: Study, expected_seconds: float) -> None:
+        trained = sum(cell.epochs > 0 for cell in study.cells)
+        at_start = len(study.cells) - trained
+        self.console.print(
+            f"{trained} networks to train"
+            + (f", {at_start} to measure at initialisation" if at_start else "")
+            + f"; expected to take about {duration(expected_seconds)} here"
+        )
+        self.started = time.monotonic()
+        self.cells, self.index = len(study.cells), 0
+        self.epochs, self.epochs_done = sum(cell.epochs for cell in study.cells), 0
+        self.bar.update(self.task, total=self.epochs)
+        self.bar.start()
+
+    def __enter__(self) -> StudyProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()  # leaves the terminal as it was, however the study ended
+
+    def cell_started(self, cell: Cell) -> None:
+        self.index += 1
+        self.bar.update(self.task, description=f"[{self.index}/{self.cells}] {cell.name}".replace("[", r"\["))
+
+    def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
+        self.bar.update(self.task, completed=self.epochs_done + step / steps)
+
+    def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
+        self.epochs_done += 1
+        if self.console.is_terminal:
+            return
+        left = (time.monotonic() - self.started) / self.epochs_done * (self.epochs - self.epochs_done)
+        self._line(
+            f"{cell.name}, epoch {epoch.epoch} of {cell.epochs}: {_losses(epoch)}, "
+            f"{epoch.seconds:.1f} s; about {duration(left)} left"
+        )
+
+    def cell_done(self, result: CellResult) -> None:
+        # What a cell that stopped early did not train is not left to be done.
+        self.epochs_done += result.cell.epochs - len(result.epochs)
+        if not result.epochs:
+            figures = "measured at initialisation" if result.status == "finished" else ""
+        else:
+            figures = _losses(result.epochs[-1])
+        status = "" if result.status == "finished" else f"{result.status}: {result.reason}; "
+        self._line(f"{result.cell.name}: {status}{figures}, {duration(result.seconds)}")
+
+    def _line(self, text: str) -> None:
+        self.console.print(f"[{self.index}/{self.cells}] {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _losses(epoch: Epoch) -> str:
+    train, test, accuracy = (
+        "not finite" if x is None else f"{x:.3f}" for x in (epoch.train_loss, epoch.test_loss, epoch.test_accuracy)
+    )
+    return f"train loss {train}, test loss {test}, test accuracy {accuracy.removesuffix('0')} %"
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )

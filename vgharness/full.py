@@ -20,9 +20,9 @@ from vgharness.errors import UsageError
 from vgharness.presets import FIRST_SEED, PRESETS, plan
 from vgharness.records import ACTIVATIONS, PRECISIONS, Activation, Precision, Run, Study
 from vgharness.store import RunStore, check_writable
-from vgharness.terminal import print_verdicts
+from vgharness.terminal import print_verdicts, usage_errors
 
-REPRODUCED, NOT_REPRODUCED, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+REPRODUCED, NOT_REPRODUCED, FAILED, INTERRUPTED = 0, 1, 3, 130
 
 
 def full(
@@ -48,26 +48,23 @@ def full(
     Exit status: 0 every claim that ran was reproduced, 1 some claim was not, 2 bad input, 3 a cell
     failed or diverged, 130 interrupted.
     """
-    console = Console(highlight=False)
-    try:
-        run = _run(
-            console,
-            device,
-            preset,
-            data,
-            out,
-            epochs=_positive("--epochs", epochs),
-            seeds=_seeds(seeds, seed),
-            activations=_activations(activations),
-            depths=_depths(depths),
-            precision=_precision(precision),
-        )
-    except UsageError as error:
-        typer.echo(f"vgharness.full: {error}", err=True)
-        raise typer.Exit(USAGE) from None
-    except KeyboardInterrupt:
-        typer.echo("vgharness.full: interrupted before anything was trained", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with usage_errors("vgharness.full"):
+        try:
+            run = _run(
+                Console(highlight=False),
+                device,
+                preset,
+                data,
+                out,
+                epochs=_positive("--epochs", epochs),
+                seeds=_seeds(seeds, seed),
+                activations=_activations(activations),
+                depths=_depths(depths),
+                precision=_precision(precision),
+            )
+        except KeyboardInterrupt:
+            typer.echo("vgharness.full: interrupted before anything was trained", err=True)
+            raise typer.Exit(INTERRUPTED) from None
     status = exit_status(run)
     raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
 

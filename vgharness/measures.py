@@ -48,14 +48,14 @@ class Evidence:
         wanted = Cell(architecture=self.architecture, activation=subject.activation, depth=subject.depth, seed=0)
         found = {r.cell.seed: r for r in self.run.results if r.cell.same_network(wanted) and r.status != "failed"}
         if not found:
-            raise NotRunError(f"this run holds no {subject} network of the {self.architecture} architecture")
+            raise NotRunError(f"needs {subject} in the {self.architecture} architecture")
         return found
 
     def per_seed(self, measure: Callable[..., SeedValue | float], *subjects: Subject) -> Measurement:
         """``measure`` of each seed's results, one for each of ``subjects``; seeds that lack what it
         needs are left out. Raises :class:`NotRunError` where that leaves none."""
         columns = [self.results(subject) for subject in subjects]
-        values, missing = [], f"no seed was run with both {' and '.join(map(str, subjects))}"
+        values, missing = [], f"needs a seed with both {' and '.join(map(str, subjects))}"
         for seed in sorted(set.intersection(*map(set, columns))):
             try:
                 value = measure(*(column[seed] for column in columns))
@@ -93,7 +93,7 @@ class Evidence:
         if epochs != "last":
             return epochs
         if result.cell.epochs != self.claim.document_epochs:
-            raise NotRunError(f"speaks of epoch {self.claim.document_epochs}; this run trained {result.cell.epochs}")
+            raise NotRunError(f"needs {self.claim.document_epochs} epochs; trained for {result.cell.epochs}")
         return (self.claim.document_epochs,)
 
     def _test_accuracy(self, result: CellResult, number: int) -> float:
@@ -217,7 +217,7 @@ def _differences_but_for_activation(evidence: Evidence) -> Measurement:
 def _exact(evidence: Evidence, measure: Callable[..., float], *subjects: Subject) -> Measurement:
     """A count that no seed changes: every seed must agree, and one is enough."""
     if len(evidence.run.data.classes) != 10:
-        raise NotRunError(f"speaks of ten classes; this run's images have {len(evidence.run.data.classes)}")
+        raise NotRunError(f"needs ten classes; the images have {len(evidence.run.data.classes)}")
     measured = evidence.per_seed(measure, *(subjects or (evidence.of,)))
     numbers = [nan_if_none(value.value) for value in measured.values]
     return Measurement(measured.values, Interval(float(np.mean(numbers)), min(numbers), max(numbers), "exact"))

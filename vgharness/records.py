@@ -8,7 +8,7 @@ stored as null and its name is listed in the record's ``nonfinite``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Final, Literal, get_args
@@ -30,6 +30,7 @@ ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 class Record(BaseModel):
@@ -234,6 +235,7 @@ class Reading(Measured):
     """One figure of a claim against its accepted interval, over the seeds."""
 
     label: str
+    measure: str
     expected: str
     unit: str = ""
     outcome: Outcome
@@ -276,11 +278,6 @@ class Run(Record):
 def nan_if_none(value: float | None) -> float:
     """The number, or NaN for what was not measured: NaN is inside no interval."""
     return math.nan if value is None else value
-
-
-def finite(value: float, convert: Callable[[float], float] = float) -> float | None:
-    """``convert(value)``, or ``None`` where it is NaN or infinite."""
-    return convert(value) if math.isfinite(value) else None
 
 
 def _ratio(a: float, b: float) -> float:

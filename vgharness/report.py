@@ -1,16 +1,97 @@
-"""stub"""
+"""A run → one self-contained HTML page, its figures as PNG files, and its JSON."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from vgharness.records import Reading, Run
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from vgharness.figures import Picture, draw
+from vgharness.records import CellResult, LayerShape, Outcome, Run
+from vgharness.store import write_whole
+from vgharness.wording import deciding, interval, measured, number, seed_value, tally
 
-def measured(reading: Reading) -> str:
-    return f"{reading.mean}"
+_SYMBOLS: dict[Outcome, str] = {
+    "reproduced": "✓",
+    "not reproduced": "✗",
+    "inconclusive": "?",
+    "not run": "–",
+    "error": "!",
+}
+# Where on the page to see what a measure measures.
+_SHOWN_IN = {
+    "accuracy": "loss_acc_comparison.png",
+    "accuracy_gap": "loss_acc_comparison.png",
+    "epochs_ratio": "loss_acc_comparison.png",
+    "curve_distance": "loss_acc_comparison.png",
+    "factor": "grad_norms_per_layer.png",
+    "largest_factor": "grad_norms_per_layer.png",
+}
+_NETWORKS = "networks"
 
 
 def write_report(run: Run, out: Path) -> Path:
-    (out / "run.json").write_text(run.model_dump_json(indent=1))
-    return out
+    """Writes the figures, ``run.json`` and last ``index.html`` into ``out``; returns the page's path."""
+    pictures = draw(run)
+    out.mkdir(parents=True, exist_ok=True)
+    for picture in pictures:
+        write_whole(out / picture.name, picture.png)
+    write_whole(out / "run.json", run.model_dump_json(indent=1).encode())
+    page = out / "index.html"
+    write_whole(page, render(run, pictures).encode())
+    return page
+
+
+def render(run: Run, pictures: tuple[Picture, ...]) -> str:
+    """The page as a string. Whatever the run holds is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(templates_folder()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "measured": measured, "interval": interval, "seed_value": seed_value}
+    return environment.get_template("index.html.j2").render(
+        run=run,
+        pictures=[(picture, base64.b64encode(picture.png).decode()) for picture in pictures],
+        counts=tally(run.verdicts),
+        symbols=_SYMBOLS,
+        rows=list(_rows(run)),
+        networks=_networks(run),
+        shown_in=_SHOWN_IN,
+        networks_anchor=_NETWORKS,
+    )
+
+
+def templates_folder() -> Path:
+    """Inside an installed package; beside it in a source tree, where an editable install leaves it."""
+    package = Path(__file__).parent
+    installed = package / "templates"
+    return installed if installed.is_dir() else package.parent / "templates"
+
+
+def _rows(run: Run) -> Iterator[dict[str, Any]]:
+    """A verdict, the anchor of its evidence, and the reading that stands for it in the first table."""
+    several = len({verdict.architecture for verdict in run.verdicts}) > 1
+    for verdict in run.verdicts:
+        yield {
+            "verdict": verdict,
+            "anchor": f"claim-{verdict.claim}-{verdict.architecture}",
+            "reading": deciding(verdict),
+            "tally": tally(verdict.readings),
+            "measured_something": any(reading.values for reading in verdict.readings),
+            "architecture": verdict.architecture if several else None,
+        }
+
+
+def _networks(run: Run) -> list[tuple[CellResult, list[LayerShape]]]:
+    """One of each architecture and depth, for the table of shapes."""
+    kinds: dict[tuple[str, int], CellResult] = {}
+    for result in run.results:
+        if result.layers:
+            kinds.setdefault((result.cell.architecture, result.cell.depth), result)
+    return [(result, list(result.layers)) for result in kinds.values()]

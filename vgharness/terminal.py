@@ -1,14 +1,19 @@
-"""Verdicts as a table in the terminal."""
+"""What the faces print alike: verdicts as a table, bad input as one line."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from vgharness.records import Outcome, Reading, Run, Verdict
-from vgharness.report import measured
+from vgharness.errors import UsageError
+from vgharness.records import Outcome, Run
+from vgharness.wording import deciding, interval, measured, tally
 
 _STYLES: dict[Outcome, str] = {
     "reproduced": "green",
@@ -19,22 +24,35 @@ _STYLES: dict[Outcome, str] = {
 }
 
 
+USAGE = 2
+
+
+@contextmanager
+def usage_errors(program: str) -> Iterator[None]:
+    """Bad input ends the program with its one line on stderr and exit status 2."""
+    try:
+        yield
+    except UsageError as error:
+        typer.echo(f"{program}: {error}", err=True)
+        raise typer.Exit(USAGE) from None
+
+
 def print_verdicts(console: Console, run: Run) -> None:
-    """One row per claim and architecture, with the reading that decided it."""
-    several = len({verdict.architecture for verdict in run.verdicts}) > 1
-    table = Table(title="What the README says, and what was measured", title_justify="left", show_lines=False)
-    for column, style in (("claim", ""), ("verdict", ""), ("expected", ""), ("measured", "")):
-        table.add_column(column, style=style, overflow="fold")
-    for verdict in run.verdicts:
-        name = f"{verdict.claim} ({verdict.architecture})" if several else verdict.claim
-        reading = deciding(verdict)
-        figure = verdict.reason if verdict.outcome in ("not run", "error") else f"{reading.label}: {measured(reading)}"
-        table.add_row(name, f"[{_STYLES[verdict.outcome]}]{verdict.outcome}", reading.expected, figure)
-    console.print(table)
-    counts = Counter(verdict.outcome for verdict in run.verdicts)
-    console.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in _STYLES if counts[outcome]))
-
-
-def deciding(verdict: Verdict) -> Reading:
-    """The first reading that came out as the whole did."""
-    return next((r for r in verdict.readings if r.outcome == verdict.outcome), verdict.readings[0])
+    """For each architecture a table of its claims, each with the reading that decided it."""
+    for architecture in dict.fromkeys(verdict.architecture for verdict in run.verdicts):
+        table = Table(box=box.SIMPLE_HEAD, title=f"architecture {architecture}", title_justify="left", pad_edge=False)
+        table.add_column("claim", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+        table.add_column("expected")
+        table.add_column("measured")
+        for verdict in run.verdicts:
+            if verdict.architecture == architecture:
+                reading = deciding(verdict)
+                table.add_row(
+                    verdict.claim,
+                    Text(verdict.outcome, _STYLES[verdict.outcome]),
+                    f"{reading.expected} {reading.unit}",
+                    Text(f"{measured(reading)}; {interval(reading)}" if reading.values else verdict.reason),
+                )
+        console.print(table)
+    console.print(", ".join(f"{count} {outcome}" for outcome, count in tally(run.verdicts)))

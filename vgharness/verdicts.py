@@ -51,16 +51,16 @@ def _judge_claim(claim: Claim, architecture: Architecture, run: Run) -> Verdict:
 
 
 def _judge_reading(claim: Claim, spec: ReadingSpec, architecture: Architecture, run: Run) -> Reading:
-    reading = Reading(label=spec.label, expected=str(spec.accept), unit=spec.unit, outcome="not run")
+    asked = {"label": spec.label, "measure": spec.measure, "expected": str(spec.accept), "unit": spec.unit}
     try:
         if claim.about_cifar10 and run.data.cifar10 == "no":
-            raise NotRunError(f"speaks of CIFAR-10; this run used {run.data.description}")
+            raise NotRunError("needs CIFAR-10's images")
         measured = MEASURES[spec.measure](Evidence(claim, spec, architecture, run))
-        return Reading(**reading.model_dump(include={"label", "expected", "unit"}), **decide(spec.accept, measured))
+        return Reading.model_validate(asked | decide(spec.accept, measured))
     except NotRunError as missing:
-        return reading.model_copy(update={"reason": str(missing)})
+        return Reading.model_validate(asked | {"outcome": "not run", "reason": str(missing)})
     except Exception as error:  # one claim's broken computation must not take the other verdicts with it
-        return reading.model_copy(update={"outcome": "error", "reason": f"{type(error).__name__}: {error}"})
+        return Reading.model_validate(asked | {"outcome": "error", "reason": f"{type(error).__name__}: {error}"})
 
 
 # --- from values per seed to an outcome ---------------------------------------------------------

@@ -1,0 +1,16 @@
+"""Options of ``pytest -m full``, and what every test shares."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Property tests are part of CI: the same examples everywhere, and as many as fit in a minute.
+settings.register_profile("vgharness", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("vgharness")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("vgharness claims (-m full)")
+    group.addoption("--run", type=Path, help="judge this saved run instead of training one")
+    group.addoption("--device", default="auto", help="where to train: auto, cpu, cuda or cuda:N")

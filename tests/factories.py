@@ -1,0 +1,142 @@
+"""Records made up for tests: no torch, no training, figures chosen by the test."""
+
+from collections.abc import Callable, Iterable
+
+from vgharness.records import (
+    Activation,
+    Architecture,
+    Cell,
+    CellResult,
+    Epoch,
+    GradientFlow,
+    LayerGradient,
+    LayerShape,
+    Machine,
+    Provenance,
+    Run,
+    Study,
+)
+
+MACHINE = Machine(
+    id="Linux-x86_64-py3.11-cpu",
+    system="Linux",
+    processor="a processor",
+    cores=2,
+    threads=2,
+    device="cpu",
+    python="3.11.0",
+    versions={"torch": "2.11.0"},
+)
+CANONICAL = Provenance(
+    kind="cifar10",
+    description="CIFAR-10, the canonical files",
+    cifar10="canonical",
+    sha256="0" * 64,
+    classes=tuple(f"class {i}" for i in range(10)),
+    train_images=50_000,
+    test_images=10_000,
+)
+SYNTHETIC = CANONICAL.model_copy(
+    update={"kind": "synthetic", "description": "synthetic shapes drawn by vgharness", "cifar10": "no"}
+)
+SIZES = {"readme": (32, 32, 16, 8), "script": (32, 16, 8, 4)}
+POOLS = {"readme": (2, 3, 4), "script": (1, 2, 3)}
+
+
+def make_flow(factor: float = 0.8, last: float = 1.0, layers: int = 4) -> GradientFlow:
+    """Convolutions whose every quantity is multiplied by ``factor`` for each layer toward the input."""
+    rows = []
+    for index in range(1, layers + 1):
+        value = last * factor ** (layers - index)
+        rows.append(
+            LayerGradient(
+                name=f"conv{index}",
+                state="ok",
+                weight_mean_abs=value,
+                weight_l2=value,
+                signal_l2=value,
+                signal_rms=value,
+            )
+        )
+    return GradientFlow(layers=(*rows, rows[-1].model_copy(update={"name": "fc"})))
+
+
+def make_layers(architecture: Architecture, activation: Activation) -> tuple[LayerShape, ...]:
+    """What a DeepCNN of depth 4 puts out, written down independently of it."""
+    layers = []
+    for index, (channels, size) in enumerate(zip((32, 64, 128, 128), SIZES[architecture], strict=True), 1):
+        layers.append(LayerShape(name=f"conv{index}", kind="Conv2d", shape=(channels, size, size)))
+        layers.append(LayerShape(name=f"act{index}", kind=activation, shape=(channels, size, size)))
+        if index in POOLS[architecture]:
+            layers.append(LayerShape(name=f"pool{index}", kind="MaxPool2d", shape=(channels, size // 2, size // 2)))
+    layers.append(LayerShape(name="flatten", kind="Flatten", shape=(2048,)))
+    layers.append(LayerShape(name="fc", kind="Linear", shape=(10,)))
+    return tuple(layers)
+
+
+def make_result(
+    activation: Activation = "sigmoid",
+    seed: int = 42,
+    *,
+    architecture: Architecture = "script",
+    depth: int = 4,
+    curve: Iterable[float] = (),
+    factor: float = 0.8,
+    epochs: int | None = None,
+    **changes: object,
+) -> CellResult:
+    """A cell with test accuracies ``curve``, one per epoch. ``epochs``: how many were planned."""
+    curve = tuple(curve)
+    result = CellResult(
+        cell=Cell(
+            architecture=architecture,
+            activation=activation,
+            depth=depth,
+            seed=seed,
+            epochs=len(curve) if epochs is None else epochs,
+        ),
+        status="finished",
+        parameters=261_322,
+        layers=make_layers(architecture, activation),
+        initial_weights_sha256=f"weights of seed {seed}",
+        initial=make_flow(factor),
+        epochs=tuple(
+            Epoch(
+                epoch=number,
+                train_loss=2.0,
+                train_accuracy=accuracy,
+                test_loss=2.0,
+                test_accuracy=accuracy,
+                seconds=1.0,
+                flow=make_flow(factor),
+            )
+            for number, accuracy in enumerate(curve, 1)
+        ),
+        heatmap=tuple(tuple(1e-6 * (i + j + 1) for j in range(32)) for i in range(32)) if curve else None,
+        seconds=float(len(curve)),
+    )
+    return result.model_copy(update=changes)
+
+
+def make_run(results: Iterable[CellResult], *, data: Provenance = CANONICAL, **changes: object) -> Run:
+    """A finished run that holds ``results`` and planned just their cells."""
+    results = tuple(results)
+    run = Run(
+        created="2026-01-01T00:00:00+00:00",
+        status="finished",
+        command="python -m vgharness.full",
+        commit="abc",
+        machine=MACHINE,
+        data=data,
+        study=Study(preset="script", cells=tuple(r.cell for r in results)),
+        results=results,
+        seconds=1.0,
+    )
+    return run.model_copy(update=changes)
+
+
+def paired(
+    seeds: Iterable[int], curves: dict[Activation, Callable[[int], Iterable[float]]], **changes: object
+) -> list[CellResult]:
+    """For each seed one result per activation, with the curve that its function gives for the seed."""
+    return [make_result(a, seed, curve=curve(seed), **changes) for seed in seeds for a, curve in curves.items()]

@@ -243,7 +243,7 @@ def test_an_interrupted_download_leaves_no_file(
 
 def test_a_part_of_cifar10_is_not_called_canonical(server: Server, tmp_path: Path) -> None:
     part = load_images("cifar10", train_images=7, cache=tmp_path / "cache").provenance
-    assert (part.cifar10, part.train_images, part.test_images) == ("no", 7, 4)
+    assert (part.cifar10, part.train_images, part.test_images) == ("part", 7, 4)
 
 
 # --- a folder of images ------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def make_folder(folder: Path, *, seed: int = 0, suffix: str = "png") -> Path:
         for name in ("cat", "ant"):
             for i in range(count):
                 seed += 1
-                write_image(folder / split / name / f"{i}.{suffix}", random_pixels(seed))
+                write_image(folder / split / name / f"{name}{i}.{suffix}", random_pixels(seed))
     return folder
 
 
@@ -317,24 +317,24 @@ def test_the_second_load_decodes_nothing(folder: Path, load: Load) -> None:
 
 
 def _rewrite(folder: Path) -> None:
-    write_image(folder / "test" / "cat" / "1.png", random_pixels(99))
+    write_image(folder / "test" / "cat" / "cat1.png", random_pixels(99))
 
 
 def _touch(folder: Path) -> None:
-    path = folder / "test" / "cat" / "1.png"
+    path = folder / "test" / "cat" / "cat1.png"
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
 
 
 def _add(folder: Path) -> None:
-    write_image(folder / "train" / "cat" / "3.png", random_pixels(99))
+    write_image(folder / "train" / "cat" / "cat3.png", random_pixels(99))
 
 
 def _remove(folder: Path) -> None:
-    (folder / "train" / "cat" / "0.png").unlink()
+    (folder / "train" / "cat" / "cat0.png").unlink()
 
 
 def _move_to_the_other_class(folder: Path) -> None:
-    (folder / "train" / "ant" / "0.png").rename(folder / "train" / "cat" / "9.png")
+    (folder / "train" / "ant" / "ant2.png").rename(folder / "train" / "cat" / "ant2.png")
 
 
 @pytest.mark.parametrize("change", [_rewrite, _touch, _add, _remove, _move_to_the_other_class])
@@ -436,12 +436,12 @@ def _one_class(folder: Path) -> None:
 
 
 def _spoil(pixels: np.ndarray[Any, Any]) -> Callable[[Path], None]:
-    return lambda folder: write_image(folder / "train" / "cat" / "1.png", pixels)
+    return lambda folder: write_image(folder / "train" / "cat" / "cat1.png", pixels)
 
 
 def _spoil_bytes(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
-        path = folder / "train" / "cat" / "1.png"
+        path = folder / "train" / "cat" / "cat1.png"
         path.write_bytes(change(path.read_bytes()))
 
     return spoil
@@ -453,7 +453,7 @@ def _enormous(content: bytes) -> bytes:
     return content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
 
 
-SPOILT = str(Path("train", "cat", "1.png"))
+SPOILT = str(Path("train", "cat", "cat1.png"))
 
 
 @pytest.mark.parametrize(
@@ -467,7 +467,8 @@ SPOILT = str(Path("train", "cat", "1.png"))
         pytest.param(_class_in_one_split("test"), ["'bee' is in test/ but not in train/"], id="class in test only"),
         pytest.param(_empty_class, ["no image in train/bee/"], id="empty class"),
         pytest.param(_one_class, ["fewer than two class folders"], id="one class"),
-        pytest.param(_spoil(random_pixels(0, 32, 31, 3)), [SPOILT, "31×32 RGB", "not 32×32 RGB"], id="wrong size"),
+        pytest.param(_spoil(random_pixels(0, 32, 31, 3)), [SPOILT, "31×32 RGB", "not 32×32 RGB"], id="narrow"),
+        pytest.param(_spoil(random_pixels(0, 64, 32, 3)), [SPOILT, "32×64 RGB", "not 32×32 RGB"], id="tall"),
         pytest.param(_spoil(random_pixels(0, 32, 32)), [SPOILT, "32×32 L", "not 32×32 RGB"], id="grey"),
         pytest.param(_spoil(random_pixels(0, 32, 32, 4)), [SPOILT, "32×32 RGBA", "not 32×32 RGB"], id="with alpha"),
         pytest.param(_spoil_bytes(lambda x: x[:500]), [SPOILT, "cannot be read"], id="truncated"),
@@ -489,18 +490,18 @@ def test_a_bad_folder_is_refused_in_one_line_that_names_it(
 
 def test_a_limit_takes_the_same_random_part_every_time(folder: Path, load: Load) -> None:
     whole, _ = load(folder)
-    part, _ = load(folder, train_images=4, test_images=3)
+    part, _ = load(folder, train_images=3, test_images=3)
 
-    assert_same_images(part, load(folder, train_images=4, test_images=3)[0])
+    assert_same_images(part, load(folder, train_images=3, test_images=3)[0])
     for x, y, of_x, of_y, count in (
-        (part.train_images, part.train_labels, whole.train_images, whole.train_labels, 4),
+        (part.train_images, part.train_labels, whole.train_images, whole.train_labels, 3),
         (part.test_images, part.test_labels, whole.test_images, whole.test_labels, 3),
     ):
         place = [next(i for i in range(len(of_x)) if torch.equal(of_x[i], image)) for image in x]
         assert len(set(place)) == len(x) == count
         assert y.tolist() == of_y[place].tolist()
     assert set(part.train_labels.tolist()) == {0, 1}  # the head of a sorted folder would be one class
-    assert (part.provenance.train_images, part.provenance.test_images) == (4, 3)
+    assert (part.provenance.train_images, part.provenance.test_images) == (3, 3)
     assert "a part of it" in part.provenance.description
     assert part.provenance.sha256 != whole.provenance.sha256
 

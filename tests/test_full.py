@@ -28,7 +28,7 @@ pytestmark = pytest.mark.fast
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command starts in an empty folder, and ``quick`` takes a second."""
     monkeypatch.chdir(tmp_path)
-    tiny = presets.Preset(("script",), epochs=1, seeds=3, source="synthetic", train_images=96, test_images=32)
+    tiny = presets.Preset(("script",), epochs=1, seeds=1, source="synthetic", train_images=96, test_images=32)
     monkeypatch.setitem(presets.PRESETS, "quick", tiny)
 
 
@@ -45,7 +45,7 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     result = full("--preset", "quick", "--exit-zero")
     assert result.exit_code == 0, result.output
     assert "expected to take about" in result.output
-    assert "script relu seed 44, epoch 1 of 1" in result.output
+    assert "script relu seed 42, epoch 1 of 1" in result.output
     (saved,) = Path(".gradflow").glob("*/0001_quick.json")
     run = load_run(saved)
     assert {path.name for path in Path("reports").iterdir()} == {
@@ -66,25 +66,32 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     assert len(list(Path(".gradflow").glob("*/000?_quick.json"))) == 2
 
 
-def test_the_default_without_a_gpu_is_quick() -> None:
-    assert full("--seeds", "1", "--exit-zero").output.startswith("preset quick on cpu")
-
-
-def test_options_reach_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Study, ImageSet]]:
+    """What the command asked ``run_study`` for, which then does not take its time."""
+    calls = []
 
     def run_study(study: Study, images: ImageSet, **_: object) -> Run:
-        asked.append((study, images.provenance.kind))
-        return make_run([make_result(curve=[10.0])])
+        calls.append((study, images))
+        return make_run([make_result(status="failed")])
 
     monkeypatch.setattr("vgharness.study.run_study", run_study)
+    return calls
+
+
+def test_the_default_without_a_gpu_is_quick(asked: list[tuple[Study, ImageSet]]) -> None:
+    assert full().output.startswith("preset quick on cpu")
+    assert asked[0][0] == presets.plan("quick")
+
+
+def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
     options = "--epochs 2 --seed 7,9 --activations gelu,silu --depths 2,6 --precision bf16 --out elsewhere/deep"
     result = full("--preset", "quick", *options.split())
-    ((study, kind),) = asked
+    ((study, images),) = asked
     assert [(c.seed, c.depth, c.activation, c.epochs) for c in study.cells] == list(
         itertools.product((7, 9), (2, 6), ("gelu", "silu"), (2,))
     )
-    assert (study.precision, kind) == ("bf16", "synthetic")
+    assert (study.precision, images.provenance.kind, images.provenance.train_images) == ("bf16", "synthetic", 96)
     assert Path("elsewhere/deep/index.html").exists()
     assert "bf16 carries" in result.output
 

@@ -155,12 +155,14 @@ def test_factor_reads_the_quantity_asked_for_and_the_error_signal_by_default() -
         ((2.0, 1.0, None, 1.0), (2.0, math.nan, math.nan)),
     ],
 )
-def test_zero_and_missing_gradients_give_no_finite_factor_but_zero(
+def test_a_step_without_a_finite_factor_leaves_the_whole_flow_without_one(
     values: Sequence[float | None], factors: Sequence[float]
 ) -> None:
     flow = flow_of(values)
     assert flow.factors() == pytest.approx(factors, nan_ok=True)
-    assert flow.factor() == pytest.approx(math.prod(factors) ** (1 / len(factors)), nan_ok=True)
+    finite = all(map(math.isfinite, factors))
+    expected = math.prod(factors) ** (1 / len(factors)) if finite else math.nan
+    assert flow.factor() == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize("layers", [0, 1])

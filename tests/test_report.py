@@ -106,7 +106,7 @@ class Page(HTMLParser):
                 self.ids.append(value or "")
             if key == "href":
                 self.links.append(value or "")
-            if key == "src":
+            if key in ("src", "srcset"):
                 self.sources.append(value or "")
 
     def handle_data(self, data: str) -> None:
@@ -126,7 +126,7 @@ def test_the_page_is_self_contained(page: str) -> None:
     parsed = Page(page)
     assert "script" not in parsed.tags
     assert "link" not in parsed.tags
-    assert len(parsed.sources) == 3
+    assert len(parsed.sources) == 6
     assert all(source.startswith("data:image/png;base64,") for source in parsed.sources)
     assert not re.search(r"https?://|url\(", page)
 
@@ -213,9 +213,10 @@ def test_written_files(tmp_path: Path, drawn: Drawn, monkeypatch: pytest.MonkeyP
 def test_figures_have_the_readmes_names_and_are_pictures(drawn: Drawn) -> None:
     assert tuple(picture.name for picture in drawn.pictures) == FIGURES
     for picture in drawn.pictures:
-        with Image.open(BytesIO(picture.png)) as image:
-            assert image.format == "PNG"
-            assert min(image.size) > 300
+        with Image.open(BytesIO(picture.png)) as wide, Image.open(BytesIO(picture.narrow_png)) as narrow:
+            assert wide.format == narrow.format == "PNG"
+            assert wide.width > narrow.width > 300
+            assert wide.height < narrow.height
 
 
 def test_published_curves_are_drawn_over_cifar10_only(drawn: Drawn) -> None:
@@ -225,14 +226,14 @@ def test_published_curves_are_drawn_over_cifar10_only(drawn: Drawn) -> None:
 
 
 def test_both_heatmaps_are_on_one_scale(drawn: Drawn) -> None:
-    assert len(drawn.norms) == 2
+    assert len(drawn.norms) == 4  # two activations, side by side and stacked
     for norm in drawn.norms:
         assert (norm.vmin, norm.vmax) == pytest.approx((1e-9, 1e-3))
 
 
 def test_gradient_axes_are_logarithmic(drawn: Drawn) -> None:
-    assert drawn.scales[0] == ["linear"] * 2
-    assert drawn.scales[1] == ["log"] * 4
+    assert drawn.scales[:2] == [["linear"] * 2] * 2
+    assert drawn.scales[2:4] == [["log"] * 4] * 2
 
 
 @pytest.mark.parametrize(

@@ -100,5 +100,6 @@ def test_expected_seconds_grow_with_the_epochs_and_leave_no_trace(images: ImageS
     for epochs in (1, 200):
         run_study(plan("script", epochs=epochs, seeds=(42,)), images, watcher=Told())
     assert 0 < expected[0] < expected[1]
-    quiet, watched = run_study(tiny(), images), run_study(tiny(), images, watcher=Watcher())
+    one = tiny(cells=tiny().cells[:1])
+    quiet, watched = run_study(one, images), run_study(one, images, watcher=Watcher())
     assert quiet.results[0].epochs[0].flow == watched.results[0].epochs[0].flow

@@ -51,8 +51,8 @@ class Accept(Record):
             raise ValueError("give at_most or below, not both")
         if self.low == -math.inf and self.high == math.inf:
             raise ValueError("an accepted interval needs a bound")
-        if self.low > self.high:
-            raise ValueError(f"the accepted interval is empty: {self.low} > {self.high}")
+        if self.low > self.high or (self.low == self.high and not self.contains(self.low)):
+            raise ValueError(f"the accepted interval is empty: {self.low} to {self.high}")
         return self
 
     @property
@@ -144,20 +144,26 @@ def load_claims(path: Path | None = None) -> tuple[Claim, ...]:
 
     Raises :class:`~vgharness.errors.UsageError` with the claim's id where one is not valid.
     """
-    text = (path or files("vgharness") / "document" / "claims.toml").read_text(encoding="utf-8")
+    source = path or files("vgharness") / "document" / "claims.toml"
     try:
-        table = tomllib.loads(text)
+        table = tomllib.loads(source.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
+    entries = table.get("claim")
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f"{path}: no claims in it; each begins with [[claim]]")
     claims = []
-    for entry in table.get("claim", []):
-        readings = [one for reading in entry.get("reading", []) for one in _each(reading)]
-        fields = {key: value for key, value in entry.items() if key != "reading"}
+    for entry in entries:
         try:
+            readings = [one for reading in entry.get("reading", []) for one in _each(reading)]
+            fields = {key: value for key, value in entry.items() if key != "reading"}
             claims.append(Claim.model_validate({**fields, "readings": readings, "document_epochs": table["epochs"]}))
-        except (ValidationError, KeyError) as error:
-            problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"no {error} in the file"
-            raise UsageError(f"claim {entry.get('id', '?')!r}: {problem}") from error
+        except KeyError as error:
+            raise UsageError(f"claim {entry.get('id', '?')!r}: {error.args[0]} is missing") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UsageError(f"claim {entry.get('id', '?')!r}: {where}: {first['msg']}") from error
     ids = [claim.id for claim in claims]
     if twice := sorted({i for i in ids if ids.count(i) > 1}):
         raise UsageError(f"claim {twice[0]!r} is there twice: give each its own id")

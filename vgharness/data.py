@@ -14,24 +14,24 @@ for training and for testing, with the provenance that the JSON and the page rep
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import os
-import pickle
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torchvision import datasets
-from torchvision.datasets.utils import calculate_md5, download_url
+from torchvision.datasets.utils import calculate_md5, download_url, extract_archive
 
 from vgharness.errors import UsageError
 from vgharness.records import Provenance
@@ -93,39 +93,43 @@ def load_images(
 
 
 def _load_cifar10(cache: Path) -> ImageSet:
+    def read() -> list[datasets.CIFAR10]:
+        return [datasets.CIFAR10(cache, train=train) for train in (True, False)]
+
     try:
-        splits = [datasets.CIFAR10(cache, train=train) for train in (True, False)]
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError):
-        _fetch_cifar10_archive(cache)
-        splits = [datasets.CIFAR10(cache, train=train, download=True) for train in (True, False)]
+        splits = read()
+    except Exception:  # not there, or not as it was unpacked: torchvision raises many things
+        extract_archive(str(_fetch_cifar10_archive(cache)), str(cache))
+        splits = read()
     arrays = []
     for split in splits:
         arrays += [torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(split.targets)]
     return _image_set(arrays, tuple(splits[0].classes), "cifar10", "canonical", "CIFAR-10, the canonical files")
 
 
-def _fetch_cifar10_archive(cache: Path) -> None:
-    """Downloads the archive unless it is there. It gets its name only once it is whole, so that
-    an interrupted download leaves nothing behind."""
+def _fetch_cifar10_archive(cache: Path) -> Path:
+    """Downloads the archive unless it is there. It gets its name only once it is whole, so that an
+    interrupted download leaves nothing behind."""
     name, md5 = datasets.CIFAR10.filename, datasets.CIFAR10.tgz_md5
-    archive = cache / name
+    archive: Path = cache / name
     if archive.exists():
         if (found := calculate_md5(archive)) != md5:
             raise UsageError(
                 f"{archive} is truncated or damaged (md5 {found}, expected {md5}): delete it and run again, "
                 "or give a folder of images with --data DIR"
             )
-        return
+        return archive
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as partial:
             download_url(datasets.CIFAR10.url, partial, name, md5)
             Path(partial, name).replace(archive)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
         raise UsageError(
             f"cannot download CIFAR-10 ({error}): put {name} into {cache}, give a folder with train/<class>/ and "
             "test/<class>/ images with --data DIR, or use --data synthetic"
         ) from error
+    return archive
 
 
 # --- a folder of images ------------------------------------------------------------------------
@@ -189,10 +193,10 @@ def _list_folder(folder: Path) -> tuple[list[_Sample], list[_Sample], tuple[str,
 
 def _fingerprint(folder: Path, samples: Sequence[_Sample]) -> str:
     """Cheap stand-in for the content while deciding whether a packed copy is still good."""
-    digest = hashlib.sha256(b"vgharness packed 1")
-    for path, _ in samples:
+    digest = hashlib.sha256(f"vgharness packed 1\0{folder.resolve()}".encode())
+    for path, label in samples:
         stat = Path(path).stat()
-        digest.update(f"{os.path.relpath(path, folder)}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+        digest.update(f"\0{path}\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}".encode())
     return digest.hexdigest()[:32]
 
 
@@ -211,7 +215,9 @@ def _decode(folder: Path, samples: Sequence[_Sample], train_count: int, progress
                         "convert or remove it"
                     )
                 pixels[index] = np.asarray(image)
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        except UsageError:
+            raise
+        except Exception as error:  # Pillow raises what its decoders do
             raise UsageError(f"--data {folder}: {name} cannot be read as an image; replace or remove it") from error
 
     with ThreadPoolExecutor() as pool:
@@ -242,7 +248,7 @@ def _unpack(path: Path) -> list[Tensor] | None:
         packed = torch.load(path, weights_only=True)
         arrays: list[Tensor] = packed["arrays"]
         return arrays if packed["sha256"] == _digest(arrays) else None
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError):
+    except Exception:  # whatever is wrong with it, decoding again mends it
         return None
 
 
@@ -337,7 +343,8 @@ def _limit(images: ImageSet, train: int | None, test: int | None) -> ImageSet:
     if len(arrays[0]) == len(images.train_images) and len(arrays[2]) == len(images.test_images):
         return images
     old = images.provenance
-    return _image_set(arrays, old.classes, old.kind, "no", f"{old.description}, a part of it")
+    cifar10 = "no" if old.cifar10 == "no" else "part"
+    return _image_set(arrays, old.classes, old.kind, cifar10, f"{old.description}, a part of it")
 
 
 def _digest(arrays: Sequence[Tensor]) -> str:
@@ -372,6 +379,13 @@ def augment(padded: Tensor, index: Tensor, offsets: Tensor, flips: Tensor) -> Te
 def normalise(images: Tensor) -> Tensor:
     """uint8 [B, 3, H, W] → float32, (x / 255 − mean) / std per channel, channels-last in memory:
     the layout in which convolutions are fastest."""
-    mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (MEAN, STD))
+    mean, std = _channel_statistics(images.device)
     scaled = images.to(torch.float32, memory_format=torch.channels_last).div(255)
     return scaled.sub_(mean).div_(std)
+
+
+@functools.cache
+def _channel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """``MEAN`` and ``STD`` as [3, 1, 1], copied to each device once: a copy per batch would wait for it."""
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
+    return mean, std

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -32,29 +33,32 @@ _QUANTITIES: tuple[tuple[Quantity, str], ...] = (
     ("signal_l2", "error signal ‖∂L/∂h‖₂"),
 )
 _PANEL = (5.4, 3.5)  # inches
+_NARROW = 0.75  # smaller panels, and so larger letters, where the page will shrink them
 _DPI = 110
 
 
 class Picture(NamedTuple):
-    """A figure by the README's name for it, as PNG, with what it shows told in words."""
+    """A figure by the README's name for it, with what it shows told in words, as PNG: panels side by
+    side, and one below the other for narrow screens."""
 
     name: str
     title: str
     caption: str
     png: bytes
+    narrow_png: bytes
 
 
 def draw(run: Run) -> tuple[Picture, ...]:
     """The README's figures of ``run``; panels for which it holds nothing say so."""
     groups = _groups(run)
-    published = run.data.cifar10 != "no"
+    published = run.data.is_cifar10
     overlay = " Dashed: the published plots, read off their pixels." if published else ""
     return (
         Picture(
             "loss_acc_comparison.png",
             "Test loss and accuracy",
             "After each epoch, on all test images. Thin: one seed; thick: their mean." + overlay,
-            _png(_loss_and_accuracy(groups, published)),
+            *(_png(_loss_and_accuracy(groups, published, narrow)) for narrow in (False, True)),
         ),
         Picture(
             "grad_norms_per_layer.png",
@@ -62,14 +66,14 @@ def draw(run: Run) -> tuple[Picture, ...]:
             "Averaged over each epoch's batches; epoch 0: the first batch at the initial weights. Above, the README's "
             "own quantity; below, the error signal that theory speaks of. Logarithmic; one scale across a row."
             + overlay,
-            _png(_gradients(groups, published)),
+            *(_png(_gradients(groups, published, narrow)) for narrow in (False, True)),
         ),
         Picture(
             "activation_gradmaps_conv1.png",
             "Activation gradients at conv1",
             "|∂L/∂h| at conv1's pre-activation after training, mean over channels, the first 256 test images and the "
             "seeds. One logarithmic scale for all maps.",
-            _png(_heatmaps(groups)),
+            *(_png(_heatmaps(groups, narrow)) for narrow in (False, True)),
         ),
     )
 
@@ -86,12 +90,12 @@ def _groups(run: Run) -> _Groups:
     return groups
 
 
-def _loss_and_accuracy(groups: _Groups, published: bool) -> Figure:
+def _loss_and_accuracy(groups: _Groups, published: bool, narrow: bool) -> Figure:
     columns: tuple[tuple[str, str, Callable[[Epoch], float | None]], ...] = (
         ("test_loss", "test loss (nats)", lambda epoch: epoch.test_loss),
         ("test_accuracy_percent", "test accuracy (%)", lambda epoch: epoch.test_accuracy),
     )
-    figure, axes = _grid(len(groups), len(columns))
+    figure, axes = _grid(len(groups), len(columns), narrow)
     for (architecture, activations), row in zip(groups.items(), axes, strict=False):
         for (key, label, value), ax in zip(columns, row, strict=True):
             for activation, results in activations.items():
@@ -106,10 +110,12 @@ def _loss_and_accuracy(groups: _Groups, published: bool) -> Figure:
     return figure
 
 
-def _gradients(groups: _Groups, published: bool) -> Figure:
+def _gradients(groups: _Groups, published: bool, narrow: bool) -> Figure:
     rows = [(a, q, label) for a in groups for q, label in _QUANTITIES]
-    figure, axes = _grid(len(rows), max((len(x) for x in groups.values()), default=0), sharey="row")
+    figure, axes = _grid(len(rows), max((len(x) for x in groups.values()), default=0), narrow)
     for (architecture, quantity, label), row in zip(rows, axes, strict=False):
+        for ax in row[1:]:
+            ax.sharey(row[0])
         for (activation, results), ax in zip(groups[architecture].items(), row, strict=False):
             names = [x.name for x in results[0].epochs[0].flow.select("conv*").layers]
             for index, (name, (color, marker)) in enumerate(zip(names, _LAYER_STYLES, strict=False)):
@@ -126,14 +132,14 @@ def _gradients(groups: _Groups, published: bool) -> Figure:
     return figure
 
 
-def _heatmaps(groups: _Groups) -> Figure:
+def _heatmaps(groups: _Groups, narrow: bool) -> Figure:
     maps = {
         (architecture, activation): np.mean([r.heatmap for r in results if r.heatmap], axis=0)
         for architecture, activations in groups.items()
         for activation, results in activations.items()
         if any(r.heatmap for r in results)
     }
-    figure, axes = _grid(len(groups), max((len(x) for x in groups.values()), default=0), panel=(4.0, 3.6))
+    figure, axes = _grid(len(groups), max((len(x) for x in groups.values()), default=0), narrow, panel=(4.0, 3.6))
     positive = [x[x > 0] for x in maps.values() if (x > 0).any()]
     norm = LogNorm(min(x.min() for x in positive), max(x.max() for x in positive)) if positive else None
     image = None
@@ -150,7 +156,7 @@ def _heatmaps(groups: _Groups) -> Figure:
         for ax in row[len(activations) :]:
             ax.set_visible(False)
     if image is not None:
-        figure.colorbar(image, ax=list(axes.flat), shrink=0.85, label="|∂L/∂h|")
+        figure.colorbar(image, ax=axes.ravel().tolist(), shrink=0.85, label="|∂L/∂h|")
     return figure
 
 
@@ -158,10 +164,14 @@ def _heatmaps(groups: _Groups) -> Figure:
 
 
 def _grid(
-    rows: int, columns: int, *, sharey: Literal["none", "row"] = "none", panel: tuple[float, float] = _PANEL
-) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(panel[0] * max(columns, 1), panel[1] * max(rows, 1)), layout="constrained")
-    axes = figure.subplots(max(rows, 1), max(columns, 1), squeeze=False, sharey=sharey)
+    rows: int, columns: int, narrow: bool, *, panel: tuple[float, float] = _PANEL
+) -> tuple[Figure, npt.NDArray[np.object_]]:
+    """A figure and its axes [rows, columns]; ``narrow`` stacks them all in one column."""
+    shape = (max(rows, 1), max(columns, 1))
+    laid_out = (shape[0] * shape[1], 1) if narrow else shape
+    scale = _NARROW if narrow else 1.0
+    figure = Figure(figsize=(scale * panel[0] * laid_out[1], scale * panel[1] * laid_out[0]), layout="constrained")
+    axes = figure.subplots(*laid_out, squeeze=False).reshape(shape)
     if not rows:
         for ax in axes.flat:
             ax.set_axis_off()

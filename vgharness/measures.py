@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from vgharness.claims import Claim, ReadingSpec, Subject
-from vgharness.records import Architecture, Cell, CellResult, GradientFlow, Run, SeedValue, nan_if_none
-from vgharness.statistics import Array, Interval, bootstrap
+from vgharness.records import Architecture, Cell, CellResult, Epoch, GradientFlow, Run, SeedValue, nan_if_none
+from vgharness.statistics import Interval, distance_interval
 
 
 class NotRunError(Exception):
@@ -78,31 +78,38 @@ class Evidence:
         self._numbers(result, "last")
         return [self._test_accuracy(result, n) for n in range(1, self.claim.document_epochs + 1)]
 
-    def flow(self, result: CellResult) -> GradientFlow:
-        """Of the convolutions, at the reading's moment."""
+    def flow(self, result: CellResult) -> GradientFlow | None:
+        """Of the convolutions, at the reading's moment; ``None`` where the network had diverged before."""
         moment = self.spec.moment
         flow = result.initial
         if moment != "init":
             (number,) = self._numbers(result, "last" if moment == "last" else (1,))
             flow = next((e.flow for e in result.epochs if e.epoch == number), None)
-        if flow is None:
+        if flow is None and result.status != "diverged":
             raise NotRunError(f"{result.cell.name} has no gradients from {moment}")
-        return flow.select("conv*")
+        return flow and flow.select("conv*")
 
     def _numbers(self, result: CellResult, epochs: tuple[int, ...] | Literal["last"]) -> tuple[int, ...]:
         if epochs != "last":
             return epochs
-        if result.cell.epochs != self.claim.document_epochs:
+        if result.cell.epochs < self.claim.document_epochs:
             raise NotRunError(f"needs {self.claim.document_epochs} epochs; trained for {result.cell.epochs}")
         return (self.claim.document_epochs,)
 
     def _test_accuracy(self, result: CellResult, number: int) -> float:
         for epoch in result.epochs:
             if epoch.epoch == number:
-                return nan_if_none(epoch.test_accuracy)
+                return accuracy_of(epoch)
         if result.status == "diverged":
             return math.nan
         raise NotRunError(f"{result.cell.name} has no epoch {number}")
+
+
+def accuracy_of(epoch: Epoch) -> float:
+    """Test accuracy, percent; NaN where a loss was not finite: a network of NaN still puts out a class."""
+    if epoch.train_loss is None or epoch.test_loss is None:
+        return math.nan
+    return nan_if_none(epoch.test_accuracy)
 
 
 def _accuracy(evidence: Evidence) -> Measurement:
@@ -117,22 +124,25 @@ def _accuracy_gap(evidence: Evidence) -> Measurement:
 
 
 def _epochs_ratio(evidence: Evidence) -> Measurement:
-    """Epochs until the test accuracy first exceeds the threshold. A network that never did gives a
-    bound: it would have taken at least one epoch more than it was trained for."""
+    """Epochs until the test accuracy first exceeds the threshold. A network that never did would have
+    taken at least one epoch more than it was trained for, which bounds the ratio from one side."""
+    threshold = nan_if_none(evidence.spec.threshold)
 
     def reach(result: CellResult) -> tuple[int, bool]:
         if not result.epochs:
             raise NotRunError(f"{result.cell.name} was not trained")
-        threshold = nan_if_none(evidence.spec.threshold)
-        hits = (e.epoch for e in result.epochs if nan_if_none(e.test_accuracy) > threshold)
-        first = next(hits, None)
+        first = next((e.epoch for e in result.epochs if accuracy_of(e) > threshold), None)
         return (first, True) if first is not None else (len(result.epochs) + 1, False)
 
     def ratio(of: CellResult, against: CellResult) -> SeedValue:
         (slow, slow_reached), (quick, quick_reached) = reach(of), reach(against)
-        if not (slow_reached or quick_reached):
-            return SeedValue(seed=of.cell.seed, value=None, at_least=True)
-        return SeedValue(seed=of.cell.seed, value=slow / quick, at_least=not slow_reached)
+        seed, value = of.cell.seed, slow / quick
+        if any(r.status == "diverged" and not hit for r, hit in ((of, slow_reached), (against, quick_reached))):
+            return SeedValue(seed=seed, value=math.nan)
+        # From above a bound decides only where even it is not accepted.
+        if not quick_reached and (not slow_reached or evidence.spec.accept.contains(value)):
+            return SeedValue(seed=seed, value=None, at_least=True)
+        return SeedValue(seed=seed, value=value, at_least=not slow_reached)
 
     return evidence.per_seed(ratio, evidence.of, evidence.against)
 
@@ -140,7 +150,8 @@ def _epochs_ratio(evidence: Evidence) -> Measurement:
 def _factor(evidence: Evidence) -> Measurement:
     def factor(result: CellResult) -> float:
         assert evidence.spec.quantity is not None
-        return evidence.flow(result).factor(evidence.spec.quantity)
+        flow = evidence.flow(result)
+        return math.nan if flow is None else flow.factor(evidence.spec.quantity)
 
     return evidence.per_seed(factor, evidence.of)
 
@@ -148,14 +159,15 @@ def _factor(evidence: Evidence) -> Measurement:
 def _largest_factor(evidence: Evidence) -> Measurement:
     def largest(result: CellResult) -> float:
         assert evidence.spec.quantity is not None
-        factors = evidence.flow(result).factors(evidence.spec.quantity)
+        flow = evidence.flow(result)
+        factors = flow.factors(evidence.spec.quantity) if flow else (math.nan,)
         return math.nan if any(map(math.isnan, factors)) else max(factors)
 
     return evidence.per_seed(largest, evidence.of)
 
 
 def _curve_distance(evidence: Evidence) -> Measurement:
-    """Mean over the epochs of |mean over the seeds − published|: not a mean over seeds, so bootstrap."""
+    """Mean over the epochs of |mean over the seeds − published|; the seeds' own values are of their curves."""
     published = np.array([row["test_accuracy_percent"] for row in published_curves()[evidence.of.activation]])
     curves: list[list[float]] = []
 
@@ -165,14 +177,9 @@ def _curve_distance(evidence: Evidence) -> Measurement:
         return float(np.abs(np.array(curve) - published).mean())
 
     measured = evidence.per_seed(distance, evidence.of)
-    samples = np.array(curves)
-    if len(samples) < 2 or not np.isfinite(samples).all():
+    if len(curves) < 2 or not np.isfinite(curves).all():
         return measured
-
-    def of_mean(resampled: Array) -> Array:
-        return np.asarray(np.abs(resampled.mean(axis=-2) - published).mean(axis=-1))
-
-    return Measurement(measured.values, bootstrap(samples, of_mean))
+    return Measurement(measured.values, distance_interval(np.array(curves), published))
 
 
 @cache

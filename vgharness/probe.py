@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.utils import get_total_norm
 from torch.utils.hooks import RemovableHandle
 
 from vgharness.records import QUANTITIES, GradientFlow, LayerGradient, Quantity, State
@@ -36,8 +38,8 @@ class GradientProbe:
     >>> probe.flow().factor()
 
     ``layers`` picks sites by name (as in ``named_modules()``); without it every module whose own
-    ``weight`` has two or more dimensions is one. Quantities are those of the last backward pass; a
-    site called several times in one pass has its calls' signals pooled into one norm.
+    ``weight`` has two or more dimensions is one. Signals add up as ``.grad`` does: over the backward
+    passes since the gradients were last set to None, and over a site's calls within a pass.
 
     Raises ``ValueError`` for a name that the model does not have and for a model without sites.
     """
@@ -53,68 +55,91 @@ class GradientProbe:
                 raise ValueError(f"layer {name!r} has no weight of its own: name the layers inside it")
         if not layers:
             raise ValueError("nothing to probe: no module of this model has a weight of two or more dimensions")
-        self.layers = tuple(layers)
-        self._modules = [modules[name] for name in self.layers]
-        self._weights = [weight for m in self._modules if (weight := _weight(m)) is not None]
-        self._handles: list[RemovableHandle] = []
-        self._signals: list[list[tuple[Tensor, int]]] = [[] for _ in self.layers]
-        self._came: list[_Came] = [_Came(weight=False, signal=False) for _ in self.layers]
+        self._sites = {
+            modules[name]: _Site(name, weight) for name in layers if (weight := _weight(modules[name])) is not None
+        }
+        self._called: list[_Site] = []
+        self._handle: RemovableHandle | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the sites in the order of the forward pass; those not called yet come last."""
+        return tuple(site.name for site in self._in_order())
 
     def __enter__(self) -> GradientProbe:
-        for index, module in enumerate(self._modules):
-            self._handles.append(module.register_forward_hook(self._forward_hook(index)))
+        # On all modules rather than on each of ours: nothing hangs on the model, so that a copy made
+        # or a file saved meanwhile carries no hook.
+        self._handle = register_module_forward_hook(self._forward)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._handles:
-            self._handles.pop().remove()
+        if self._handle is not None:
+            self._handle.remove()
 
-    def _forward_hook(self, index: int) -> Any:
-        def forward(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.requires_grad:
-                output.register_hook(backward)  # type: ignore[no-untyped-call]
+    def _forward(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        site = self._sites.get(module)
+        if site is None:
+            return
+        if site not in self._called:
+            self._called.append(site)
+        if site.weight.grad is None:  # cleared since the last pass, so that pass counts no more
+            site.signals.clear()
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(site.receive)  # type: ignore[no-untyped-call]
 
-        def backward(signal: Tensor) -> None:
-            norm = torch.linalg.vector_norm(signal, dtype=_wide(signal))
-            self._signals[index].append((norm, signal.numel()))
-
-        return forward
+    def _in_order(self) -> list[_Site]:
+        return [*self._called, *(site for site in self._sites.values() if site not in self._called)]
 
     def read(self) -> Tensor:
-        """The last backward pass as one tensor [layers, 4] on the model's device, columns as in
+        """What came since the last reading as one tensor [layers, 4] on the model's device, columns as in
         ``QUANTITIES``, NaN where nothing came; then forgets it. Waits for nothing: no host sync.
 
         Call it after ``backward()`` and before the optimizer clears the gradients.
         """
-        rows = []
-        for index, (weight, signals) in enumerate(zip(self._weights, self._signals, strict=True)):
-            self._came[index] = _Came(weight=weight.grad is not None, signal=bool(signals))
-            mean_abs = l2 = signal_l2 = signal_rms = torch.full((), math.nan, device=weight.device)
-            if weight.grad is not None:
-                grad = weight.grad.to(_wide(weight.grad))
-                mean_abs, l2 = grad.abs().mean(), torch.linalg.vector_norm(grad)
-            if signals:
-                signal_l2 = torch.linalg.vector_norm(torch.stack([norm for norm, _ in signals]))
-                signal_rms = signal_l2 / math.sqrt(sum(numel for _, numel in signals))
-            rows.append(torch.stack([mean_abs, l2, signal_l2, signal_rms]))
-            signals.clear()
-        return torch.stack(rows)
+        return torch.stack([site.read() for site in self._in_order()])
 
     def flow(self) -> GradientFlow:
-        """The last backward pass as a record; then forgets it. Transfers once to the host."""
+        """What came since the last reading as a record; then forgets it. Transfers once to the host."""
         return self.record(self.read().tolist())
 
     def record(self, rows: Sequence[Sequence[float]]) -> GradientFlow:
         """``rows`` as from :meth:`read`, or averages of several such readings → a flow."""
-        layers = []
-        for name, weight, came, row in zip(self.layers, self._weights, self._came, rows, strict=True):
-            measured = {q: x for q, x in zip(QUANTITIES, row, strict=True) if came.of(q)}
-            state = _state(weight, came, list(measured.values()))
-            layers.append(LayerGradient(name=name, state=state, **measured))  # type: ignore[arg-type]
-        missed = [x.name for x, came in zip(layers, self._came, strict=True) if not came.signal and x.state != "frozen"]
+        sites = self._in_order()
+        layers = [site.record(row) for site, row in zip(sites, rows, strict=True)]
+        missed = [site.name for site in sites if not site.came.signal and site.weight.requires_grad]
         return GradientFlow(layers=tuple(layers), missed=tuple(missed))
+
+
+class _Site:
+    """One place where gradients are measured."""
+
+    def __init__(self, name: str, weight: nn.Parameter) -> None:
+        self.name, self.weight = name, weight
+        self.signals: list[tuple[Tensor, int]] = []  # norm and number of elements of each
+        self.came = _Came(weight=False, signal=False)
+
+    def receive(self, signal: Tensor) -> None:
+        """The hook on the output tensor. Returns None, always: anything else would replace the gradient."""
+        self.signals.append((_norm(signal.detach()), signal.numel()))
+
+    def read(self) -> Tensor:
+        grad = self.weight.grad
+        self.came = _Came(weight=grad is not None, signal=bool(self.signals))
+        mean_abs = l2 = signal_l2 = signal_rms = torch.full((), math.nan, device=self.weight.device)
+        if grad is not None:
+            mean_abs, l2 = grad.to(_wide(grad)).abs().mean(), _norm(grad)
+        if self.signals:
+            signal_l2 = torch.linalg.vector_norm(torch.stack([norm for norm, _ in self.signals]))
+            signal_rms = signal_l2 / math.sqrt(sum(numel for _, numel in self.signals))
+        self.signals.clear()
+        return torch.stack([mean_abs, l2, signal_l2, signal_rms])
+
+    def record(self, row: Sequence[float]) -> LayerGradient:
+        measured = {q: x for q, x in zip(QUANTITIES, row, strict=True) if self.came.of(q)}
+        state = _state(self.weight, self.came, list(measured.values()))
+        return LayerGradient(name=self.name, state=state, **measured)  # type: ignore[arg-type]
 
 
 class _Came(NamedTuple):
@@ -140,6 +165,16 @@ def _state(weight: Tensor, came: _Came, measured: Sequence[float]) -> State:
 def _weight(module: nn.Module) -> nn.Parameter | None:
     weight = module._parameters.get("weight")
     return weight if isinstance(weight, nn.Parameter) else None
+
+
+def _norm(tensor: Tensor) -> Tensor:
+    """‖tensor‖₂ as a scalar of at least float32."""
+    wide = tensor.to(_wide(tensor))
+    if wide.device.type == "cpu" and wide.dim() > 1:
+        # On a CPU `vector_norm` adds millions of squares one after the other and loses four digits.
+        return get_total_norm(wide.unbind(0))
+    norm: Tensor = torch.linalg.vector_norm(wide)
+    return norm
 
 
 def _wide(tensor: Tensor) -> torch.dtype:

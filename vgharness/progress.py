@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vgharness.records import Cell, CellResult, Epoch, Study
+from vgharness.records import Cell, CellResult, Epoch, Study, nan_if_none
 from vgharness.train import Watcher
 
 
@@ -98,10 +98,8 @@ class StudyProgress(Watcher):
 
 
 def _losses(epoch: Epoch) -> str:
-    train, test, accuracy = (
-        "not finite" if x is None else f"{x:.3f}" for x in (epoch.train_loss, epoch.test_loss, epoch.test_accuracy)
-    )
-    return f"train loss {train}, test loss {test}, test accuracy {accuracy.removesuffix('0')} %"
+    train, test = ("not finite" if x is None else f"{x:.3f}" for x in (epoch.train_loss, epoch.test_loss))
+    return f"train loss {train}, test loss {test}, test accuracy {nan_if_none(epoch.test_accuracy):.1f} %"
 
 
 def _bar(console: Console) -> Progress:

@@ -135,15 +135,17 @@ class GradientFlow(Record):
         return tuple(_ratio(a, b) for a, b in pairwise(values))
 
     def factor(self, quantity: Quantity = "signal_l2") -> float:
-        """Geometric mean of :meth:`factors`: below 1 the quantity shrinks toward the input.
+        """Geometric mean of :meth:`factors`: below 1 the quantity shrinks toward the input. NaN where
+        one of them is not finite.
 
         Raises ``ValueError`` with fewer than two layers.
         """
-        if len(self.layers) < 2:
+        factors = self.factors(quantity)
+        if not factors:
             raise ValueError(f"a factor per layer needs two layers, this flow has {len(self.layers)}")
-        ends = (getattr(self.layers[i], quantity) for i in (0, -1))
-        ratio = _ratio(*(nan_if_none(end) for end in ends))
-        return float(ratio ** (1 / (len(self.layers) - 1)))
+        if not all(map(math.isfinite, factors)):
+            return math.nan
+        return float(math.prod(factors) ** (1 / len(factors)))
 
 
 class Epoch(Measured):
@@ -191,16 +193,22 @@ class Provenance(Record):
     """Which images a run was trained on.
 
     ``cifar10`` is the honest part: ``canonical`` files, ``re-encoded`` (CIFAR-10's ten classes and
-    image counts, from other files) or ``no``. ``sha256`` is over the pixels and labels themselves.
+    image counts, from other files), ``part`` of either, or ``no``. ``sha256`` is over the pixels and labels
+    themselves.
     """
 
     kind: Literal["cifar10", "folder", "synthetic"]
     description: str
-    cifar10: Literal["canonical", "re-encoded", "no"]
+    cifar10: Literal["canonical", "re-encoded", "part", "no"]
     sha256: str
     classes: tuple[str, ...]
     train_images: int
     test_images: int
+
+    @property
+    def is_cifar10(self) -> bool:
+        """Whether what is said about CIFAR-10 can be judged on these images."""
+        return self.cifar10 in ("canonical", "re-encoded")
 
 
 class Machine(Record):

@@ -54,10 +54,16 @@ def render(run: Run, pictures: tuple[Picture, ...]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "measured": measured, "interval": interval, "seed_value": seed_value}
+    environment.filters |= {
+        "number": number,
+        "measured": measured,
+        "interval": interval,
+        "seed_value": seed_value,
+        "data_uri": _data_uri,
+    }
     return environment.get_template("index.html.j2").render(
         run=run,
-        pictures=[(picture, base64.b64encode(picture.png).decode()) for picture in pictures],
+        pictures=pictures,
         counts=tally(run.verdicts),
         symbols=_SYMBOLS,
         rows=list(_rows(run)),
@@ -72,6 +78,10 @@ def templates_folder() -> Path:
     package = Path(__file__).parent
     installed = package / "templates"
     return installed if installed.is_dir() else package.parent / "templates"
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _rows(run: Run) -> Iterator[dict[str, Any]]:

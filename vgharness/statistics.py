@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ Array = npt.NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A mean and its two-sided 95 % confidence interval."""
+    """A figure and its two-sided 95 % confidence interval."""
 
     mean: float
     low: float
@@ -36,46 +35,45 @@ def interval(values: Sequence[float]) -> Interval:
     """
     if len(values) < 2:
         raise ValueError(f"an interval needs two values, got {len(values)}")
-    if len(values) >= _NORMALITY_NEEDS and len(set(values)) > 1 and stats.shapiro(values).pvalue < 1 - CONFIDENCE:
-        return bootstrap(np.asarray(values), lambda samples: np.mean(samples, axis=-1))
     mean = float(np.mean(values))
-    half = _half_width(float(np.std(values, ddof=1)), len(values))
+    if len(values) >= _NORMALITY_NEEDS and len(set(values)) > 1 and stats.shapiro(values).pvalue < 1 - CONFIDENCE:
+        found = stats.bootstrap((values,), np.mean, confidence_level=CONFIDENCE, rng=0).confidence_interval
+        return Interval(mean, float(found.low), float(found.high), "bootstrap")
+    half = float(_half_widths(np.asarray(values, dtype=float)))
     return Interval(mean, mean - half, mean + half, "t")
 
 
-def bootstrap(samples: Array, statistic: Callable[[Array], Array]) -> Interval:
-    """Of a statistic over seeds: BCa, or plain percentiles where BCa is undefined (no spread).
+def distance_interval(curves: Array, target: Array) -> Interval:
+    """Of the mean absolute difference between the mean of ``curves`` [seeds, points] and ``target``
+    [points]: the least and the greatest that it can be within each point's t interval.
 
-    ``samples`` [seeds, ...]; ``statistic`` maps [..., seeds, ...] with any number of leading resampling
-    axes to [...]. ``mean`` is the statistic of the samples themselves.
+    A distance is no mean over seeds, and where seeds scatter around the target its bootstrap shrinks
+    to nothing. This is wide rather than narrow: exact where seeds differ by a shift, too wide where
+    their points vary independently. Raises ``ValueError`` with fewer than two curves.
     """
-
-    def of_indices(indices: npt.NDArray[np.intp], axis: int = -1) -> Array:
-        return statistic(samples[np.moveaxis(indices, axis, -1)])
-
-    def limits(method: str) -> tuple[float, float]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-            found = stats.bootstrap(
-                (np.arange(len(samples)),), of_indices, method=method, rng=0, confidence_level=CONFIDENCE
-            ).confidence_interval
-        return float(found.low), float(found.high)
-
-    low, high = limits("BCa")
-    if not (math.isfinite(low) and math.isfinite(high)):
-        low, high = limits("percentile")
-    return Interval(float(of_indices(np.arange(len(samples)))), low, high, "bootstrap")
+    if len(curves) < 2:
+        raise ValueError(f"an interval needs two curves, got {len(curves)}")
+    away, half = np.abs(curves.mean(axis=0) - target), _half_widths(curves)
+    low, high = np.maximum(away - half, 0).mean(), (away + half).mean()
+    return Interval(float(away.mean()), float(low), float(high), "t")
 
 
-def seeds_to_decide(values: Sequence[float], margin: float) -> int | None:
-    """The fewest seeds whose t interval would stay within ``margin`` of the mean, if mean and spread
-    stay as they are; ``None`` where more than ``MOST_SEEDS`` would not do."""
-    deviation = float(np.std(values, ddof=1))
-    for count in range(3, MOST_SEEDS + 1):
-        if _half_width(deviation, count) < margin:
-            return count
+def seeds_to_decide(found: Interval, count: int, margin: float) -> int | None:
+    """The fewest seeds, more than the ``count`` that gave ``found``, with which its interval would stay
+    within ``margin`` of its mean if mean and spread stay as they are, as widths of t intervals go;
+    ``None`` where more than ``MOST_SEEDS`` would not do."""
+    half = max(found.high - found.mean, found.mean - found.low)
+    for more in range(count + 1, MOST_SEEDS + 1):
+        if half * _t_width(more) / _t_width(count) < margin:
+            return more
     return None
 
 
-def _half_width(deviation: float, count: int) -> float:
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * deviation / math.sqrt(count)
+def _half_widths(values: Array) -> Array:
+    """Of the t interval of the mean over the first axis."""
+    return np.asarray(_t_width(len(values)) * np.std(values, axis=0, ddof=1))
+
+
+def _t_width(count: int) -> float:
+    """Half the width of a t interval for ``count`` values, in standard deviations of one."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) / math.sqrt(count)

@@ -34,7 +34,7 @@ class RunStore:
         folder = self.root / run.machine.id
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            taken = [int(p.name[:4]) for p in folder.glob("[0-9][0-9][0-9][0-9]_*.json")]
+            taken = [int(found[1]) for p in folder.iterdir() if (found := re.match(r"(\d{4,})_", p.name))]
             path = folder / f"{max(taken, default=0) + 1:04}_{name}.json"
             write_whole(path, run.model_dump_json(indent=1).encode())
         return path

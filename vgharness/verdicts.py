@@ -16,7 +16,7 @@ from typing import Any
 from vgharness.claims import Accept, Claim, ReadingSpec
 from vgharness.measures import MEASURES, Evidence, Measurement, NotRunError
 from vgharness.records import Architecture, Outcome, Reading, Run, SeedValue, Verdict, nan_if_none
-from vgharness.statistics import Interval, interval, seeds_to_decide
+from vgharness.statistics import MOST_SEEDS, Interval, interval, seeds_to_decide
 
 FEWEST_SEEDS = 3
 _WORST_FIRST: tuple[Outcome, ...] = ("error", "not reproduced", "not run", "inconclusive", "reproduced")
@@ -53,8 +53,8 @@ def _judge_claim(claim: Claim, architecture: Architecture, run: Run) -> Verdict:
 def _judge_reading(claim: Claim, spec: ReadingSpec, architecture: Architecture, run: Run) -> Reading:
     asked = {"label": spec.label, "measure": spec.measure, "expected": str(spec.accept), "unit": spec.unit}
     try:
-        if claim.about_cifar10 and run.data.cifar10 == "no":
-            raise NotRunError("needs CIFAR-10's images")
+        if claim.about_cifar10 and not run.data.is_cifar10:
+            raise NotRunError("needs all of CIFAR-10")
         measured = MEASURES[spec.measure](Evidence(claim, spec, architecture, run))
         return Reading.model_validate(asked | decide(spec.accept, measured))
     except NotRunError as missing:
@@ -79,22 +79,25 @@ def decide(accept: Accept, measured: Measurement) -> dict[str, Any]:
     elif len(values) == 1:
         fields |= {"mean": values[0].value}
     if outcome == "inconclusive" and not reason:
-        fewest = None
-        if found is not None and math.isfinite(found.mean):
-            fewest = seeds_to_decide(numbers, accept.margin(found.mean))
+        fewest: int | None = FEWEST_SEEDS
+        if found is not None:
+            fewest = seeds_to_decide(found, len(values), accept.margin(found.mean))
         if len(values) < FEWEST_SEEDS:
             reason = f"{_count(len(values), 'seed')}; a verdict needs {FEWEST_SEEDS}"
-            fewest = max(fewest or FEWEST_SEEDS, FEWEST_SEEDS)
         else:
             reason = "the interval reaches over the end of what is accepted"
-        reason += f"; about {fewest} seeds would decide" if fewest != FEWEST_SEEDS and fewest else ""
+        if fewest is None:
+            reason += f"; more than {MOST_SEEDS} seeds would not decide"
+        elif fewest > FEWEST_SEEDS:
+            reason += f"; about {fewest} seeds would decide"
         fields |= {"reason": reason, "seeds_needed": fewest}
     return fields
 
 
 def _outcome(accept: Accept, values: Sequence[SeedValue], found: Interval | None) -> tuple[Outcome, str]:
     """The outcome, with its reason where that is not the interval's position."""
-    if not (found and found.method == "exact") and len(values) < FEWEST_SEEDS:
+    exact = found is not None and found.method == "exact"
+    if not exact and len(values) < FEWEST_SEEDS:
         return "inconclusive", ""
     if unknown := [v.seed for v in values if v.value is None and v.at_least]:
         return "inconclusive", f"no network got there with seed {_list(unknown)}: train longer"
@@ -107,7 +110,9 @@ def _outcome(accept: Accept, values: Sequence[SeedValue], found: Interval | None
         return "reproduced", ""
     if open_ended:
         return "inconclusive", "with some seeds only a lower bound is known: train longer"
-    return ("not reproduced", "") if accept.excludes(found.low, found.high) else ("inconclusive", "")
+    if exact or accept.excludes(found.low, found.high):
+        return "not reproduced", ""
+    return "inconclusive", ""
 
 
 def _count(number: int, noun: str) -> str:

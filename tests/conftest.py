@@ -1,5 +1,6 @@
 """Options of ``pytest -m full``, and what every test shares."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("vgharness claims (-m full)")
     group.addoption("--run", type=Path, help="judge this saved run instead of training one")
     group.addoption("--device", default="auto", help="where to train: auto, cpu, cuda or cuda:N")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before anything imports torch. The fast tests' networks are too small for two threads, which only
+    # wait for each other, and for minutes where the machine is busy; `-m full` trains real ones.
+    if config.getoption("-m") != "full":
+        os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -189,7 +189,7 @@ def verdict(outcome: str) -> Verdict:
     ("outcomes", "changes", "status"),
     [
         (["reproduced", "not run"], {}, 0),
-        (["not run"], {}, 0),
+        (["not run"], {}, 1),
         (["reproduced", "not reproduced"], {}, 1),
         (["reproduced", "inconclusive"], {}, 1),
         (["error"], {}, 1),

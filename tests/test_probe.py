@@ -4,7 +4,7 @@ import copy
 import io
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -284,8 +284,10 @@ def test_training_with_the_probe_is_training_without_it() -> None:
 
 
 def hooks(model: nn.Module) -> int:
+    """How many there are, on each of its modules and on all modules there are."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
+    on_all = sum(len(getattr(nn.modules.module, f"_global{kind}")) for kind in kinds)
+    return on_all + sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
 
 
 class Trouble(nn.Module):
@@ -315,15 +317,44 @@ def test_an_exception_in_the_model_passes_and_leaves_no_hook(error: BaseExceptio
     assert hooks(model) == 0
 
 
-@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt, SystemExit])
-def test_leaving_leaves_no_hook(error: type[BaseException] | None) -> None:
+@pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt(), SystemExit()], ids=repr)
+def test_leaving_by_an_exception_leaves_no_hook(error: BaseException) -> None:
     model = mlp([3, 4, 2])
-    with suppress(BaseException), GradientProbe(model):
-        assert hooks(model) == 2
-        if error:
+
+    def leave() -> None:
+        with GradientProbe(model):
+            assert hooks(model) > 0
             raise error
+
+    with pytest.raises(type(error)):
+        leave()
+    assert hooks(model) == 0
+
+
+def test_leaving_leaves_no_hook_on_modules_or_outputs() -> None:
+    model = mlp([3, 4, 2])
+    with GradientProbe(model):
+        assert model(noise(4, 3))._backward_hooks
     assert hooks(model) == 0
     assert model(noise(4, 3))._backward_hooks is None
+
+
+def test_a_live_probe_hooks_nothing_of_another_model() -> None:
+    model, other = mlp([3, 4, 2]), mlp([3, 4, 2])
+    with GradientProbe(model) as probe:
+        assert other(noise(4, 3))._backward_hooks is None
+        other(noise(4, 3)).sum().backward()
+    assert probe.flow().missed == ("0", "2")
+
+
+def test_two_probes_of_one_model_measure_the_same() -> None:
+    model = mlp([3, 4, 2])
+    with GradientProbe(model) as outer, GradientProbe(model) as inner:
+        model(noise(4, 3)).sum().backward()
+    flow = outer.flow()
+    assert flow.missed == ()
+    assert inner.flow() == flow
+    assert hooks(model) == 0
 
 
 def test_a_left_probe_sees_nothing_more() -> None:
@@ -349,6 +380,17 @@ def test_a_model_can_be_saved_under_a_live_probe() -> None:
     file.seek(0)
     loaded = torch.load(file, weights_only=False)
     assert torch.equal(loaded(noise(4, 3)), model(noise(4, 3)))
+
+
+def test_a_probe_entered_twice_at_once_counts_once_and_leaves_no_hook() -> None:
+    model, inputs = mlp([3, 4, 2]), noise(4, 3)
+    once = measure(model, lambda: model(inputs).sum())
+    model.zero_grad()
+    probe = GradientProbe(model)
+    with probe, probe:
+        model(inputs).sum().backward()
+    assert hooks(model) == 0
+    assert probe.flow() == once
 
 
 def test_a_probe_can_be_entered_again() -> None:

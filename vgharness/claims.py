@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -86,6 +86,9 @@ class Accept(Record):
             return f"{'>' if self.above is not None else '≥'} {self.low:,.6g}"
         if self.low == -math.inf:
             return f"{'<' if self.below is not None else '≤'} {self.high:,.6g}"
+        if self.above is not None or self.below is not None:
+            low, high = Accept(above=self.above, at_least=self.at_least), Accept(below=self.below, at_most=self.at_most)
+            return f"{low} and {high}"
         return f"{self.low:,.6g} to {self.high:,.6g}"
 
 
@@ -107,7 +110,7 @@ class ReadingSpec(Record):
     accept: Accept
     of: Subject | None = None
     against: Subject | None = None
-    epoch: tuple[int, ...] | Literal["last"] | None = None
+    epoch: Annotated[tuple[int, ...], Field(min_length=1)] | Literal["last"] | None = None
     threshold: float | None = None
     quantity: Quantity | None = None
     moment: Moment | None = None
@@ -147,7 +150,9 @@ def load_claims(path: Path | None = None) -> tuple[Claim, ...]:
     source = path or files("vgharness") / "document" / "claims.toml"
     try:
         table = tomllib.loads(source.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     entries = table.get("claim")
     if not isinstance(entries, list) or not entries:

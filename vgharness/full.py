@@ -3,7 +3,7 @@
     python -m vgharness.full --preset quick
     python -m vgharness.full --device cuda
 
-Exit status: 0 every claim that ran was reproduced; 1 some claim was not; 2 bad input; 3 a cell failed or
+Exit status: 0 every claim that ran was reproduced; 1 some was not, or none ran; 2 bad input; 3 a cell failed or
 diverged; 130 interrupted.
 """
 
@@ -76,7 +76,8 @@ def exit_status(run: Run) -> int:
     if any(result.status in ("failed", "diverged") for result in run.results):
         return FAILED
     ran = [verdict.outcome for verdict in run.verdicts if verdict.outcome != "not run"]
-    return REPRODUCED if all(outcome == "reproduced" for outcome in ran) else NOT_REPRODUCED
+    # Where nothing ran nothing was reproduced either.
+    return REPRODUCED if ran and all(outcome == "reproduced" for outcome in ran) else NOT_REPRODUCED
 
 
 def _run(

@@ -139,8 +139,8 @@ def _epochs_ratio(evidence: Evidence) -> Measurement:
         seed, value = of.cell.seed, slow / quick
         if any(r.status == "diverged" and not hit for r, hit in ((of, slow_reached), (against, quick_reached))):
             return SeedValue(seed=seed, value=math.nan)
-        # From above a bound decides only where even it is not accepted.
-        if not quick_reached and (not slow_reached or evidence.spec.accept.contains(value)):
+        # From above a bound decides only where even it is too small.
+        if not quick_reached and (not slow_reached or value >= evidence.spec.accept.low):
             return SeedValue(seed=seed, value=None, at_least=True)
         return SeedValue(seed=seed, value=value, at_least=not slow_reached)
 

@@ -60,6 +60,7 @@ class GradientProbe:
         }
         self._called: list[_Site] = []
         self._handle: RemovableHandle | None = None
+        self._entered = 0
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -69,14 +70,18 @@ class GradientProbe:
     def __enter__(self) -> GradientProbe:
         # On all modules rather than on each of ours: nothing hangs on the model, so that a copy made
         # or a file saved meanwhile carries no hook.
-        self._handle = register_module_forward_hook(self._forward)
+        if self._handle is None:
+            self._handle = register_module_forward_hook(self._forward)
+        self._entered += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._handle is not None:
+        self._entered -= 1
+        if self._handle is not None and not self._entered:
             self._handle.remove()
+            self._handle = None
 
     def _forward(self, module: nn.Module, inputs: Any, output: Any) -> None:
         site = self._sites.get(module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -74,6 +75,7 @@ def _half_widths(values: Array) -> Array:
     return np.asarray(_t_width(len(values)) * np.std(values, axis=0, ddof=1))
 
 
+@cache
 def _t_width(count: int) -> float:
     """Half the width of a t interval for ``count`` values, in standard deviations of one."""
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) / math.sqrt(count)

@@ -87,7 +87,7 @@ def decide(accept: Accept, measured: Measurement) -> dict[str, Any]:
         else:
             reason = "the interval reaches over the end of what is accepted"
         if fewest is None:
-            reason += f"; more than {MOST_SEEDS} seeds would not decide"
+            reason += f"; not even {MOST_SEEDS} seeds would decide"
         elif fewest > FEWEST_SEEDS:
             reason += f"; about {fewest} seeds would decide"
         fields |= {"reason": reason, "seeds_needed": fewest}

@@ -23,7 +23,8 @@ from torchvision import datasets
 from torchvision.transforms.functional import normalize, to_tensor
 
 import vgharness.data
-from vgharness.data import MEAN, SHAPES, STD, ImageSet, augment, load_images, normalise, pad, synthetic
+from vgharness.augmentation import MEAN, STD, augment, normalise, pad
+from vgharness.data import SHAPES, ImageSet, load_images, synthetic
 from vgharness.errors import UsageError
 from vgharness.records import Cell
 from vgharness.train import Resident, train

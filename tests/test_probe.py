@@ -582,6 +582,20 @@ def test_a_call_past_the_hooks_is_missed() -> None:
     assert body.weight_l2
 
 
+class Pair(nn.Linear):
+    """A layer whose output is no tensor."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return super().forward(x), None
+
+
+def test_a_layer_whose_output_is_no_tensor_is_missed() -> None:
+    model = Pair(3, 2)
+    flow = measure(nn.ModuleDict({"pair": model}), lambda: model(noise(4, 3))[0].sum())
+    assert flow.missed == ("pair",)
+    assert flow.layers[0].state == "ok"
+
+
 def test_without_a_backward_pass_everything_is_missed() -> None:
     model = mlp([4, 3, 2])
     with GradientProbe(model) as probe:

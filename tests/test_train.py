@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import vgharness.train
-from vgharness.data import augment, synthetic
+from vgharness.augmentation import augment
+from vgharness.data import synthetic
 from vgharness.nets import DeepCNN
 from vgharness.records import QUANTITIES, Activation, Architecture, Cell, CellResult, Epoch, GradientFlow
 from vgharness.train import Resident, Watcher, seconds_per_image, train
@@ -94,6 +95,7 @@ def test_a_cell_leaves_the_global_state_alone(few_images: Resident) -> None:
         precisions = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
         return tuple(p.fp32_precision for p in precisions), torch.is_grad_enabled(), torch.get_default_dtype()
 
+    torch.manual_seed(0)  # else this could be the very state in which an earlier training left it
     before, generator = state(), torch.get_rng_state()
     train(small_cell(), few_images, "tf32")
     seconds_per_image(small_cell(), few_images, "tf32")
@@ -204,11 +206,14 @@ class Plain(NamedTuple):
     model: nn.Module
 
 
-def plain_epoch(cell: Cell) -> Plain:
-    data = synthetic(TRAIN, TEST)
+def initial_model(cell: Cell) -> DeepCNN:
     with torch.random.fork_rng():
         torch.set_rng_state(generator(cell.seed, "weights").get_state())
-        model = DeepCNN(cell.activation, cell.depth, cell.architecture)
+        return DeepCNN(cell.activation, cell.depth, cell.architecture, cell.norm)
+
+
+def plain_epoch(cell: Cell) -> Plain:
+    data, model = synthetic(TRAIN, TEST), initial_model(cell)
     optimizer = torch.optim.Adam(model.parameters(), lr=cell.learning_rate)
     order = torch.randperm(TRAIN, generator=generator(cell.seed, "order"))
     random = generator(cell.seed, "augmentation")
@@ -269,6 +274,15 @@ def test_an_epoch_equals_a_plain_loop(images: Resident, activation: Activation) 
     assert epoch.test_accuracy == pytest.approx(100 * correct / TEST)
 
 
+def test_the_optimizer_is_adam_by_pytorchs_defaults(few_images: Resident) -> None:
+    training = vgharness.train._Training(small_cell(learning_rate=0.25), few_images, "fp32")
+    expected = torch.optim.Adam(training.model.parameters(), lr=0.25).defaults
+    assert type(training.optimizer) is torch.optim.Adam
+    assert training.optimizer.defaults | {"fused": None} == expected
+    (group,) = training.optimizer.param_groups
+    assert set(group["params"]) == set(training.model.parameters())
+
+
 @pytest.mark.parametrize("norm", [None, "batch"])
 def test_evaluation_equals_a_plain_one_over_several_chunks(
     images: Resident, monkeypatch: pytest.MonkeyPatch, norm: Any
@@ -323,6 +337,16 @@ def test_a_result_states_the_networks_shapes(few_images: Resident, architecture:
     assert stated == [(layer.name, layer.shape) for layer in make_layers(architecture, "relu")]
     assert {layer.kind for layer in result.layers} == {"Conv2d", "ReLU", "MaxPool2d", "Flatten", "Linear"}
     assert result.parameters == 261_322
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_the_hash_is_of_the_network_as_it_was_made(few_images: Resident, norm: Any) -> None:
+    """Looking at its shapes must not have moved BatchNorm's running statistics."""
+    cell = small_cell(norm=norm, epochs=0)
+    digest = hashlib.sha256()
+    for name, tensor in initial_model(cell).state_dict().items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    assert train(cell, few_images, "fp32").initial_weights_sha256 == digest.hexdigest()
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])

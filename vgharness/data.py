@@ -1,4 +1,4 @@
-"""The images: CIFAR-10, a folder of images, or a synthetic set; and their augmentation.
+"""The images: CIFAR-10, a folder of images, or a synthetic set.
 
 Whatever the source, the result is one ``ImageSet``: uint8 images [N, 3, 32, 32] and int64 labels [N]
 for training and for testing, with the provenance that the JSON and the page repeat.
@@ -14,7 +14,6 @@ for training and for testing, with the provenance that the JSON and the page rep
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import tempfile
 import warnings
@@ -29,7 +28,6 @@ import platformdirs
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 from torchvision import datasets
 from torchvision.datasets.utils import calculate_md5, download_url, extract_archive
 
@@ -37,10 +35,6 @@ from vgharness.errors import UsageError
 from vgharness.records import Provenance
 
 SIZE = 32
-PADDING = 4
-# Per-channel statistics of CIFAR-10 that the studied script normalises with.
-MEAN = (0.4914, 0.4822, 0.4465)
-STD = (0.2470, 0.2435, 0.2616)
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Folders of known content, by the hash of their pixels and labels.
 KNOWN_FOLDERS = {
@@ -353,39 +347,3 @@ def _digest(arrays: Sequence[Tensor]) -> str:
         digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
         digest.update(array.contiguous().numpy().data)
     return digest.hexdigest()
-
-
-# --- augmentation ------------------------------------------------------------------------------
-
-
-def pad(images: Tensor) -> Tensor:
-    """uint8 [N, 3, 32, 32] → uint8 [N, 3, 40, 40], black around: before normalisation, as published."""
-    return functional.pad(images, (PADDING,) * 4)
-
-
-def augment(padded: Tensor, index: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
-    """Flip, then crop, each image its own way, all at once: uint8 [B, 3, 32, 32].
-
-    ``padded`` as from :func:`pad`; ``index`` int64 [B] picks images; ``offsets`` int64 [B, 2] in 0..8 are
-    the crop's top and left in the flipped image; ``flips`` bool [B] mirrors left to right.
-    """
-    windows = padded.unfold(2, SIZE, 1).unfold(3, SIZE, 1)  # a view: [N, 3, 9, 9, 32, 32]
-    top, left = offsets.unbind(1)
-    # The mirrored image cropped at `left` is the mirror of the image cropped at 8 - left.
-    crops = windows[index, :, top, torch.where(flips, 2 * PADDING - left, left)]
-    return torch.where(flips[:, None, None, None], crops.flip(-1), crops)
-
-
-def normalise(images: Tensor) -> Tensor:
-    """uint8 [B, 3, H, W] → float32, (x / 255 − mean) / std per channel, channels-last in memory:
-    the layout in which convolutions are fastest."""
-    mean, std = _channel_statistics(images.device)
-    scaled = images.to(torch.float32, memory_format=torch.channels_last).div(255)
-    return scaled.sub_(mean).div_(std)
-
-
-@functools.cache
-def _channel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """``MEAN`` and ``STD`` as [3, 1, 1], copied to each device once: a copy per batch would wait for it."""
-    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
-    return mean, std

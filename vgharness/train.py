@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vgharness.data import PADDING, SIZE, ImageSet, augment, normalise, pad
+from vgharness.augmentation import PADDING, augment, normalise, pad
+from vgharness.data import SIZE, ImageSet
 from vgharness.nets import DeepCNN
 from vgharness.probe import GradientProbe
 from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerShape, Precision, Study

@@ -14,8 +14,9 @@ import pytest
 from factories import make_result, make_run
 
 from vgharness.errors import UsageError
+from vgharness.files import check_writable, write_whole
 from vgharness.records import SCHEMA_VERSION, CellResult, GradientFlow, LayerGradient, Reading, Run, SeedValue, Verdict
-from vgharness.store import RunStore, check_writable, load_run, write_whole
+from vgharness.store import RunStore, load_run
 
 pytestmark = pytest.mark.fast
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vgharness.files import check_writable
 from vgharness.full import full
-from vgharness.store import check_writable, load_run
+from vgharness.store import load_run
 from vgharness.terminal import usage_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Is what is said about a network's gradients true?")

@@ -15,6 +15,7 @@ for training and for testing, with the provenance that the JSON and the page rep
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from torchvision import datasets
 from torchvision.datasets.utils import calculate_md5, download_url, extract_archive
 
 from vgharness.errors import UsageError
+from vgharness.files import write_whole
 from vgharness.records import Provenance
 
 SIZE = 32
@@ -93,7 +95,11 @@ def _load_cifar10(cache: Path) -> ImageSet:
     try:
         splits = read()
     except Exception:  # not there, or not as it was unpacked: torchvision raises many things
-        extract_archive(str(_fetch_cifar10_archive(cache)), str(cache))
+        archive = _fetch_cifar10_archive(cache)
+        try:
+            extract_archive(str(archive), str(cache))
+        except OSError as error:
+            raise UsageError(f"cannot unpack {archive} ({error}): make room in {cache}") from error
         splits = read()
     arrays = []
     for split in splits:
@@ -227,11 +233,11 @@ def _decode(folder: Path, samples: Sequence[_Sample], train_count: int, progress
 
 
 def _pack(path: Path, arrays: Sequence[Tensor]) -> None:
+    buffer = io.BytesIO()
+    torch.save({"arrays": [x.clone() for x in arrays], "sha256": _digest(arrays)}, buffer)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            torch.save({"arrays": [x.clone() for x in arrays], "sha256": _digest(arrays)}, file)
-        Path(file.name).replace(path)
+        write_whole(path, buffer.getvalue())
     except OSError as error:
         warnings.warn(f"decoded images not kept in {path.parent}: {error}; the next start decodes again", stacklevel=2)
 

@@ -18,9 +18,10 @@ import typer
 from rich.console import Console
 
 from vgharness.errors import UsageError
+from vgharness.files import check_writable
 from vgharness.presets import FIRST_SEED, PRESETS, plan
 from vgharness.records import ACTIVATIONS, PRECISIONS, Activation, Precision, Run, Study
-from vgharness.store import RunStore, check_writable
+from vgharness.store import RunStore
 from vgharness.terminal import print_verdicts, usage_errors
 
 REPRODUCED, NOT_REPRODUCED, FAILED, INTERRUPTED = 0, 1, 3, 130

@@ -59,6 +59,7 @@ class GradientProbe:
             modules[name]: _Site(name, weight) for name in layers if (weight := _weight(modules[name])) is not None
         }
         self._called: list[_Site] = []
+        self._read: list[_Site] = []  # in the order of the last reading's rows
         self._handle: RemovableHandle | None = None
         self._entered = 0
 
@@ -103,17 +104,17 @@ class GradientProbe:
 
         Call it after ``backward()`` and before the optimizer clears the gradients.
         """
-        return torch.stack([site.read() for site in self._in_order()])
+        self._read = self._in_order()
+        return torch.stack([site.read() for site in self._read])
 
     def flow(self) -> GradientFlow:
         """What came since the last reading as a record; then forgets it. Transfers once to the host."""
         return self.record(self.read().tolist())
 
     def record(self, rows: Sequence[Sequence[float]]) -> GradientFlow:
-        """``rows`` as from :meth:`read`, or averages of several such readings → a flow."""
-        sites = self._in_order()
-        layers = [site.record(row) for site, row in zip(sites, rows, strict=True)]
-        missed = [site.name for site in sites if not site.came.signal and site.weight.requires_grad]
+        """``rows`` as the last :meth:`read` gave, or averages of several such readings → a flow."""
+        layers = [site.record(row) for site, row in zip(self._read, rows, strict=True)]
+        missed = [site.name for site in self._read if not site.came.signal and site.weight.requires_grad]
         return GradientFlow(layers=tuple(layers), missed=tuple(missed))
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vgharness.figures import Picture, draw
+from vgharness.files import write_whole
 from vgharness.records import CellResult, LayerShape, Outcome, Run
-from vgharness.store import write_whole
 from vgharness.wording import deciding, interval, measured, number, seed_value, tally
 
 _SYMBOLS: dict[Outcome, str] = {

@@ -7,15 +7,14 @@ reader or a crash never meets half a run; numbers are claimed under a lock.
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from filelock import FileLock
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
+from vgharness.files import write_whole
 from vgharness.records import SCHEMA_VERSION, Run
 
 DEFAULT_ROOT = Path(".gradflow")
@@ -62,27 +61,3 @@ def load_run(path: Path) -> Run:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"{path}: not a valid run: {where}: {first['msg']}") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes ``path`` so that it is there whole or as it was before."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
-
-def check_writable(folder: Path, what: str, fix: str) -> None:
-    """Makes ``folder`` and a file in it, and takes the file away again."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(f"{what} {folder} cannot be written to ({error.strerror}): {fix}") from error

@@ -88,7 +88,8 @@ def train(cell: Cell, images: Resident, precision: Precision, watcher: Watcher |
                 if cell.epochs:
                     changes["heatmap"] = training.heatmap()
         except KeyboardInterrupt:
-            changes |= {"status": "interrupted", "reason": f"interrupted in epoch {len(epochs) + 1}"}
+            where = f"in epoch {len(epochs) + 1}" if len(epochs) < cell.epochs else "after the last epoch"
+            changes |= {"status": "interrupted", "reason": f"interrupted {where}"}
     return result.model_copy(update={**changes, "epochs": tuple(epochs), "seconds": time.perf_counter() - started})
 
 
@@ -117,8 +118,8 @@ class _Training:
 
     def __init__(self, cell: Cell, images: Resident, precision: Precision) -> None:
         self.cell, self.images = cell, images
-        with torch.random.fork_rng(devices=()):  # layers initialise from the global generator
-            torch.manual_seed(_stream(cell.seed, "weights"))
+        with torch.random.fork_rng(devices=()):  # layers initialise from the CPU's global generator
+            torch.default_generator.manual_seed(_stream(cell.seed, "weights"))
             self.model = DeepCNN(
                 cell.activation, cell.depth, cell.architecture, cell.norm, cell.init, images.num_classes
             )

@@ -23,9 +23,9 @@ def number(value: float | None) -> str:
     """Three significant digits, whole numbers whole: ``52.9``, ``0.000123``, ``261,322``."""
     if value is None:
         return "not finite"
-    if value == int(value) or abs(value) >= 1000:
+    if value == int(value) or abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:#.3g}" if abs(value) >= 1 else f"{value:.3g}"
+    return f"{value:#.3g}"
 
 
 def measured(reading: Reading) -> str:

@@ -109,19 +109,24 @@ def _run(
     from vgharness.machine import pick_device
     from vgharness.progress import StudyProgress, decoding
     from vgharness.report import write_report
-    from vgharness.study import run_study
+    from vgharness.study import run_study, worst_error
 
     device = pick_device(device_name)
     if precision == "tf32" and device.type != "cuda":
         raise UsageError("--precision tf32: only a CUDA GPU has it; use fp32 or bf16")
-    if precision == "bf16":
-        console.print("bf16 carries 8 bits of mantissa: small gradients are rounded away. fp32 is the reference.")
     preset = preset or ("full" if device.type == "cuda" else "quick")
     source = source or PRESETS[preset].source
     study = plan(preset, epochs=epochs, seeds=seeds, activations=activations, depths=depths, precision=precision)
     console.print(f"preset {preset} on {device}, {precision}; images: {source}")
     with decoding(console) as progress:
         images = load_images(source, train_images=study.train_images, test_images=study.test_images, progress=progress)
+    if precision != "fp32":
+        error, cell, layer = worst_error(study, images, device)
+        console.print(
+            f"warning: at {precision} gradients are off by up to {error:.0%} from float64's ({cell.name}, {layer}, "
+            "first batch); claims whose margin is smaller are inconclusive. fp32 is the reference.",
+            soft_wrap=True,
+        )
     with StudyProgress(console) as watcher:
         run = run_study(
             study, images, device=device, command=_command(study, str(device), source, depths), watcher=watcher

@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from vgharness.claims import Claim, ReadingSpec, Subject
-from vgharness.records import Architecture, Cell, CellResult, Epoch, GradientFlow, Run, SeedValue, nan_if_none
+from vgharness.records import Architecture, Cell, CellResult, Epoch, GradientFlow, Quantity, Run, SeedValue, nan_if_none
 from vgharness.statistics import Interval, distance_interval
 
 
@@ -21,10 +22,12 @@ class NotRunError(Exception):
 
 
 class Measurement(NamedTuple):
-    """A reading's figure per seed, and its interval where that is not simply the one of their mean."""
+    """A reading's figure per seed; its interval where that is not simply the one of their mean; and
+    a bound of the relative error that the run's precision may have put into it, where that is known."""
 
     values: Sequence[SeedValue]
     interval: Interval | None = None
+    error: float | None = None
 
 
 class Evidence:
@@ -148,22 +151,48 @@ def _epochs_ratio(evidence: Evidence) -> Measurement:
 
 
 def _factor(evidence: Evidence) -> Measurement:
-    def factor(result: CellResult) -> float:
-        assert evidence.spec.quantity is not None
+    def factor(result: CellResult, quantity: Quantity) -> float:
         flow = evidence.flow(result)
-        return math.nan if flow is None else flow.factor(evidence.spec.quantity)
+        return math.nan if flow is None else flow.factor(quantity)
 
-    return evidence.per_seed(factor, evidence.of)
+    def error(errors: Sequence[float]) -> float:
+        return float(_ratio_error(errors[0], errors[-1]) ** (1 / (len(errors) - 1))) - 1
+
+    return _of_gradients(evidence, factor, error)
 
 
 def _largest_factor(evidence: Evidence) -> Measurement:
-    def largest(result: CellResult) -> float:
-        assert evidence.spec.quantity is not None
+    def largest(result: CellResult, quantity: Quantity) -> float:
         flow = evidence.flow(result)
-        factors = flow.factors(evidence.spec.quantity) if flow else (math.nan,)
+        factors = flow.factors(quantity) if flow else (math.nan,)
         return math.nan if any(map(math.isnan, factors)) else max(factors)
 
-    return evidence.per_seed(largest, evidence.of)
+    def error(errors: Sequence[float]) -> float:
+        return max(_ratio_error(a, b) for a, b in pairwise(errors)) - 1
+
+    return _of_gradients(evidence, largest, error)
+
+
+def _of_gradients(
+    evidence: Evidence,
+    measure: Callable[[CellResult, Quantity], float],
+    error: Callable[[Sequence[float]], float],
+) -> Measurement:
+    """``measure`` per seed; ``error`` of it from the errors of the convolutions, the worst over the seeds."""
+    quantity = evidence.spec.quantity
+    assert quantity is not None
+    measured = evidence.per_seed(lambda result: measure(result, quantity), evidence.of)
+    errors = []
+    for result in evidence.results(evidence.of).values():
+        layers = [nan_if_none(getattr(x, quantity)) for x in result.numerics if x.name.startswith("conv")]
+        if len(layers) > 1:
+            errors.append(error(layers) if all(map(math.isfinite, layers)) else math.inf)
+    return measured._replace(error=max(errors, default=None))
+
+
+def _ratio_error(over: float, under: float) -> float:
+    """By what a ratio can be wrong, as a factor, if its two parts are by these relative errors."""
+    return (1 + over) / (1 - under) if under < 1 else math.inf
 
 
 def _curve_distance(evidence: Evidence) -> Measurement:

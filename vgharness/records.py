@@ -161,6 +161,17 @@ class Epoch(Measured):
     flow: GradientFlow
 
 
+class LayerError(Measured):
+    """Relative error of one layer's gradients on the first batch, at the run's precision against
+    float64: ‖g − g64‖ ÷ ‖g64‖, in the norm that the quantity of that name is (1-norm for mean |g|)."""
+
+    name: str
+    weight_mean_abs: float | None
+    weight_l2: float | None
+    signal_l2: float | None
+    signal_rms: float | None
+
+
 class LayerShape(Record):
     """One module of a network and the shape that it puts out for one image."""
 
@@ -172,7 +183,8 @@ class LayerShape(Record):
 class CellResult(Record):
     """What came of one cell.
 
-    ``initial`` is the flow of the first training batch before any step. ``heatmap`` is |∂L/∂h| at
+    ``initial`` is the flow of the first training batch before any step, and ``numerics`` its error
+    against float64. ``heatmap`` is |∂L/∂h| at
     conv1's pre-activation after training, mean over channels and over the first 256 test images.
     ``diverged``: a loss was NaN or infinite; ``failed``: an exception, named in ``reason``.
     """
@@ -184,6 +196,7 @@ class CellResult(Record):
     layers: tuple[LayerShape, ...] = ()
     initial_weights_sha256: str | None = None
     initial: GradientFlow | None = None
+    numerics: tuple[LayerError, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     heatmap: tuple[tuple[float, ...], ...] | None = None
     seconds: float = 0.0
@@ -240,7 +253,10 @@ class SeedValue(Measured):
 
 
 class Reading(Measured):
-    """One figure of a claim against its accepted interval, over the seeds."""
+    """One figure of a claim against its accepted interval, over the seeds.
+
+    ``numerical_error`` bounds the relative error that the run's precision may have put into it.
+    """
 
     label: str
     measure: str
@@ -253,6 +269,7 @@ class Reading(Measured):
     low: float | None = None
     high: float | None = None
     method: Literal["t", "bootstrap", "exact"] | None = None
+    numerical_error: float | None = None
     seeds_needed: int | None = None
 
 

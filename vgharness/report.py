@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vgharness.figures import Picture, draw
 from vgharness.files import write_whole
-from vgharness.records import CellResult, LayerShape, Outcome, Run
-from vgharness.wording import deciding, interval, measured, number, seed_value, tally
+from vgharness.records import CellResult, LayerShape, Outcome, Run, nan_if_none
+from vgharness.wording import deciding, interval, measured, number, percent, seed_value, tally
 
 _SYMBOLS: dict[Outcome, str] = {
     "reproduced": "✓",
@@ -60,6 +61,7 @@ def render(run: Run, pictures: tuple[Picture, ...]) -> str:
         "interval": interval,
         "seed_value": seed_value,
         "data_uri": _data_uri,
+        "percent": percent,
     }
     return environment.get_template("index.html.j2").render(
         run=run,
@@ -68,6 +70,7 @@ def render(run: Run, pictures: tuple[Picture, ...]) -> str:
         symbols=_SYMBOLS,
         rows=list(_rows(run)),
         networks=_networks(run),
+        numerics=_numerics(run),
         shown_in=_SHOWN_IN,
         networks_anchor=_NETWORKS,
     )
@@ -105,3 +108,24 @@ def _networks(run: Run) -> list[tuple[CellResult, list[LayerShape]]]:
         if result.layers:
             kinds.setdefault((result.cell.architecture, result.cell.depth), result)
     return [(result, list(result.layers)) for result in kinds.values()]
+
+
+def _numerics(run: Run) -> list[tuple[str, list[tuple[str, float | None, float | None]]]]:
+    """By kind of network, each layer's name with the worst error over the seeds of its weight's gradient
+    and of its error signal; ``None`` where one was not finite."""
+    kinds: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    for result in run.results:
+        layers = kinds.setdefault(f"{result.cell.architecture} {result.cell.activation} depth {result.cell.depth}", {})
+        for error in result.numerics:
+            weights, signals = layers.setdefault(error.name, ([], []))
+            weights.append(nan_if_none(error.weight_l2))
+            signals.append(nan_if_none(error.signal_l2))
+    return [
+        (kind, [(name, _worst(weights), _worst(signals)) for name, (weights, signals) in layers.items()])
+        for kind, layers in kinds.items()
+        if layers
+    ]
+
+
+def _worst(errors: list[float]) -> float | None:
+    return max(errors) if all(map(math.isfinite, errors)) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from vgharness.claims import Claim, load_claims
 from vgharness.data import ImageSet
 from vgharness.machine import commit, describe
 from vgharness.records import Cell, CellResult, Run, Study
-from vgharness.train import Resident, Watcher, seconds_per_image, train
+from vgharness.train import Resident, Watcher, first_batch_errors, seconds_per_image, train
 from vgharness.verdicts import judge
 
 
@@ -73,6 +74,21 @@ def expected_seconds(study: Study, images: Resident) -> float:
         train_speed, test_speed = speeds[kind]
         total += cell.epochs * (len(images.padded) * train_speed + len(images.test_images) * test_speed)
     return total
+
+
+def worst_error(study: Study, images: ImageSet, device: torch.device | str) -> tuple[float, Cell, str]:
+    """The largest relative error of a weight's gradient at the study's precision against float64, on the
+    first batch of the first seed's networks; and the cell and the layer where it is."""
+    resident = Resident(images, torch.device(device))
+    return max(
+        (
+            (math.inf if error.weight_l2 is None else error.weight_l2, cell, error.name)
+            for cell in study.cells
+            if cell.seed == study.cells[0].seed
+            for error in first_batch_errors(cell, resident, study.precision)
+        ),
+        key=lambda found: found[0],
+    )
 
 
 def _train(cell: Cell, images: Resident, study: Study, watcher: Watcher | None) -> CellResult:

@@ -24,8 +24,9 @@ from torch.nn import functional
 from vgharness.augmentation import PADDING, augment, normalise, pad
 from vgharness.data import SIZE, ImageSet
 from vgharness.nets import DeepCNN
+from vgharness.numerics import gradient_errors
 from vgharness.probe import GradientProbe
-from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerShape, Precision, Study
+from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerError, LayerShape, Precision, Study
 
 HEATMAP_IMAGES = 256
 _TEST_BATCH = 1000
@@ -67,13 +68,13 @@ def train(cell: Cell, images: Resident, precision: Precision, watcher: Watcher |
             cell=cell,
             status="finished",
             parameters=sum(p.numel() for p in training.model.parameters()),
-            layers=_layer_shapes(training.model),
+            layers=_layer_shapes(training.model, images.device),
             initial_weights_sha256=_weights_sha256(training.model),
         )
-        training.model.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         epochs: list[Epoch] = []
         changes: dict[str, Any] = {}
         try:
+            changes["numerics"] = first_batch_errors(cell, images, precision)
             if cell.epochs == 0:
                 changes["initial"] = training.initial()
             for number in range(1, cell.epochs + 1):
@@ -93,12 +94,19 @@ def train(cell: Cell, images: Resident, precision: Precision, watcher: Watcher |
     return result.model_copy(update={**changes, "epochs": tuple(epochs), "seconds": time.perf_counter() - started})
 
 
+def first_batch_errors(cell: Cell, images: Resident, precision: Precision) -> tuple[LayerError, ...]:
+    """The error of the cell's gradients at ``precision`` against float64, on its first training batch at
+    its initial weights. Made anew, so that the cell's own generators and weights are not touched."""
+    with _float32_precision(precision):
+        training = _Training(cell, images, precision)
+        return gradient_errors(training.model, *next(training.batches()), training.autocast)
+
+
 def seconds_per_image(cell: Cell, images: Resident, precision: Precision) -> tuple[float, float]:
     """How long one image takes to train on and one to test on: measured over a few batches of a
     network that is then thrown away."""
     with _float32_precision(precision):
         training = _Training(cell, images, precision)
-        training.model.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         clock, steps = _Clock(images.device), 3
         with training.probe:
             batches = training.batches()
@@ -120,10 +128,8 @@ class _Training:
         self.cell, self.images = cell, images
         with torch.random.fork_rng(devices=()):  # layers initialise from the CPU's global generator
             torch.default_generator.manual_seed(_stream(cell.seed, "weights"))
-            self.model = DeepCNN(
-                cell.activation, cell.depth, cell.architecture, cell.norm, cell.init, images.num_classes
-            )
-        # Parameters keep their identity in `Module.to`, so the optimizer may come before the move.
+            model = DeepCNN(cell.activation, cell.depth, cell.architecture, cell.norm, cell.init, images.num_classes)
+        self.model: DeepCNN = model.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=cell.learning_rate, fused=True)
         self.probe = GradientProbe(self.model)
         self.order = torch.Generator().manual_seed(_stream(cell.seed, "order"))
@@ -245,8 +251,8 @@ def _stream(seed: int, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8]) >> 1
 
 
-def _layer_shapes(model: nn.Module) -> tuple[LayerShape, ...]:
-    shapes, hidden = [], torch.zeros(1, 3, SIZE, SIZE)
+def _layer_shapes(model: nn.Module, device: torch.device) -> tuple[LayerShape, ...]:
+    shapes, hidden = [], torch.zeros(1, 3, SIZE, SIZE, device=device)
     model.eval()  # a BatchNorm must not learn from this
     with torch.no_grad():
         for name, module in model.named_children():
@@ -259,7 +265,7 @@ def _layer_shapes(model: nn.Module) -> tuple[LayerShape, ...]:
 def _weights_sha256(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -73,7 +73,10 @@ def decide(accept: Accept, measured: Measurement) -> dict[str, Any]:
     if found is None and len(values) > 1 and all(map(math.isfinite, numbers)):
         found = interval(numbers)
     outcome, reason = _outcome(accept, values, found)
+    if found is not None and measured.error is not None and outcome in ("reproduced", "not reproduced"):
+        outcome, reason = _despite_error(accept, found, measured.error, outcome, reason)
     fields: dict[str, Any] = {"values": values, "outcome": outcome, "reason": reason}
+    fields["numerical_error"] = measured.error
     if found is not None:
         fields |= {"mean": found.mean, "low": found.low, "high": found.high, "method": found.method}
     elif len(values) == 1:
@@ -113,6 +116,15 @@ def _outcome(accept: Accept, values: Sequence[SeedValue], found: Interval | None
     if exact or accept.excludes(found.low, found.high):
         return "not reproduced", ""
     return "inconclusive", ""
+
+
+def _despite_error(accept: Accept, found: Interval, error: float, outcome: Outcome, reason: str) -> tuple[Outcome, str]:
+    """The outcome, if it stands wherever in the numerical error the interval may really lie."""
+    low, high = found.low * (1 - error), found.high * (1 + error)
+    inside = accept.contains(low) and accept.contains(high)
+    if (outcome == "reproduced" and inside) or (outcome == "not reproduced" and accept.excludes(low, high)):
+        return outcome, reason
+    return "inconclusive", f"the numerical error at this precision, {error:.0%}, is larger than the margin"
 
 
 def _count(number: int, noun: str) -> str:

@@ -28,6 +28,11 @@ def number(value: float | None) -> str:
     return f"{value:#.3g}"
 
 
+def percent(share: float | None) -> str:
+    """A share with two significant digits: ``0.24 %``, ``47 %``."""
+    return "not finite" if share is None else f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
+
+
 def measured(reading: Reading) -> str:
     """The mean over the seeds with its unit: ``52.9 %``; a bound is marked so."""
     if not reading.values:

@@ -20,5 +20,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Before anything imports torch. The fast tests' networks are too small for two threads, which only
     # wait for each other, and for minutes where the machine is busy; `-m full` trains real ones.
-    if config.getoption("-m") != "full":
+    if config.getoption("-m") not in ("full", "deep"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")

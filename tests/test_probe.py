@@ -582,17 +582,17 @@ def test_a_call_past_the_hooks_is_missed() -> None:
     assert body.weight_l2
 
 
-class Pair(nn.Linear):
-    """A layer whose output is no tensor."""
+class Boxed(nn.Linear):
+    """A layer whose output holds its tensor in something that is neither tuple, list nor mapping."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return super().forward(x), None
+    def forward(self, x: Tensor) -> set[Tensor]:  # type: ignore[override]
+        return {super().forward(x)}
 
 
-def test_a_layer_whose_output_is_no_tensor_is_missed() -> None:
-    model = Pair(3, 2)
-    flow = measure(nn.ModuleDict({"pair": model}), lambda: model(noise(4, 3))[0].sum())
-    assert flow.missed == ("pair",)
+def test_a_layer_whose_output_holds_no_tensor_that_can_be_found_is_missed() -> None:
+    model = Boxed(3, 2)
+    flow = measure(nn.ModuleDict({"boxed": model}), lambda: model(noise(4, 3)).pop().sum())
+    assert flow.missed == ("boxed",)
     assert flow.layers[0].state == "ok"
 
 

@@ -32,6 +32,7 @@ def run_study(
     there is: the run's status is then ``interrupted``. ``command`` is recorded as what reproduces it.
     """
     started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
+    source = commit()  # now: the files may change while the study runs
     device = torch.device(device)
     resident = Resident(images, device)
     results: list[CellResult] = []
@@ -53,7 +54,7 @@ def run_study(
         created=created,
         status="finished" if complete else "interrupted",
         command=command,
-        commit=commit(),
+        commit=source,
         machine=describe(device),
         data=images.provenance,
         study=study,

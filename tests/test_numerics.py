@@ -21,7 +21,7 @@ from vgharness.numerics import gradient_errors
 from vgharness.records import Activation, Architecture, Cell, LayerError, SeedValue
 from vgharness.report import render
 from vgharness.study import worst_error
-from vgharness.train import Resident, first_batch_errors, train
+from vgharness.train import Resident, first_batch, train
 from vgharness.verdicts import decide, judge
 
 pytestmark = pytest.mark.fast
@@ -102,7 +102,7 @@ def test_measuring_leaves_the_model_as_it_was() -> None:
 def test_a_cell_is_trained_the_same_with_and_without(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = Cell(architecture="script", activation="sigmoid", seed=1, epochs=1)
     measured = train(cell, images, "fp32")
-    monkeypatch.setattr(vgharness.train, "first_batch_errors", lambda *_: ())
+    monkeypatch.setattr(vgharness.train, "first_batch", lambda *_: {})
     plain = train(cell, images, "fp32")
     assert measured.epochs[0].flow == plain.epochs[0].flow
     assert (len(measured.numerics), len(plain.numerics)) == (5, 0)
@@ -112,7 +112,7 @@ def test_the_batch_is_the_cells_first(images: Resident) -> None:
     cell = Cell(architecture="script", activation="relu", seed=7, epochs=0)
     training = vgharness.train._Training(cell, images, "fp32")
     expected = gradient_errors(training.model, *next(training.batches()), nullcontext())
-    assert first_batch_errors(cell, images, "fp32") == expected
+    assert first_batch(cell, images, "fp32")["numerics"] == expected
     assert train(cell, images, "fp32").numerics == expected
 
 

@@ -95,7 +95,7 @@ def test_the_bias_enters_the_first_and_every_later_q() -> None:
 @pytest.mark.parametrize("wrong", [{"weight_variance": -1}, {"bias_variance": -1}, {"q0": -1}, {"depth": 0}])
 def test_chi_refuses_what_has_no_meaning(wrong: dict[str, float]) -> None:
     arguments = {"weight_variance": 1, "bias_variance": 0, "depth": 1, "q0": 1} | wrong
-    with pytest.raises(ValueError, match="0 or more"):
+    with pytest.raises(ValueError, match="or more"):
         chi("relu", **arguments)  # type: ignore[arg-type]
 
 

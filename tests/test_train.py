@@ -68,7 +68,7 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[Draw]:
         return crops
 
     monkeypatch.setattr(vgharness.train, "augment", record)
-    monkeypatch.setattr(vgharness.train, "first_batch_errors", lambda *_: ())  # which draws a batch of its own
+    monkeypatch.setattr(vgharness.train, "first_batch", lambda *_: {})  # which draws a batch of its own
     return seen
 
 

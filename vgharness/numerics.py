@@ -28,20 +28,24 @@ def gradient_errors(
     L2 error bounds that of the L2 norm, and an L1 error that of the mean absolute value, by the
     triangle inequality: a quantity is at least as close as its error says.
     """
-    found = _gradients(model, inputs, targets, autocast)
-    exact = _gradients(copy.deepcopy(model).double(), inputs.double(), targets, torch.enable_grad())
+    found = layer_gradients(model, inputs, targets, autocast)
+    exact = layer_gradients(copy.deepcopy(model).double(), inputs.double(), targets, torch.enable_grad())
     return tuple(_error(a, b) for a, b in zip(found, exact, strict=True))
 
 
-class _Gradients(NamedTuple):
+class LayerGradients(NamedTuple):
+    """∂L/∂W and ∂L/∂h, shaped as W and h, of the layer called ``name``."""
+
     name: str
     weight: Tensor
     signal: Tensor
 
 
-def _gradients(
+def layer_gradients(
     model: nn.Module, inputs: Tensor, targets: Tensor, context: AbstractContextManager[object]
-) -> list[_Gradients]:
+) -> list[LayerGradients]:
+    """Of every linear and convolution layer, L the mean cross-entropy, with ``context`` around the forward
+    pass: by ``torch.autograd.grad``, so that no parameter's ``grad`` is touched."""
     hidden, names, weights, outputs = inputs, [], [], []
     with context:
         for name, module in model.named_children():
@@ -52,10 +56,10 @@ def _gradients(
                 outputs.append(hidden)
         loss = functional.cross_entropy(hidden, targets)
     gradients = torch.autograd.grad(loss, [*weights, *outputs])
-    return [_Gradients(*each) for each in zip(names, gradients[: len(names)], gradients[len(names) :], strict=True)]
+    return [LayerGradients(*each) for each in zip(names, gradients[: len(names)], gradients[len(names) :], strict=True)]
 
 
-def _error(found: _Gradients, exact: _Gradients) -> LayerError:
+def _error(found: LayerGradients, exact: LayerGradients) -> LayerError:
     weight, signal = found.weight.double() - exact.weight, found.signal.double() - exact.signal
     l2 = float(signal.norm() / exact.signal.norm())
     return LayerError(

@@ -172,6 +172,22 @@ class LayerError(Measured):
     signal_rms: float | None
 
 
+class LayerPrediction(Measured):
+    """By what ‖∂L/∂h‖₂ changes from layer ``above`` down to layer ``name`` on the first batch.
+
+    ``predicted`` is mean field's √χ, ``None`` where a max-pool lies between; ``bound`` no sample can
+    exceed; the twin has average pools and the same weights.
+    """
+
+    name: str
+    above: str
+    measured: float | None
+    predicted: float | None
+    bound: float
+    twin_measured: float | None
+    twin_predicted: float
+
+
 class LayerShape(Record):
     """One module of a network and the shape that it puts out for one image."""
 
@@ -184,7 +200,7 @@ class CellResult(Record):
     """What came of one cell.
 
     ``initial`` is the flow of the first training batch before any step, and ``numerics`` its error
-    against float64. ``heatmap`` is |∂L/∂h| at
+    against float64; ``predictions`` holds theory beside it. ``heatmap`` is |∂L/∂h| at
     conv1's pre-activation after training, mean over channels and over the first 256 test images.
     ``diverged``: a loss was NaN or infinite; ``failed``: an exception, named in ``reason``.
     """
@@ -197,6 +213,7 @@ class CellResult(Record):
     initial_weights_sha256: str | None = None
     initial: GradientFlow | None = None
     numerics: tuple[LayerError, ...] = ()
+    predictions: tuple[LayerPrediction, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     heatmap: tuple[tuple[float, ...], ...] | None = None
     seconds: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vgharness.figures import Picture, draw
 from vgharness.files import write_whole
-from vgharness.records import CellResult, LayerShape, Outcome, Run, nan_if_none
+from vgharness.records import CellResult, LayerPrediction, LayerShape, Outcome, Run, nan_if_none
 from vgharness.wording import deciding, interval, measured, number, percent, seed_value, tally
 
 _SYMBOLS: dict[Outcome, str] = {
@@ -71,6 +71,7 @@ def render(run: Run, pictures: tuple[Picture, ...]) -> str:
         rows=list(_rows(run)),
         networks=_networks(run),
         numerics=_numerics(run),
+        predictions=_predictions(run),
         shown_in=_SHOWN_IN,
         networks_anchor=_NETWORKS,
     )
@@ -115,7 +116,7 @@ def _numerics(run: Run) -> list[tuple[str, list[tuple[str, float | None, float |
     and of its error signal; ``None`` where one was not finite."""
     kinds: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for result in run.results:
-        layers = kinds.setdefault(f"{result.cell.architecture} {result.cell.activation} depth {result.cell.depth}", {})
+        layers = kinds.setdefault(_kind(result), {})
         for error in result.numerics:
             weights, signals = layers.setdefault(error.name, ([], []))
             weights.append(nan_if_none(error.weight_l2))
@@ -127,5 +128,28 @@ def _numerics(run: Run) -> list[tuple[str, list[tuple[str, float | None, float |
     ]
 
 
+def _kind(result: CellResult) -> str:
+    return f"{result.cell.architecture} {result.cell.activation} depth {result.cell.depth}"
+
+
 def _worst(errors: list[float]) -> float | None:
     return max(errors) if all(map(math.isfinite, errors)) else None
+
+
+def _predictions(run: Run) -> list[tuple[str, list[LayerPrediction]]]:
+    """By kind of network, each layer's factors, as means over the seeds."""
+    kinds: dict[str, list[CellResult]] = {}
+    for result in run.results:
+        if result.predictions:
+            kinds.setdefault(_kind(result), []).append(result)
+    return [
+        (kind, [_mean_prediction(layers) for layers in zip(*(r.predictions for r in results), strict=True)])
+        for kind, results in kinds.items()
+    ]
+
+
+def _mean_prediction(seeds: Sequence[LayerPrediction]) -> LayerPrediction:
+    first = seeds[0].model_dump(exclude={"nonfinite"})
+    numbers = {key for key, value in first.items() if isinstance(value, float)}
+    means = {key: sum(nan_if_none(getattr(seed, key)) for seed in seeds) / len(seeds) for key in numbers}
+    return LayerPrediction.model_validate({**first, **means})

@@ -13,7 +13,7 @@ from vgharness.claims import Claim, load_claims
 from vgharness.data import ImageSet
 from vgharness.machine import commit, describe
 from vgharness.records import Cell, CellResult, Run, Study
-from vgharness.train import Resident, Watcher, first_batch_errors, seconds_per_image, train
+from vgharness.train import Resident, Watcher, first_batch, seconds_per_image, train
 from vgharness.verdicts import judge
 
 
@@ -86,7 +86,7 @@ def worst_error(study: Study, images: ImageSet, device: torch.device | str) -> t
             (math.inf if error.weight_l2 is None else error.weight_l2, cell, error.name)
             for cell in study.cells
             if cell.seed == study.cells[0].seed
-            for error in first_batch_errors(cell, resident, study.precision)
+            for error in first_batch(cell, resident, study.precision)["numerics"]
         ),
         key=lambda found: found[0],
     )

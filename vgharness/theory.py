@@ -19,7 +19,7 @@ between the two layers::
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,13 +71,23 @@ def chi(activation: Activation, *, weight_variance: float, bias_variance: float,
     ``bias_variance`` is σ_b² (PyTorch's default: 1/(3·fan_in)); ``q0`` the mean square of the input.
     Raises ``ValueError`` for a variance or a ``q0`` below zero and for a depth below one.
     """
-    if min(weight_variance, bias_variance, q0) < 0 or depth < 1:
-        raise ValueError("chi needs variances and q0 of 0 or more and a depth of 1 or more")
+    if depth < 1:
+        raise ValueError("chi needs a depth of 1 or more")
+    return chi_of_layers(activation, [weight_variance] * depth, [bias_variance] * depth, q0)
+
+
+def chi_of_layers(
+    activation: Activation, weight_variances: Sequence[float], bias_variances: Sequence[float], q0: float
+) -> Array:
+    """As :func:`chi`, for layers that each have their own variances: χ_l = σ_w² of layer l · E[φ'(√q_l z)²]."""
+    if min(q0, *weight_variances, *bias_variances) < 0:
+        raise ValueError("chi needs variances and q0 of 0 or more")
     phi = NONLINEARITIES[activation]
-    q, factors = weight_variance * q0 + bias_variance, []
-    for _ in range(depth):
+    below, factors = q0, []
+    for weight_variance, bias_variance in zip(weight_variances, bias_variances, strict=True):
+        q = weight_variance * below + bias_variance
         factors.append(weight_variance * _mean_square(phi.slope, q))
-        q = weight_variance * _mean_square(phi.value, q) + bias_variance
+        below = _mean_square(phi.value, q)
     return np.array(factors)
 
 

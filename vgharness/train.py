@@ -25,8 +25,9 @@ from vgharness.augmentation import PADDING, augment, normalise, pad
 from vgharness.data import SIZE, ImageSet
 from vgharness.nets import DeepCNN
 from vgharness.numerics import gradient_errors
+from vgharness.prediction import predict
 from vgharness.probe import GradientProbe
-from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerError, LayerShape, Precision, Study
+from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerShape, Precision, Study
 
 HEATMAP_IMAGES = 256
 _TEST_BATCH = 1000
@@ -74,7 +75,7 @@ def train(cell: Cell, images: Resident, precision: Precision, watcher: Watcher |
         epochs: list[Epoch] = []
         changes: dict[str, Any] = {}
         try:
-            changes["numerics"] = first_batch_errors(cell, images, precision)
+            changes |= first_batch(cell, images, precision)
             if cell.epochs == 0:
                 changes["initial"] = training.initial()
             for number in range(1, cell.epochs + 1):
@@ -94,12 +95,17 @@ def train(cell: Cell, images: Resident, precision: Precision, watcher: Watcher |
     return result.model_copy(update={**changes, "epochs": tuple(epochs), "seconds": time.perf_counter() - started})
 
 
-def first_batch_errors(cell: Cell, images: Resident, precision: Precision) -> tuple[LayerError, ...]:
-    """The error of the cell's gradients at ``precision`` against float64, on its first training batch at
-    its initial weights. Made anew, so that the cell's own generators and weights are not touched."""
+def first_batch(cell: Cell, images: Resident, precision: Precision) -> dict[str, Any]:
+    """The fields ``numerics`` and ``predictions`` of a :class:`~vgharness.records.CellResult`: of the cell's
+    gradients on its first training batch at its initial weights, the error at ``precision`` and what
+    theory says. Made anew, so that the cell's own generators and weights are not touched."""
     with _float32_precision(precision):
         training = _Training(cell, images, precision)
-        return gradient_errors(training.model, *next(training.batches()), training.autocast)
+        batch = next(training.batches())
+        numerics = gradient_errors(training.model, *batch, training.autocast)
+    # Mean field speaks of layers without a norm between them.
+    predictions = () if cell.norm else predict(training.model, cell.activation, *batch)
+    return {"numerics": numerics, "predictions": predictions}
 
 
 def seconds_per_image(cell: Cell, images: Resident, precision: Precision) -> tuple[float, float]:

@@ -1,0 +1,71 @@
+"""What theory predicts of a network at initialisation, beside what is measured there."""
+
+from __future__ import annotations
+
+import copy
+import math
+from contextlib import nullcontext
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from vgharness.numerics import layer_gradients
+from vgharness.records import Activation, LayerPrediction
+from vgharness.theory import bound, chi_of_layers
+
+
+def predict(model: nn.Module, activation: Activation, inputs: Tensor, targets: Tensor) -> tuple[LayerPrediction, ...]:
+    """For each layer with weights but the last: by what ‖∂L/∂h‖₂ changes on its way down to it.
+
+    ``model``'s children run one after the other, as ``DeepCNN``'s do without a norm. Mean field speaks of
+    typical units, which a max-pool does not pass gradients to: there ``predicted`` is ``None``, and a
+    twin with the same weights and average pools shows what theory is about. The variances are the
+    actual weights' and biases' own; in float64, so that no rounding stands between the two.
+    """
+    twin = copy.deepcopy(model)
+    for name, module in twin.named_children():
+        if isinstance(module, nn.MaxPool2d):
+            twin.set_submodule(name, nn.AvgPool2d(module.kernel_size))
+    pooled = _pooled_above(model)
+    predicted = [math.sqrt(x) for x in _chi(model, activation, inputs)]
+    measured, of_twin = (_factors(net, inputs, targets) for net in (model, twin))
+    return tuple(
+        LayerPrediction(
+            name=limit.layer,
+            above=limit.above,
+            measured=measured[i],
+            predicted=None if pooled[limit.layer] > 1 else predicted[i],
+            bound=limit.factor,
+            twin_measured=of_twin[i],
+            twin_predicted=predicted[i] / pooled[limit.layer],
+        )
+        for i, limit in enumerate(bound(model))
+    )
+
+
+def _factors(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[float]:
+    exact = layer_gradients(copy.deepcopy(model).double(), inputs.double(), targets, nullcontext())
+    norms = [float(layer.signal.norm()) for layer in exact]
+    return [a / b if b else math.nan for a, b in pairwise(norms)]
+
+
+def _chi(model: nn.Module, activation: Activation, inputs: Tensor) -> list[float]:
+    layers = [m for m in model.children() if isinstance(m, nn.Linear | nn.Conv2d)]
+    weights = [float(m.weight.detach().double().square().mean()) * m.weight[0].numel() for m in layers]
+    biases = [float(m.bias.detach().double().square().mean()) if m.bias is not None else 0.0 for m in layers]
+    q0 = float(inputs.double().square().mean())
+    # χ_l carries the weights of the layer above, through which the signal comes down.
+    slopes = chi_of_layers(activation, weights, biases, q0)
+    return [float(slopes[i] / weights[i] * weights[i + 1]) for i in range(len(layers) - 1)]
+
+
+def _pooled_above(model: nn.Module) -> dict[str, int]:
+    """By layer, the side of the max-pools between it and the next one; 1 where there is none."""
+    sides: dict[str, int] = {}
+    last = ""
+    for name, module in model.named_children():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            last, sides[name] = name, 1
+        elif isinstance(module, nn.MaxPool2d) and last:
+            sides[last] *= module.kernel_size if isinstance(module.kernel_size, int) else module.kernel_size[0]
+    return sides

@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Property tests are part of CI: the same examples everywhere, and as many as fit in a minute.
 settings.register_profile("vgharness", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("deep", deadline=None, max_examples=3_000, suppress_health_check=list(HealthCheck))
 settings.load_profile("vgharness")
 
 
@@ -20,5 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Before anything imports torch. The fast tests' networks are too small for two threads, which only
     # wait for each other, and for minutes where the machine is busy; `-m full` trains real ones.
+    if config.getoption("-m") == "deep":
+        settings.load_profile("deep")
     if config.getoption("-m") not in ("full", "deep"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")

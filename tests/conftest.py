@@ -1,7 +1,6 @@
-"""Options of ``pytest -m full``, and what every test shares."""
+"""What every test shares."""
 
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,12 +9,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("vgharness", deadline=None, derandomize=True, max_examples=50)
 settings.register_profile("deep", deadline=None, max_examples=3_000, suppress_health_check=list(HealthCheck))
 settings.load_profile("vgharness")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("vgharness claims (-m full)")
-    group.addoption("--run", type=Path, help="judge this saved run instead of training one")
-    group.addoption("--device", default="auto", help="where to train: auto, cpu, cuda or cuda:N")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -22,7 +22,7 @@ FLOORS = (
     {"report"},
     {"progress", "terminal"},
     {"full"},
-    {"cli"},
+    {"cli", "pytest_options"},
 )
 
 

@@ -1,0 +1,49 @@
+"""``pytest -m full`` over a saved run, through pytest itself."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from factories import make_result, make_run
+
+from vgharness.claims import load_claims
+
+pytestmark = pytest.mark.fast
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_full(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-m", "full", "-rA", "-p", "no:cacheprovider", "--color=no"]
+    test = "tests/test_claims_of_a_run.py"
+    return subprocess.run([*command, *arguments, test], capture_output=True, text=True, cwd=REPOSITORY, check=False)
+
+
+@pytest.mark.parametrize(("architectures", "suffix"), [(["script"], ""), (["script", "readme"], "-script")])
+def test_each_claim_is_a_test_named_by_its_id(architectures: list[str], suffix: str, tmp_path: Path) -> None:
+    results = [
+        make_result(activation, seed, architecture=architecture, factor=0.3, epochs=0)  # type: ignore[arg-type]
+        for architecture in architectures
+        for seed in (42, 43, 44)
+        for activation in ("sigmoid", "relu", "tanh")
+    ]
+    saved = tmp_path / "run.json"
+    saved.write_text(make_run(results).model_dump_json())
+    done = pytest_full(f"--run={saved}")
+    assert done.returncode == 1, done.stdout
+    lines = re.findall(r"^(PASSED|FAILED) .*\[([\w-]+)\]", done.stdout, re.MULTILINE)
+    named = {name: outcome for outcome, name in lines}
+    assert named[f"tanh-squashes{suffix}"] == "PASSED"
+    assert named[f"architecture{suffix}"] == "FAILED"
+    assert "rows of the README's table of shapes that differ: 2.0" in done.stdout
+    count = sum(1 if claim.architecture else len(architectures) for claim in load_claims())
+    assert re.search(rf"{count - len(named)} skipped", done.stdout)
+    assert "needs 20 epochs" in done.stdout
+
+
+def test_a_run_that_cannot_be_read_is_told() -> None:
+    done = pytest_full("--run=nowhere.json")
+    assert done.returncode != 0
+    assert "nowhere.json: cannot be read" in done.stdout + done.stderr

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.fast
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command starts in an empty folder, and ``quick`` takes a second."""
     monkeypatch.chdir(tmp_path)
-    tiny = presets.Preset(("script",), epochs=1, seeds=1, source="synthetic", train_images=96, test_images=32)
+    tiny = presets.Preset(("script",), epochs=1, seeds=1, source="synthetic", train_images=32, test_images=16)
     monkeypatch.setitem(presets.PRESETS, "quick", tiny)
 
 
@@ -92,7 +92,7 @@ def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
     assert [(c.seed, c.depth, c.activation, c.epochs) for c in study.cells] == list(
         itertools.product((7, 9), (2, 6), ("gelu", "silu"), (2,))
     )
-    assert (study.precision, images.provenance.kind, images.provenance.train_images) == ("bf16", "synthetic", 96)
+    assert (study.precision, images.provenance.kind, images.provenance.train_images) == ("bf16", "synthetic", 32)
     assert Path("elsewhere/deep/index.html").exists()
     assert re.search(
         r"warning: at bf16 gradients are off by up to \d+% from float64's \(script (gelu|silu)", result.output

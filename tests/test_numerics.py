@@ -3,6 +3,7 @@
 import copy
 import math
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from vgharness.claims import Accept, load_claims
 from vgharness.data import synthetic
 from vgharness.measures import Measurement
 from vgharness.nets import DeepCNN
-from vgharness.numerics import gradient_errors
+from vgharness.numerics import exact_gradients, gradient_errors, layer_gradients
 from vgharness.records import Activation, Architecture, Cell, LayerError, SeedValue
 from vgharness.report import render
 from vgharness.study import worst_error
@@ -31,12 +32,16 @@ BF16 = torch.autocast("cpu", torch.bfloat16)
 
 @pytest.fixture(scope="module")
 def images() -> Resident:
-    return Resident(synthetic(128, 16), torch.device("cpu"))
+    return Resident(synthetic(40, 16), torch.device("cpu"))
 
 
 def batch(count: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(count, 3, 32, 32, generator=generator), torch.randint(10, (count,), generator=generator)
+
+
+def errors_of(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, context: Any) -> tuple[LayerError, ...]:
+    return gradient_errors(layer_gradients(model, inputs, targets, context), exact_gradients(model, inputs, targets))
 
 
 def network(activation: Activation, pools: Architecture = "script") -> DeepCNN:
@@ -47,7 +52,7 @@ def network(activation: Activation, pools: Architecture = "script") -> DeepCNN:
 
 def test_float64_has_no_error() -> None:
     inputs, targets = batch()
-    for error in gradient_errors(network("sigmoid").double(), inputs.double(), targets, nullcontext()):
+    for error in errors_of(network("sigmoid").double(), inputs.double(), targets, nullcontext()):
         assert error.model_dump(exclude={"name", "nonfinite"}) == dict.fromkeys(
             ("weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"), 0
         )
@@ -56,8 +61,8 @@ def test_float64_has_no_error() -> None:
 @pytest.mark.parametrize(("activation", "at_least"), [("sigmoid", 0.1), ("relu", 0.03)])
 def test_float32_is_close_and_bf16_is_not(activation: Activation, at_least: float) -> None:
     model, (inputs, targets) = network(activation), batch()
-    full = gradient_errors(model, inputs, targets, nullcontext())
-    rounded = gradient_errors(model, inputs, targets, BF16)
+    full = errors_of(model, inputs, targets, nullcontext())
+    rounded = errors_of(model, inputs, targets, BF16)
     assert [error.name for error in full] == ["conv1", "conv2", "conv3", "conv4", "fc"]
     assert full[0].weight_l2 is not None
     assert full[0].weight_l2 < 0.02
@@ -76,7 +81,7 @@ def test_no_quantity_is_further_off_than_its_error_says(
     model = nn.Sequential(nn.Linear(6, 8), act(), nn.Linear(8, 5), act(), nn.Linear(5, 3))
     inputs, targets = torch.randn(count, 6), torch.randint(3, (count,))
     context = BF16 if low else nullcontext()
-    errors = gradient_errors(model, inputs, targets, context)
+    errors = errors_of(model, inputs, targets, context)
 
     def weight_gradients(net: nn.Module, x: torch.Tensor, autocast: bool) -> list[torch.Tensor]:
         with BF16 if autocast else nullcontext():
@@ -94,7 +99,7 @@ def test_no_quantity_is_further_off_than_its_error_says(
 def test_measuring_leaves_the_model_as_it_was() -> None:
     model, (inputs, targets) = network("relu"), batch(4)
     before = copy.deepcopy(model.state_dict())
-    gradient_errors(model, inputs, targets, BF16)
+    errors_of(model, inputs, targets, BF16)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(p.grad is None and p.dtype == torch.float32 for p in model.parameters())
 
@@ -111,7 +116,7 @@ def test_a_cell_is_trained_the_same_with_and_without(images: Resident, monkeypat
 def test_the_batch_is_the_cells_first(images: Resident) -> None:
     cell = Cell(architecture="script", activation="relu", seed=7, epochs=0)
     training = vgharness.train._Training(cell, images, "fp32")
-    expected = gradient_errors(training.model, *next(training.batches()), nullcontext())
+    expected = errors_of(training.model, *next(training.batches()), nullcontext())
     assert first_batch(cell, images, "fp32")["numerics"] == expected
     assert train(cell, images, "fp32").numerics == expected
 

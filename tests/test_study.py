@@ -18,7 +18,7 @@ pytestmark = pytest.mark.fast
 
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
-    return synthetic(160, 40)
+    return synthetic(40, 16)
 
 
 def tiny(**changes: object) -> Study:
@@ -39,7 +39,8 @@ def test_a_run_holds_every_cell_in_order_and_survives_its_store(images: ImageSet
 
 
 def test_the_same_study_gives_the_same_figures(images: ImageSet) -> None:
-    first, second = (run_study(tiny(), images) for _ in range(2))
+    pair = tiny(cells=tiny().cells[:2])
+    first, second = (run_study(pair, images) for _ in range(2))
     for a, b in zip(first.results, second.results, strict=True):
         assert a.initial == b.initial
         assert a.heatmap == b.heatmap

@@ -8,7 +8,8 @@ its own error rather than assuming one.
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -18,18 +19,12 @@ from torch.nn import functional
 from vgharness.records import LayerError
 
 
-def gradient_errors(
-    model: nn.Module, inputs: Tensor, targets: Tensor, autocast: AbstractContextManager[object]
-) -> tuple[LayerError, ...]:
-    """Of every linear and convolution layer of ``model`` on one batch, with ``autocast`` around its
-    forward pass, against the same weights and inputs in float64.
+def gradient_errors(found: Sequence[LayerGradients], exact: Sequence[LayerGradients]) -> tuple[LayerError, ...]:
+    """Of each layer, the relative errors of ``found`` against ``exact``: of one network on one batch.
 
-    ``model``'s children run one after the other, as ``DeepCNN``'s do. Its gradients are left alone. An
-    L2 error bounds that of the L2 norm, and an L1 error that of the mean absolute value, by the
+    An L2 error bounds that of the L2 norm, and an L1 error that of the mean absolute value, by the
     triangle inequality: a quantity is at least as close as its error says.
     """
-    found = layer_gradients(model, inputs, targets, autocast)
-    exact = layer_gradients(copy.deepcopy(model).double(), inputs.double(), targets, torch.enable_grad())
     return tuple(_error(a, b) for a, b in zip(found, exact, strict=True))
 
 
@@ -41,11 +36,17 @@ class LayerGradients(NamedTuple):
     signal: Tensor
 
 
+def exact_gradients(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[LayerGradients]:
+    """As :func:`layer_gradients`, of the same weights and inputs in float64."""
+    return layer_gradients(copy.deepcopy(model).double(), inputs.double(), targets, nullcontext())
+
+
 def layer_gradients(
     model: nn.Module, inputs: Tensor, targets: Tensor, context: AbstractContextManager[object]
 ) -> list[LayerGradients]:
-    """Of every linear and convolution layer, L the mean cross-entropy, with ``context`` around the forward
-    pass: by ``torch.autograd.grad``, so that no parameter's ``grad`` is touched."""
+    """Of every linear and convolution layer of ``model``, whose children run one after the other, L the
+    mean cross-entropy, with ``context`` around the forward pass. By ``torch.autograd.grad``, so that no
+    parameter's ``grad`` is touched."""
     hidden, names, weights, outputs = inputs, [], [], []
     with context:
         for name, module in model.named_children():

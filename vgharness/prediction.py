@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import copy
 import math
-from contextlib import nullcontext
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vgharness.numerics import layer_gradients
+from vgharness.numerics import LayerGradients, exact_gradients
 from vgharness.records import Activation, LayerPrediction
 from vgharness.theory import bound, chi_of_layers
 
 
-def predict(model: nn.Module, activation: Activation, inputs: Tensor, targets: Tensor) -> tuple[LayerPrediction, ...]:
-    """For each layer with weights but the last: by what ‖∂L/∂h‖₂ changes on its way down to it.
+def predict(
+    model: nn.Module, activation: Activation, inputs: Tensor, targets: Tensor, exact: Sequence[LayerGradients]
+) -> tuple[LayerPrediction, ...]:
+    """For each layer with weights but the last: by what ‖∂L/∂h‖₂ changes on its way down to it, in
+    ``exact``, the ``exact_gradients`` of the model on the batch.
 
     ``model``'s children run one after the other, as ``DeepCNN``'s do without a norm. Mean field speaks of
     typical units, which a max-pool does not pass gradients to: there ``predicted`` is ``None``, and a
     twin with the same weights and average pools shows what theory is about. The variances are the
-    actual weights' and biases' own; in float64, so that no rounding stands between the two.
+    actual weights' and biases' own.
     """
     twin = copy.deepcopy(model)
     for name, module in twin.named_children():
@@ -28,7 +31,7 @@ def predict(model: nn.Module, activation: Activation, inputs: Tensor, targets: T
             twin.set_submodule(name, nn.AvgPool2d(module.kernel_size))
     pooled = _pooled_above(model)
     predicted = [math.sqrt(x) for x in _chi(model, activation, inputs)]
-    measured, of_twin = (_factors(net, inputs, targets) for net in (model, twin))
+    measured, of_twin = _factors(exact), _factors(exact_gradients(twin, inputs, targets))
     return tuple(
         LayerPrediction(
             name=limit.layer,
@@ -43,8 +46,7 @@ def predict(model: nn.Module, activation: Activation, inputs: Tensor, targets: T
     )
 
 
-def _factors(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[float]:
-    exact = layer_gradients(copy.deepcopy(model).double(), inputs.double(), targets, nullcontext())
+def _factors(exact: Sequence[LayerGradients]) -> list[float]:
     norms = [float(layer.signal.norm()) for layer in exact]
     return [a / b if b else math.nan for a, b in pairwise(norms)]
 

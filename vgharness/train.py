@@ -24,7 +24,7 @@ from torch.nn import functional
 from vgharness.augmentation import PADDING, augment, normalise, pad
 from vgharness.data import SIZE, ImageSet
 from vgharness.nets import DeepCNN
-from vgharness.numerics import gradient_errors
+from vgharness.numerics import exact_gradients, gradient_errors, layer_gradients
 from vgharness.prediction import predict
 from vgharness.probe import GradientProbe
 from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerShape, Precision, Study
@@ -102,10 +102,11 @@ def first_batch(cell: Cell, images: Resident, precision: Precision) -> dict[str,
     with _float32_precision(precision):
         training = _Training(cell, images, precision)
         batch = next(training.batches())
-        numerics = gradient_errors(training.model, *batch, training.autocast)
+        found = layer_gradients(training.model, *batch, training.autocast)
+    exact = exact_gradients(training.model, *batch)
     # Mean field speaks of layers without a norm between them.
-    predictions = () if cell.norm else predict(training.model, cell.activation, *batch)
-    return {"numerics": numerics, "predictions": predictions}
+    predictions = () if cell.norm else predict(training.model, cell.activation, *batch, exact)
+    return {"numerics": gradient_errors(found, exact), "predictions": predictions}
 
 
 def seconds_per_image(cell: Cell, images: Resident, precision: Precision) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """The page, the figures and the terminal's table, on made-up runs."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from io import BytesIO, StringIO
@@ -85,6 +86,14 @@ def page(drawn: Drawn) -> str:
 
 def page_without_figures(run: Run) -> str:
     return render(run, ())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _coarse_figures() -> Iterator[None]:
+    """Drawing is most of what these tests would otherwise wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vgharness.figures._DPI", 30)
+        yield
 
 
 class Page(HTMLParser):
@@ -215,7 +224,7 @@ def test_figures_have_the_readmes_names_and_are_pictures(drawn: Drawn) -> None:
     for picture in drawn.pictures:
         with Image.open(BytesIO(picture.png)) as wide, Image.open(BytesIO(picture.narrow_png)) as narrow:
             assert wide.format == narrow.format == "PNG"
-            assert wide.width > narrow.width > 300
+            assert wide.width > narrow.width > 80
             assert wide.height < narrow.height
 
 

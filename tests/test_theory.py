@@ -103,9 +103,9 @@ def test_chi_refuses_what_has_no_meaning(wrong: dict[str, float]) -> None:
 
 
 def measured_chi(activation: Activation, weight_variance: float, *, norm: bool = False, depth: int = 6) -> Tensor:
-    """‖δ_l‖² ÷ ‖δ_{l+1}‖² of a random network of width 512, mean over three of them: [depth - 1]."""
+    """‖δ_l‖² ÷ ‖δ_{l+1}‖² of a random network of width 512, mean over two of them: [depth - 1]."""
     width, ratios = 512, []
-    for seed in range(3):
+    for seed in range(2):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             layers: list[nn.Module] = []
@@ -114,7 +114,7 @@ def measured_chi(activation: Activation, weight_variance: float, *, norm: bool =
                 nn.init.normal_(linear.weight, std=math.sqrt(weight_variance / width))
                 layers += [linear, *([nn.BatchNorm1d(width)] if norm else []), MODULES[activation]()]
             model = nn.Sequential(*layers, nn.Linear(width, 10, bias=False))
-            inputs, outgoing = torch.randn(128, width), torch.randn(128, 10)
+            inputs, outgoing = torch.randn(64, width), torch.randn(64, 10)
         names = [name for name, m in model.named_modules() if isinstance(m, nn.Linear)]
         with GradientProbe(model, names) as probe:
             model(inputs).backward(outgoing)
@@ -202,10 +202,10 @@ def test_the_documents_networks_keep_to_the_bound_trained_or_not(activation: Act
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = DeepCNN(activation, pools=pools).double()  # type: ignore[arg-type]
-        inputs = torch.randn(8, 3, 32, 32, dtype=torch.float64)
-        outgoing = torch.randn(8, 10, dtype=torch.float64)
+        inputs = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+        outgoing = torch.randn(2, 10, dtype=torch.float64)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    for _ in range(3):
+    for _ in range(2):
         signals = per_sample_signals(model, inputs, outgoing)
         bounds = bound(model)
         assert [(b.layer, b.above) for b in bounds] == [

@@ -42,9 +42,3 @@ def test_each_claim_of_each_architecture_is_a_test_named_by_its_id(tmp_path: Pat
     count = sum(1 if claim.architecture else len(architectures) for claim in load_claims())
     assert re.search(rf"{count - len(named)} skipped", done.stdout)
     assert "needs 20 epochs" in done.stdout
-
-
-def test_a_run_that_cannot_be_read_is_told() -> None:
-    done = pytest_full("--run=nowhere.json")
-    assert done.returncode != 0
-    assert "nowhere.json: cannot be read" in done.stdout + done.stderr

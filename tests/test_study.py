@@ -16,6 +16,12 @@ from vgharness.train import Watcher
 pytestmark = pytest.mark.fast
 
 
+@pytest.fixture(autouse=True)
+def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its numerics and predictions have tests of their own, and take longer than these networks."""
+    monkeypatch.setattr("vgharness.train.first_batch", lambda *_: {})
+
+
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
     return synthetic(40, 16)

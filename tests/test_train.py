@@ -22,6 +22,12 @@ pytestmark = pytest.mark.fast
 TRAIN, TEST = 208, 100  # a batch of 128 and a tail of 80
 
 
+@pytest.fixture(autouse=True)
+def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its numerics and predictions have tests of their own, and take longer than these networks."""
+    monkeypatch.setattr("vgharness.train.first_batch", lambda *_: {})
+
+
 @pytest.fixture(scope="module")
 def images() -> Resident:
     return Resident(synthetic(TRAIN, TEST), torch.device("cpu"))
@@ -68,7 +74,6 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[Draw]:
         return crops
 
     monkeypatch.setattr(vgharness.train, "augment", record)
-    monkeypatch.setattr(vgharness.train, "first_batch", lambda *_: {})  # which draws a batch of its own
     return seen
 
 

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.fast
 PACKAGE = Path(vgharness.__file__).parent
 FLOORS = (
     {"errors", "records"},
-    {"files"},
+    {"files", "sites", "saturation", "tensors"},
+    {"calls"},
     {"nets", "data", "augmentation", "probe", "statistics", "machine", "theory", "claims", "presets"},
     {"numerics", "measures", "store"},
     {"prediction", "verdicts"},

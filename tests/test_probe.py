@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from vgharness.calls import COLUMNS
 from vgharness.nets import DeepCNN
 from vgharness.probe import GradientProbe
 from vgharness.records import ACTIVATIONS, QUANTITIES, Activation, GradientFlow, LayerGradient, State
@@ -147,9 +148,9 @@ def test_read_is_the_flow_as_one_tensor() -> None:
         model(inputs).sum().backward()
         rows = probe.read()
         flow = probe.record(rows.tolist())
-    assert rows.shape == (2, len(QUANTITIES))
+    assert rows.shape == (2, len(COLUMNS))
     for row, layer in zip(rows.tolist(), flow.layers, strict=True):
-        assert dict(zip(QUANTITIES, row, strict=True)) == quantities(layer)
+        assert {c: x for c, x in zip(COLUMNS, row, strict=True) if not math.isnan(x)} == quantities(layer)
 
 
 def test_the_factor_per_layer_comes_from_the_flow() -> None:
@@ -459,16 +460,19 @@ class Shared(nn.Module):
         return x
 
 
-def test_a_layer_called_several_times_pools_its_signals() -> None:
+def test_each_call_of_a_layer_has_its_row() -> None:
     model, inputs = Shared(3), noise(5, 4)
     x, signals = inputs, []
     for _ in range(3):
         signals.append(model.layer(x))
         x = torch.tanh(signals[-1])
-    grads = torch.autograd.grad(x.sum(), [model.layer.weight, *signals])
+    weight, *grads = torch.autograd.grad(x.sum(), [model.layer.weight, *signals])
 
-    (layer,) = measure(model, lambda: model(inputs).sum()).layers
-    assert quantities(layer) == pytest.approx(expected(*grads), rel=1e-6)
+    flow = measure(model, lambda: model(inputs).sum())
+    assert [(layer.name, layer.call, layer.backward) for layer in flow.layers] == [("layer", i, 0) for i in range(3)]
+    for layer, signal in zip(flow.layers, grads, strict=True):
+        assert quantities(layer) == pytest.approx(expected(weight, signal), rel=1e-6)
+    assert flow.factor() == pytest.approx((grads[0].norm() / grads[2].norm()).sqrt().item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])

@@ -137,8 +137,8 @@ def check(model: nn.Module, inputs: Tensor, sites: int) -> None:
     for name, (weight, signal) in by_autograd(model, inputs, probe.layers).items():
         (layer,) = (x for x in flow.layers if x.name == name)
         assert layer.state == "ok"
-        assert layer.weight_l2 == pytest.approx(weight, rel=1e-5)
-        assert layer.signal_l2 == pytest.approx(signal, rel=1e-5)
+        assert layer.weight_l2 == pytest.approx(weight, rel=1e-6)
+        assert layer.signal_l2 == pytest.approx(signal, rel=1e-6)
 
 
 @pytest.mark.fast

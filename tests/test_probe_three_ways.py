@@ -30,7 +30,7 @@ SMOOTH = 4  # the first of them have a derivative everywhere
 
 @dataclass
 class Case:
-    """A sequence of stages in float64, its input, and weights of the loss over the outputs."""
+    """A sequence of stages, its input, and weights of the loss over the outputs, all of one dtype."""
 
     stages: list[nn.Module]
     inputs: Tensor
@@ -48,7 +48,9 @@ class Case:
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, smooth: bool = False, most: int = 8) -> Case:
+def cases(
+    draw: st.DrawFn, *, smooth: bool = False, most: int = 8, dtypes: tuple[torch.dtype, ...] = (torch.float64,)
+) -> Case:
     torch.manual_seed(draw(st.integers(0, 2**31)))
     activations = ACTIVATIONS[: SMOOTH if smooth else None]
     batch, width = draw(st.integers(1, 4)), draw(st.integers(1, 16 if not smooth else 4))
@@ -80,9 +82,10 @@ def cases(draw: st.DrawFn, *, smooth: bool = False, most: int = 8) -> Case:
             width, size = width * size * size, 0
     stages.append(nn.Flatten())
     stages.append(nn.Linear(width * max(size * size, 1), 2))
-    case = Case(stages, torch.randn(shape, dtype=torch.float64), torch.randn(batch, 2, dtype=torch.float64))
+    dtype = draw(st.sampled_from(dtypes))
+    case = Case(stages, torch.randn(shape).to(dtype), torch.randn(batch, 2).to(dtype))
     for stage in {id(s): s for s in stages}.values():
-        stage.double()
+        stage.to(dtype)
     frozen = draw(st.sets(st.sampled_from(case.sites()), max_size=2))
     for index in frozen:
         case.stages[index].requires_grad_(False)
@@ -107,7 +110,7 @@ def by_autograd(case: Case) -> tuple[dict[nn.Module, list[Tensor]], dict[nn.Modu
     return signals, dict(zip(trained, gradients, strict=True))
 
 
-@given(cases())
+@given(cases(dtypes=(torch.float64, torch.float32, torch.bfloat16, torch.float16)))
 def test_the_probe_says_what_autograd_says(case: Case) -> None:
     signals, weights = by_autograd(case)
     model = case.model
@@ -116,20 +119,29 @@ def test_the_probe_says_what_autograd_says(case: Case) -> None:
         if outputs.requires_grad:
             case.loss(outputs).backward()
         flow = probe.flow()
+    precision = 1e-12 if case.inputs.dtype == torch.float64 else 1e-6
+
+    def same(measured: float | None, exact: Tensor) -> bool:
+        """A figure of the record against the sum in float64 of what autograd gave, at whatever precision."""
+        return measured == pytest.approx(exact.item(), rel=precision, abs=1e-44, nan_ok=True) or (
+            measured is None and not exact.isfinite()
+        )
+
     for layer in flow.layers:
         site = model.get_submodule(layer.name)
         if site in weights:
-            assert layer.weight_l2 == pytest.approx(weights[site].norm().item(), rel=1e-9, abs=1e-300)
-            assert layer.weight_mean_abs == pytest.approx(weights[site].abs().mean().item(), rel=1e-9, abs=1e-300)
+            assert same(layer.weight_l2, weights[site].double().norm())
+            assert same(layer.weight_mean_abs, weights[site].double().abs().mean())
         else:
             assert (layer.state, layer.weight_l2) == ("frozen", None)
         if site in signals:
-            together = torch.cat([signal.flatten() for signal in signals[site]])
-            assert layer.signal_l2 == pytest.approx(together.norm().item(), rel=1e-9, abs=1e-300)
-            assert layer.signal_rms == pytest.approx(together.square().mean().sqrt().item(), rel=1e-9, abs=1e-300)
+            signal = signals[site][layer.call].double()
+            assert same(layer.signal_l2, signal.norm())
+            assert same(layer.signal_rms, signal.square().mean().sqrt())
         else:
             assert layer.signal_l2 is None
-    assert len(flow.layers) == len({id(case.stages[i]) for i in case.sites()})
+    sites = {case.stages[i] for i in case.sites()}
+    assert len(flow.layers) == sum(len(signals.get(site, [None])) for site in sites)
 
 
 @given(cases(smooth=True, most=4), st.data())

@@ -7,33 +7,42 @@ pre-activation), L the loss and δ = ∂L/∂h the error signal:
 ``weight_l2``        ‖∂L/∂W‖₂
 ``signal_l2``        ‖δ‖₂ over the whole batch, the quantity that theory speaks of
 ``signal_rms``       ‖δ‖₂ / √numel
+``relative_update``  ‖ΔW‖₂ / ‖W‖₂ of the optimizer's last step, where one was seen
+``saturated``        share of the units of h whose |φ'(h)| is under 1 % of its supremum on every sample of the
+                     batch (dead, for ReLU); on request, where an activation module follows the site
 ``state``            ``ok``; ``zero``: gradients came and are exactly zero; ``frozen``: the weight asks
                      for none; ``unused``: it asks and none came; ``nonfinite``: NaN or infinity
 
 δ is read by a hook on the output *tensor*, set in a forward hook. Full-backward hooks raise where
 an in-place activation follows, and ``retain_grad`` then returns the gradient after it. Where a module
-puts out several tensors (an LSTM's, a dict) or has several weights, they count as one long vector.
-``nn.MultiheadAttention`` is one site: its inner projections are never called as modules.
+puts out several tensors (an LSTM's, a dict) or has several weights, they count as one long vector; of complex
+numbers the absolute values count. ``nn.MultiheadAttention`` is one site: its inner projections are never called as
+modules.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
+from itertools import count
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from torch.utils.hooks import RemovableHandle
 
-from vgharness.records import QUANTITIES, GradientFlow, LayerGradient, Quantity, State
-
-_ROW = 2**12
-
-Layers = str | type[nn.Module] | Sequence[str | type[nn.Module]]
+from vgharness.calls import Call, Round, Row, Watched, rows_of
+from vgharness.records import QUANTITIES, GradientFlow
+from vgharness.saturation import greatest_slope, is_activation, saturated_share
+from vgharness.sites import Layers, find_sites
+from vgharness.tensors import norm, norm_of, tensors_in
 
 
 class GradientProbe:
@@ -47,23 +56,40 @@ class GradientProbe:
     types, or several of these; a type or a glob passes over modules without weights. Without it every
     module with a weight of two or more dimensions is one. ``scaler`` is the ``GradScaler`` that scales
     the loss, if one does: its scale is divided out, so read before it unscales or updates.
+    ``saturation`` measures ``saturated`` too, which costs about another pass through the activations.
+    An optimizer's step inside the ``with`` is measured as ``relative_update``, for which it keeps a copy of the
+    weights while the step lasts.
 
-    Signals add up as ``.grad`` does: over the backward passes since the gradients were last set to
-    None, and over a site's calls within a pass.
+    A module called several times gives a row per call; calls that no gradient reached give none, and are not
+    counted, where others were reached. Micro-batches add up as ``.grad`` does, call by call, over the backward
+    passes since the gradients were last set to None. Several passes through *one* graph (``retain_graph``, a
+    gradient penalty) are numbered and have rows of their own. In DistributedDataParallel signals are the process's
+    own and weight gradients, read after ``backward()``, the mean over all.
 
     Raises ``ValueError`` for a name or a pattern that fits nothing, for a model without sites, and for
-    one that is compiled or replicated, whose modules' hooks would silently not run.
+    one that is compiled, replicated or not initialised, whose modules' hooks would silently not run.
     """
 
     def __init__(
-        self, model: nn.Module, layers: Layers | None = None, *, scaler: torch.amp.GradScaler | None = None
+        self,
+        model: nn.Module,
+        layers: Layers | None = None,
+        *,
+        scaler: torch.amp.GradScaler | None = None,
+        saturation: bool = False,
     ) -> None:
-        _refuse_what_bypasses_hooks(model)
-        self._scaler = scaler
-        self._sites = {site.module: site for site in _find_sites(model, layers)}
-        self._called: list[_Site] = []
-        self._read: list[_Site] = []  # in the order of the last reading's rows
-        self._handle: RemovableHandle | None = None
+        self._model, self._scaler = model, scaler
+        self._sites = {site.module: Watched(site) for site in find_sites(model, layers)}
+        activations = {m for m in model.modules() if is_activation(m)} if saturation else set()
+        self._slopes = {activation: greatest_slope(activation) for activation in activations}
+        self._training: bool | None = None
+        self._rounds: list[Round] = []  # with signals that were not read yet
+        self._round = Round()  # what forward calls are added to
+        self._stale = False  # whether the next forward call begins another round
+        self._order: list[Watched] = []  # in which sites were called before that
+        self._rows: list[Row] = []  # of the last reading
+        self._weights: dict[Optimizer, dict[Watched, list[Tensor]]] = {}  # before the step under way
+        self._handles: list[RemovableHandle] = []
         self._entered = 0
 
     @property
@@ -73,9 +99,19 @@ class GradientProbe:
 
     def __enter__(self) -> GradientProbe:
         # On all modules rather than on each of ours: nothing hangs on the model, so that a copy made
-        # or a file saved meanwhile carries no hook.
-        if self._handle is None:
-            self._handle = register_module_forward_hook(self._forward)
+        # or a file saved meanwhile carries no hook. Those on parameters are neither copied nor saved.
+        if not self._entered:
+            self._stale = True
+            self._handles = [
+                register_module_forward_hook(self._after_forward),
+                register_optimizer_step_pre_hook(self._before_step),
+                register_optimizer_step_post_hook(self._after_step),
+            ]
+            if self._slopes:
+                self._handles.append(register_module_forward_pre_hook(self._before_activation))
+            for weight in {id(w): w for site in self._sites.values() for w in site.weights}.values():
+                if weight.requires_grad:
+                    self._handles.append(weight.register_post_accumulate_grad_hook(self._on_accumulate))  # type: ignore[no-untyped-call]
         self._entered += 1
         return self
 
@@ -83,36 +119,104 @@ class GradientProbe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._entered -= 1
-        if self._handle is not None and not self._entered:
-            self._handle.remove()
-            self._handle = None
+        if not self._entered:
+            while self._handles:
+                self._handles.pop().remove()
+            self._weights.clear()
 
-    def _forward(self, module: nn.Module, inputs: Any, output: Any) -> None:
+    # --- hooks -------------------------------------------------------------------------------------
+
+    def _after_forward(self, module: nn.Module, inputs: Any, output: Any) -> None:
         site = self._sites.get(module)
         if site is None:
             return
-        if site not in self._called:
-            self._called.append(site)
-        if site.grads() == []:  # cleared since the last pass, so that pass counts no more
-            site.signals.clear()
-        for tensor in _tensors(output):
+        # Inside a backward pass only checkpointing calls modules: to compute again what it did not keep.
+        repeated = torch._C._current_graph_task_id() != -1
+        graph = torch.is_grad_enabled()
+        if not graph and (repeated or not module.training):
+            return  # evaluation; what is checkpointed runs without a graph too at first, but in training
+        if not repeated:
+            if self._stale:
+                self._begin_round()
+            self._training = self._model.training
+        call = Call(site, repeated=repeated)
+        if not repeated:
+            self._round.add(call, graph=graph)
+        if graph:
+            self._round.latest = call
+        for tensor in tensors_in(output):
             if tensor.requires_grad:
-                tensor.register_hook(site.receive)  # type: ignore[no-untyped-call]
+                self._listen(self._round, call, tensor)
 
-    def _in_order(self) -> list[_Site]:
-        return [*self._called, *(site for site in self._sites.values() if site not in self._called)]
+    def _listen(self, round_: Round, call: Call, tensor: Tensor) -> None:
+        passes = count()
+
+        def receive(signal: Tensor | None) -> None:
+            """Returns None, always: anything else would replace the gradient."""
+            backward = next(passes)
+            if signal is None:  # what autograd passes for one of several outputs that the loss does not use
+                return
+            if round_ not in self._rounds:
+                self._rounds.append(round_)
+            round_.place(call)
+            call.signals.setdefault(backward, []).append((norm(signal.detach()), signal.numel()))
+
+        tensor.register_hook(receive)  # type: ignore[no-untyped-call]
+
+    def _on_accumulate(self, weight: Tensor) -> None:
+        """``weight.grad`` has grown, so the next forward pass is the next micro-batch. One after a mere
+        ``torch.autograd.grad`` belongs to the same graph as before: a gradient penalty's, for one."""
+        self._stale = True
+
+    def _begin_round(self) -> None:
+        trained = [site for site in self._sites.values() if not site.frozen]
+        cleared = {site for site in trained if not site.grads()}
+        if len(cleared) == len(trained):
+            cleared.update(self._sites.values())
+        for round_ in self._rounds:
+            for call in round_.calls:
+                if call.site in cleared:  # cleared since the last pass, so that pass counts no more
+                    call.signals.clear()
+        self._rounds = [round_ for round_ in self._rounds if any(call.signals for call in round_.calls)]
+        self._order = self._in_order()
+        self._round, self._stale = Round(), False
+
+    def _before_activation(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if module in self._slopes and self._round.latest is not None and torch.is_grad_enabled() and inputs:
+            share = saturated_share(module, inputs[0], self._slopes[module])
+            self._round.latest.saturated.append((share, inputs[0].numel()))
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        stepped = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+        self._weights[optimizer] = {
+            site: [weight.detach().clone() for weight in site.weights]
+            for site in self._sites.values()
+            if any(id(weight) in stepped for weight in site.weights)
+        }
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for site, before in self._weights.pop(optimizer, {}).items():
+            changes = [norm(weight.detach() - old) for weight, old in zip(site.weights, before, strict=True)]
+            site.update = norm_of(changes) / norm_of([norm(old) for old in before])
+
+    # --- what came ---------------------------------------------------------------------------------
 
     def read(self) -> Tensor:
-        """What came since the last reading as one tensor [layers, 4] on the model's device, columns as in
-        ``QUANTITIES``, NaN where nothing came; then forgets it. Waits for nothing: no host sync.
+        """What came since the last reading as one tensor [rows, 6] on the model's device, columns as in
+        ``COLUMNS``, NaN where nothing came; then forgets it. Waits for nothing: no host sync.
 
-        Call it after ``backward()`` and before the optimizer clears the gradients.
+        Call it after ``backward()``, and before gradients are clipped or cleared; ``relative_update`` is of the
+        last step before it.
         """
-        self._read = self._in_order()
-        rows = torch.stack([site.read() for site in self._read])
+        self._rows = rows_of([*(r for r in self._rounds if r is not self._round), self._round], self._in_order())
+        nothing = torch.full((), math.nan, device=self._rows[0].site.weights[0].device)
+        gradients = {site: site.gradient() for site in self._sites.values()}
+        read = torch.stack([row.figures(gradients[row.site], nothing) for row in self._rows])
         if self._scaler is not None:  # as a tensor: its `get_scale` would wait for the device
-            rows = rows / self._scaler.scale(torch.ones((), device=rows.device))
-        return rows
+            scale = self._scaler.scale(torch.ones((), device=read.device))
+            read = torch.cat([read[:, : len(QUANTITIES)] / scale, read[:, len(QUANTITIES) :]], dim=1)
+        self._forget()
+        return read
 
     def flow(self) -> GradientFlow:
         """What came since the last reading as a record; then forgets it. Transfers once to the host."""
@@ -120,176 +224,21 @@ class GradientProbe:
 
     def record(self, rows: Sequence[Sequence[float]]) -> GradientFlow:
         """``rows`` as the last :meth:`read` gave, or averages of several such readings → a flow."""
-        layers = [site.record(row) for site, row in zip(self._read, rows, strict=True)]
-        missed = [site.name for site in self._read if not site.came.signal and not site.frozen]
-        return GradientFlow(layers=tuple(layers), missed=tuple(missed))
+        layers = [row.record(figures) for row, figures in zip(self._rows, rows, strict=True)]
+        missed = [row.site.name for row in self._rows if "signal_l2" not in row.came and not row.site.frozen]
+        return GradientFlow(layers=tuple(layers), missed=tuple(missed), training=self._training)
 
+    def _in_order(self) -> list[Watched]:
+        called = [call.site for call in self._round.calls]
+        return list(dict.fromkeys([*called, *self._order, *self._sites.values()]))
 
-class _Site:
-    """One place where gradients are measured."""
-
-    def __init__(self, name: str, module: nn.Module, weights: Sequence[nn.Parameter]) -> None:
-        self.name, self.module, self.weights = name, module, tuple(weights)
-        self.signals: list[tuple[Tensor, int]] = []  # norm and number of elements of each
-        self.came = _Came(weight=False, signal=False)
-
-    @property
-    def frozen(self) -> bool:
-        return not any(weight.requires_grad for weight in self.weights)
-
-    def grads(self) -> list[Tensor]:
-        return [weight.grad for weight in self.weights if weight.grad is not None]
-
-    def receive(self, signal: Tensor | None) -> None:
-        """The hook on the output tensor. Returns None, always: anything else would replace the gradient."""
-        if signal is not None:  # what autograd passes for one of several outputs that the loss does not use
-            self.signals.append((_norm(signal.detach()), signal.numel()))
-
-    def read(self) -> Tensor:
-        grads = [_values(grad) for grad in self.grads()]
-        self.came = _Came(weight=bool(grads), signal=bool(self.signals))
-        mean_abs = l2 = signal_l2 = signal_rms = torch.full((), math.nan, device=self.weights[0].device)
-        if grads:
-            # Elements that a sparse gradient leaves out are zeros of the weight all the same.
-            count = sum(weight.numel() for weight in self.weights if weight.grad is not None)
-            mean_abs = torch.stack([grad.abs().sum() for grad in grads]).sum() / count
-            l2 = _norm_of_norms([_norm(grad) for grad in grads])
-        if self.signals:
-            signal_l2 = _norm_of_norms([norm for norm, _ in self.signals])
-            signal_rms = signal_l2 / math.sqrt(sum(numel for _, numel in self.signals))
-        self.signals.clear()
-        return torch.stack([mean_abs, l2, signal_l2, signal_rms])
-
-    def record(self, row: Sequence[float]) -> LayerGradient:
-        measured = {q: x for q, x in zip(QUANTITIES, row, strict=True) if self.came.of(q)}
-        return LayerGradient(name=self.name, state=self._state(list(measured.values())), **measured)  # type: ignore[arg-type]
-
-    def _state(self, measured: Sequence[float]) -> State:
-        if self.frozen:
-            return "frozen"
-        if not self.came.weight:
-            return "unused"
-        if not all(map(math.isfinite, measured)):
-            return "nonfinite"
-        return "zero" if not any(measured) else "ok"
-
-
-class _Came(NamedTuple):
-    """Which of a site's two gradients came in the last pass: known on the host without a sync."""
-
-    weight: bool
-    signal: bool
-
-    def of(self, quantity: Quantity) -> bool:
-        return self.signal if quantity.startswith("signal") else self.weight
-
-
-# --- sites -----------------------------------------------------------------------------------------
-
-
-def _find_sites(model: nn.Module, layers: Layers | None) -> list[_Site]:
-    modules = dict(model.named_modules())
-    if layers is None:
-        inner = {child for m in modules.values() if isinstance(m, nn.MultiheadAttention) for child in m.children()}
-        sites = [_Site(name, m, weights) for name, m in modules.items() if m not in inner and (weights := _matrices(m))]
-        if not sites:
-            raise ValueError("nothing to probe: no module of this model has a weight of two or more dimensions")
-        return sites
-    wanted = [layers] if isinstance(layers, str | type) else layers
-    if not wanted:
-        raise ValueError("nothing to probe: no layers were named")
-    chosen: dict[str, _Site] = {}
-    for which in wanted:
-        for name in _matching(modules, which):
-            chosen.setdefault(name, _Site(name, modules[name], _weights(modules[name])))
-    return list(chosen.values())
-
-
-def _matching(modules: Mapping[str, nn.Module], which: str | type[nn.Module]) -> list[str]:
-    """Names of the modules that ``which`` stands for."""
-    if isinstance(which, str) and which in modules:
-        if not _weights(modules[which]):
-            raise ValueError(f"layer {which!r} has no weight of its own: name the layers inside it")
-        return [which]
-    if isinstance(which, str):
-        found = [name for name in modules if fnmatchcase(name, which)]
-    else:
-        found = [name for name, module in modules.items() if isinstance(module, which)]
-    if not found:
-        said = f"no layer named {which!r}" if isinstance(which, str) else f"no layer of type {which.__name__}"
-        raise ValueError(f"{said}: the model has {', '.join(filter(None, modules))}")
-    with_weights = [name for name in found if _weights(modules[name])]
-    if not with_weights:
-        raise ValueError(f"{which!r} fits only layers without weights of their own: name the layers inside them")
-    return with_weights
-
-
-def _weights(module: nn.Module) -> list[nn.Parameter]:
-    """What a site's gradient is of: its matrices, or its one-dimensional weight (a norm's) where it has
-    none. Biases and other parameters do not count."""
-    weight = module._parameters.get("weight")
-    return _matrices(module) or ([weight] if weight is not None else [])
-
-
-def _matrices(module: nn.Module) -> list[nn.Parameter]:
-    owners = [module, module.out_proj] if isinstance(module, nn.MultiheadAttention) else [module]
-    named = (item for owner in owners for item in owner._parameters.items())
-    return [p for name, p in named if p is not None and "weight" in name and p.dim() >= 2]
-
-
-def _refuse_what_bypasses_hooks(model: nn.Module) -> None:
-    if hasattr(model, "_orig_mod"):
-        raise ValueError(
-            "this model is compiled, and hooks added after compiling never run: probe the module that was "
-            "given to torch.compile (model._orig_mod), uncompiled"
-        )
-    if isinstance(model, nn.DataParallel):
-        raise ValueError(
-            "DataParallel runs copies of the model, which carry no gradients of their own: probe model.module "
-            "on one device, or use DistributedDataParallel"
-        )
-
-
-# --- tensors ---------------------------------------------------------------------------------------
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    """The tensors in whatever a module puts out."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        for value in output.values():
-            yield from _tensors(value)
-    elif isinstance(output, tuple | list):
-        for value in output:
-            yield from _tensors(value)
-
-
-def _values(grad: Tensor) -> Tensor:
-    """The elements of a gradient, of a sparse one those that it holds, at least in float32."""
-    dense = grad.coalesce().values() if grad.is_sparse else grad
-    return dense.to(_wide(dense))
-
-
-def _norm_of_norms(norms: Sequence[Tensor]) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(list(norms)))
-    return norm
-
-
-def _norm(tensor: Tensor) -> Tensor:
-    """‖tensor‖₂ as a scalar of at least float32."""
-    wide = tensor.to(_wide(tensor))
-    if wide.device.type == "cpu" and wide.numel() > _ROW:
-        # On a CPU `vector_norm` adds millions of squares one after the other and loses four digits; by rows
-        # it keeps them at the same speed. In the order in which they lie in memory they need no copy.
-        flat = wide.permute(sorted(range(wide.dim()), key=wide.stride, reverse=True)).reshape(-1)
-        whole = flat.numel() // _ROW * _ROW
-        rows = torch.linalg.vector_norm(flat[:whole].view(-1, _ROW), dim=1)
-        wide = torch.cat([rows, flat[whole:]])
-    norm: Tensor = torch.linalg.vector_norm(wide)
-    return norm
-
-
-def _wide(tensor: Tensor) -> torch.dtype:
-    """At least float32: the squares of a float16 gradient underflow and its norm overflows."""
-    return torch.promote_types(tensor.dtype, torch.float32)
+    def _forget(self) -> None:
+        for round_ in [*self._rounds, self._round]:
+            for call in round_.calls:
+                call.signals.clear()
+                call.saturated.clear()
+        for row in self._rows:
+            row.signals, row.saturated = [], []
+        for site in self._sites.values():
+            site.update = None
+        self._rounds, self._stale = [], True

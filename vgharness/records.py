@@ -104,35 +104,50 @@ class Study(Record):
 class LayerGradient(Measured):
     """One layer's gradient quantities; what each means is told in ``vgharness.probe``.
 
-    ``None`` where nothing was measured or the figure was not finite; ``state`` says which.
+    ``None`` where nothing was measured or the figure was not finite; ``state`` says which. A layer that is called
+    several times has a row for each ``call``, and one for each ``backward`` pass that went through that call; the
+    weight's gradient, which sums over all of them, stands in each. ``aliases`` are other names of its weight.
     """
 
     name: str
+    call: int = Field(default=0, ge=0)
+    backward: int = Field(default=0, ge=0)
+    aliases: tuple[str, ...] = ()
     state: State
     weight_mean_abs: float | None = None
     weight_l2: float | None = None
     signal_l2: float | None = None
     signal_rms: float | None = None
+    relative_update: float | None = None
+    saturated: float | None = None
 
 
 class GradientFlow(Record):
-    """A probe's record: one row of quantities per layer, from the input to the output."""
+    """A probe's record: one row of quantities per layer, from the input to the output.
+
+    ``missed`` names the layers that no error signal reached; ``training`` is the model's own flag in the forward
+    pass (a BatchNorm's backward differs), ``None`` where there was none.
+    """
 
     layers: tuple[LayerGradient, ...]
     missed: tuple[str, ...] = ()
+    training: bool | None = None
 
     def select(self, pattern: str) -> GradientFlow:
         """Only the layers whose name matches the glob ``pattern``, in the same order."""
         return GradientFlow(
             layers=tuple(x for x in self.layers if fnmatchcase(x.name, pattern)),
             missed=tuple(x for x in self.missed if fnmatchcase(x, pattern)),
+            training=self.training,
         )
 
     def factors(self, quantity: Quantity = "signal_l2") -> tuple[float, ...]:
         """What each step toward the input multiplies ``quantity`` by: for layers 1..n the n-1
-        ratios layer l ÷ layer l+1, in forward order. NaN where either was not measured or 0/0."""
-        values = [nan_if_none(getattr(layer, quantity)) for layer in self.layers]
-        return tuple(_ratio(a, b) for a, b in pairwise(values))
+        ratios layer l ÷ layer l+1, in forward order. NaN where either was not measured or 0/0.
+
+        Each call of a layer is a step of its own; where several backward passes went through one, the last counts."""
+        last = {(layer.name, layer.call): nan_if_none(getattr(layer, quantity)) for layer in self.layers}
+        return tuple(_ratio(a, b) for a, b in pairwise(last.values()))
 
     def factor(self, quantity: Quantity = "signal_l2") -> float:
         """Geometric mean of :meth:`factors`: below 1 the quantity shrinks toward the input. NaN where

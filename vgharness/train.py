@@ -154,23 +154,21 @@ class _Training:
             crops = augment(self.images.padded, picked, offsets[chosen], flips[chosen])
             yield normalise(crops), self.images.labels[picked]
 
-    def step(self, inputs: Tensor, targets: Tensor, *, update: bool = True) -> Tensor:
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """One optimizer step → on the device, the probe's quantities, the mean loss and the number
-        of right answers in one flat tensor, all of before the update."""
+        of right answers in one flat tensor; gradients, loss and answers of before the update."""
         self.optimizer.zero_grad()
         with self.autocast:
             outputs = self.model(inputs)
             loss = functional.cross_entropy(outputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        row = torch.cat([self.probe.read().flatten(), loss.detach()[None], _correct(outputs, targets)[None]])
-        if update:
-            self.optimizer.step()
-        return row
+        self.optimizer.step()
+        return torch.cat([self.probe.read().flatten(), loss.detach()[None], _correct(outputs, targets)[None]])
 
     def initial(self) -> GradientFlow:
-        """The flow of the first training batch at the initial weights."""
+        """The flow of the first training batch at the initial weights, which the step then leaves."""
         with self.probe:
-            return self._flow(self.step(*next(self.batches()), update=False)[:-2].double())
+            return self._flow(self.step(*next(self.batches()))[:-2].double())
 
     def epoch(self, number: int, watcher: Watcher) -> tuple[GradientFlow, Epoch]:
         """Trains and tests once → the flow of the epoch's first batch, and the epoch."""

@@ -1,0 +1,41 @@
+"""Which units of a layer pass (almost) no gradient, whatever comes from above."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+SHARE_OF_SUP = 0.01  # a unit whose |φ'| is under this share of sup|φ'| is saturated
+
+_ELEMENTWISE = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus),
+    *(nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softsign, nn.Tanhshrink),
+    *(nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish),
+)
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether ``module`` is an elementwise activation without parameters and without randomness."""
+    return isinstance(module, _ELEMENTWISE)
+
+
+def greatest_slope(activation: nn.Module) -> float:
+    """sup|φ'|, over a grid of [-10, 10]: every activation above has it there."""
+    return float(_slope(activation, torch.linspace(-10, 10, 20_001, dtype=torch.float64)).max())
+
+
+def saturated_share(activation: nn.Module, h: Tensor, greatest: float) -> Tensor:
+    """Share of the units of pre-activations ``h`` [B, …] for which |φ'(h)| is under 1 % of ``greatest`` on every
+    sample of the batch: of a ReLU, those that are dead for this batch. A scalar on h's device."""
+    slope = _slope(activation, h if h.dim() else h[None])
+    return (slope.amax(0) < SHARE_OF_SUP * greatest).float().mean()
+
+
+def _slope(activation: nn.Module, h: Tensor) -> Tensor:
+    """|φ'(h)| elementwise, in at least float32."""
+    with torch.enable_grad():
+        x = h.detach().to(torch.promote_types(h.dtype, torch.float32)).requires_grad_()
+        # Not through the module's call, which runs whatever hooks there are; on a copy, for it may work in place.
+        y = activation.forward(x.clone())
+        (slope,) = torch.autograd.grad(y.sum(), x)
+    return slope.abs()

@@ -1,0 +1,115 @@
+"""Where gradients are measured: the modules of any model that have weights of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+from torch.nn.utils import parametrize
+
+Layers = str | type[nn.Module] | Sequence[str | type[nn.Module]]
+
+
+class Site(NamedTuple):
+    """A module called ``name`` in ``named_modules()`` with the ``weights`` that it uses.
+
+    Several weights count as one long vector; those of a parametrized module (``weight_norm``) are the tensors that
+    are trained. ``aliases``: other names of modules that hold one of them, being this module or tied to it.
+    """
+
+    name: str
+    module: nn.Module
+    weights: tuple[nn.Parameter, ...]
+    aliases: tuple[str, ...]
+
+
+def find_sites(model: nn.Module, layers: Layers | None) -> list[Site]:
+    """The sites that ``layers`` picks, by default every module with a weight of two or more dimensions.
+
+    Raises ``ValueError`` for a name or a pattern that fits nothing, for a model without sites, and for one on
+    which hooks do not work.
+    """
+    _refuse_what_cannot_be_hooked(model)
+    modules = dict(model.named_modules())
+    if layers is None:
+        inner = {child for m in modules.values() if isinstance(m, nn.MultiheadAttention) for child in m.children()}
+        chosen = {name: weights for name, m in modules.items() if m not in inner and (weights := _matrices(m))}
+        if not chosen:
+            raise ValueError("nothing to probe: no module of this model has a weight of two or more dimensions")
+    else:
+        wanted = [layers] if isinstance(layers, str | type) else layers
+        if not wanted:
+            raise ValueError("nothing to probe: no layers were named")
+        chosen = {name: _weights(modules[name]) for which in wanted for name in _matching(modules, which)}
+    holders = [
+        (name, {id(weight) for weight in _weights(module)})
+        for name, module in model.named_modules(remove_duplicate=False)
+    ]
+    return [
+        Site(
+            name,
+            modules[name],
+            tuple(weights),
+            tuple(other for other, held in holders if other != name and held & set(map(id, weights))),
+        )
+        for name, weights in chosen.items()
+    ]
+
+
+def _matching(modules: Mapping[str, nn.Module], which: str | type[nn.Module]) -> list[str]:
+    """Names of the modules that ``which`` stands for."""
+    if isinstance(which, str) and which in modules:
+        if not _weights(modules[which]):
+            raise ValueError(f"layer {which!r} has no weight of its own: name the layers inside it")
+        return [which]
+    if isinstance(which, str):
+        found = [name for name in modules if fnmatchcase(name, which)]
+    else:
+        found = [name for name, module in modules.items() if isinstance(module, which)]
+    if not found:
+        said = f"no layer named {which!r}" if isinstance(which, str) else f"no layer of type {which.__name__}"
+        raise ValueError(f"{said}: the model has {', '.join(filter(None, modules))}")
+    with_weights = [name for name in found if _weights(modules[name])]
+    if not with_weights:
+        raise ValueError(f"{which!r} fits only layers without weights of their own: name the layers inside them")
+    return with_weights
+
+
+def _weights(module: nn.Module) -> list[nn.Parameter]:
+    """What a site's gradient is of: its matrices, or its one-dimensional weight (a norm's) where it has
+    none. Biases and other parameters do not count."""
+    return _matrices(module) or [p for name, p in _own_parameters(module) if name == "weight"]
+
+
+def _matrices(module: nn.Module) -> list[nn.Parameter]:
+    owners = [module, module.out_proj] if isinstance(module, nn.MultiheadAttention) else [module]
+    return [p for owner in owners for name, p in _own_parameters(owner) if "weight" in name and p.dim() >= 2]
+
+
+def _own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            yield name, parameter
+    if parametrize.is_parametrized(module):
+        for name, originals in module.parametrizations.items():  # type: ignore[union-attr, operator]
+            for parameter in originals.parameters(recurse=False):
+                yield name, parameter
+
+
+def _refuse_what_cannot_be_hooked(model: nn.Module) -> None:
+    if hasattr(model, "_orig_mod"):
+        raise ValueError(
+            "this model is compiled, and hooks added after compiling never run: probe the module that was "
+            "given to torch.compile (model._orig_mod), uncompiled"
+        )
+    if isinstance(model, nn.DataParallel):
+        raise ValueError(
+            "DataParallel runs copies of the model, which carry no gradients of their own: probe model.module "
+            "on one device, or use DistributedDataParallel"
+        )
+    lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedParameter)]
+    if lazy:
+        raise ValueError(f"{lazy[0]} has no shape yet: call the model on a batch once, then probe it")

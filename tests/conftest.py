@@ -11,6 +11,16 @@ settings.register_profile("deep", deadline=None, max_examples=3_000, suppress_he
 settings.load_profile("vgharness")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at its options
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):  # one of those processes itself
+        return
+    everything = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    if everything and config.option.markexpr == "fast" and config.getoption("numprocesses", 0) is None:
+        config.option.numprocesses = min(os.cpu_count() or 1, 8)  # as `-n`: a process for each core
+        config.option.dist = "worksteal"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Before anything imports torch. The fast tests' networks are too small for two threads, which only
     # wait for each other, and for minutes where the machine is busy; `-m full` trains real ones.

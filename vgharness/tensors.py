@@ -31,6 +31,7 @@ def widened(tensor: Tensor) -> Tensor:
 def norm(tensor: Tensor) -> Tensor:
     """‖tensor‖₂ as a scalar of at least float32; of complex numbers, of their absolute values."""
     wide = widened(tensor)
+    length: Tensor
     if wide.device.type == "cpu" and wide.numel() > _ROW:
         # On a CPU `vector_norm` adds millions of squares one after the other and loses four digits; by short rows,
         # with those added in float64, it loses none and costs the same. In the order in which they lie in memory
@@ -38,9 +39,10 @@ def norm(tensor: Tensor) -> Tensor:
         flat = wide.permute(sorted(range(wide.dim()), key=wide.stride, reverse=True)).reshape(-1)
         whole = flat.numel() // _ROW * _ROW
         rows = torch.linalg.vector_norm(flat[:whole].view(-1, _ROW), dim=1)
-        length: Tensor = torch.linalg.vector_norm(torch.cat([rows, flat[whole:].abs()]), dtype=torch.float64)
-        return length.to(rows.dtype)
-    length = torch.linalg.vector_norm(wide)
+        length = torch.linalg.vector_norm(torch.cat([rows, flat[whole:].abs()]), dtype=torch.float64)
+        length = length.to(rows.dtype)
+    else:
+        length = torch.linalg.vector_norm(wide)
     return length
 
 

@@ -17,12 +17,12 @@ FLOORS = (
     {"nets", "data", "augmentation", "probe", "statistics", "machine", "theory", "claims", "presets"},
     {"numerics", "measures", "store"},
     {"prediction", "verdicts"},
-    {"train"},
+    {"train", "timing"},
     {"study"},
     {"figures", "wording"},
     {"report"},
     {"progress", "terminal"},
-    {"full"},
+    {"full", "bench"},
     {"cli", "pytest_options"},
 )
 

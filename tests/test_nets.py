@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vgharness.nets import DeepCNN
+from vgharness.nets import MLP, DeepCNN
 from vgharness.records import ACTIVATIONS, ARCHITECTURES, Activation, Architecture
 
 pytestmark = pytest.mark.fast
@@ -256,3 +256,42 @@ def test_any_network_maps_images_to_logits(
     assert [name for name, _ in model.named_children() if name.startswith("conv")] == [
         f"conv{i}" for i in range(1, depth + 1)
     ]
+
+
+# --- the multilayer perceptron -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_an_mlp_has_an_activation_between_its_layers_and_none_after_the_last(norm: Any) -> None:
+    model = MLP([5, 4, 3, 2], "sigmoid", norm=norm)
+    inner = [kind for i in (1, 2) for kind in (f"fc{i}", *([f"norm{i}"] if norm else []), f"act{i}")]
+    assert [name for name, _ in model.named_children()] == [*inner, "fc3"]
+    x = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    assert model(x).shape == (7, 2)
+    if norm is None:
+        layers = [model.get_submodule(f"fc{i}") for i in (1, 2, 3)]
+        by_hand = layers[2](FORMULAS["sigmoid"](layers[1](FORMULAS["sigmoid"](layers[0](x)))))
+        torch.testing.assert_close(model(x), by_hand)
+
+
+def test_an_mlps_initial_weights_are_as_asked() -> None:
+    torch.manual_seed(0)
+    model = MLP([400, 300, 10], "tanh", init="xavier")
+    first = model.get_submodule("fc1")
+    assert first.weight.abs().max().item() == pytest.approx(math.sqrt(6 / 700), rel=1e-3)
+    assert not first.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"widths": [3]}, "two or more"),
+        ({"widths": [3, 0, 2]}, "1 or more"),
+        ({"activation": "swish"}, "unknown activation 'swish'"),
+        ({"norm": "layer"}, "unknown norm 'layer'"),
+        ({"init": "zeros"}, "unknown init 'zeros'"),
+    ],
+)
+def test_an_mlp_that_cannot_be_built_is_refused(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        MLP(**{"widths": [3, 2], "activation": "relu", **arguments})

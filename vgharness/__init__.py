@@ -16,6 +16,7 @@ _HOMES = {
     "GradientFlow": "records",
     "GradientProbe": "probe",
     "LayerGradient": "records",
+    "MLP": "nets",
     "Run": "records",
     "RunStore": "store",
     "Study": "records",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vgharness import bench
 from vgharness.files import check_writable
 from vgharness.full import full
 from vgharness.store import load_run
@@ -14,6 +15,7 @@ from vgharness.terminal import usage_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Is what is said about a network's gradients true?")
 app.command()(full)
+app.add_typer(bench.app, name="bench")
 
 
 @app.command()

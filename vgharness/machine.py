@@ -39,6 +39,12 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def synchronize(device: torch.device) -> None:
+    """Waits for the work that is queued on a GPU; on a CPU none is."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def describe(device: torch.device) -> Machine:
     """This machine, as far as a result can depend on it."""
     on_gpu = device.type == "cuda"

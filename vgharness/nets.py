@@ -22,7 +22,8 @@ So a shallow network is the README's cut short, and a deep one is the README's c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -38,7 +39,16 @@ _ACTIVATION_MODULES: dict[Activation, Callable[[], nn.Module]] = {
 _POOLS_AFTER: dict[Architecture, tuple[int, ...]] = {"readme": (2, 3, 4), "script": (1, 2, 3)}
 
 
-class DeepCNN(nn.Module):
+class _Chain(nn.Module):
+    """Its children one after the other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self.children():
+            x = module(x)
+        return x
+
+
+class DeepCNN(_Chain):
     """[B, 3, 32, 32] float images → [B, num_classes] logits; layout by depth in the module's table.
 
     Modules are named ``conv1``, ``norm1`` (with ``norm="batch"``), ``act1``, ``pool1`` …, ``flatten``,
@@ -57,16 +67,11 @@ class DeepCNN(nn.Module):
         init: Init = "default",
         num_classes: int = 10,
     ) -> None:
-        if activation not in _ACTIVATION_MODULES:
-            raise ValueError(f"unknown activation {activation!r}: use one of {', '.join(ACTIVATIONS)}")
+        _check(activation, norm, init)
         if not 2 <= depth <= 10:
             raise ValueError(f"depth {depth} is outside 2..10")
         if pools not in _POOLS_AFTER:
             raise ValueError(f"unknown pools {pools!r}: use one of {', '.join(_POOLS_AFTER)}")
-        if norm not in (None, "batch"):
-            raise ValueError(f"unknown norm {norm!r}: use 'batch' or None")
-        if init not in _INITS:
-            raise ValueError(f"unknown init {init!r}: use one of {', '.join(_INITS)}")
 
         super().__init__()
         channels, size = 3, 32
@@ -84,10 +89,42 @@ class DeepCNN(nn.Module):
         self.add_module("fc", nn.Linear(channels * size * size, num_classes))
         self.apply(_INITS[init])
 
-    def forward(self, x: Tensor) -> Tensor:
-        for module in self.children():
-            x = module(x)
-        return x
+
+class MLP(_Chain):
+    """[B, widths[0]] → [B, widths[-1]], linear layers with φ between them and none after the last.
+
+    Modules are named ``fc1``, ``norm1`` (with ``norm="batch"``), ``act1``, ``fc2`` …; ``init`` as in ``DeepCNN``.
+
+    >>> MLP([784, 256, 256, 10], "tanh", init="xavier")
+
+    Raises ``ValueError`` for an unknown name, fewer than two widths or one below 1.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], activation: Activation, norm: Norm | None = None, init: Init = "default"
+    ) -> None:
+        _check(activation, norm, init)
+        if len(widths) < 2 or min(widths) < 1:
+            raise ValueError(
+                f"widths {list(widths)}: give two or more, from the input's to the output's, each 1 or more"
+            )
+        super().__init__()
+        for i, (wide_in, wide_out) in enumerate(pairwise(widths), 1):
+            self.add_module(f"fc{i}", nn.Linear(wide_in, wide_out))
+            if i < len(widths) - 1:
+                if norm == "batch":
+                    self.add_module(f"norm{i}", nn.BatchNorm1d(wide_out))
+                self.add_module(f"act{i}", _ACTIVATION_MODULES[activation]())
+        self.apply(_INITS[init])
+
+
+def _check(activation: str, norm: str | None, init: str) -> None:
+    if activation not in _ACTIVATION_MODULES:
+        raise ValueError(f"unknown activation {activation!r}: use one of {', '.join(ACTIVATIONS)}")
+    if norm not in (None, "batch"):
+        raise ValueError(f"unknown norm {norm!r}: use 'batch' or None")
+    if init not in _INITS:
+        raise ValueError(f"unknown init {init!r}: use one of {', '.join(_INITS)}")
 
 
 def _glorot(module: nn.Module) -> None:

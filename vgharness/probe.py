@@ -56,7 +56,7 @@ class GradientProbe:
     types, or several of these; a type or a glob passes over modules without weights. Without it every
     module with a weight of two or more dimensions is one. ``scaler`` is the ``GradScaler`` that scales
     the loss, if one does: its scale is divided out, so read before it unscales or updates.
-    ``saturation`` measures ``saturated`` too, which costs about another pass through the activations.
+    ``saturation`` measures ``saturated`` too, at the cost of a pass of its own through every activation.
     An optimizer's step inside the ``with`` is measured as ``relative_update``, for which it keeps a copy of the
     weights while the step lasts.
 

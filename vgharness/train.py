@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from vgharness.augmentation import PADDING, augment, normalise, pad
 from vgharness.data import SIZE, ImageSet
+from vgharness.machine import synchronize
 from vgharness.nets import DeepCNN
 from vgharness.numerics import exact_gradients, gradient_errors, layer_gradients
 from vgharness.prediction import predict
@@ -241,8 +242,7 @@ class _Clock:
         self.device, self.last = device, time.perf_counter()
 
     def lap(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
         before, self.last = self.last, time.perf_counter()
         return self.last - before
 

@@ -1,0 +1,82 @@
+"""The benchmark's arithmetic and its command; never a time."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from vgharness import cli, timing
+from vgharness.timing import probe_cost, ratio, take_turns
+
+pytestmark = pytest.mark.fast
+
+CPU = torch.device("cpu")
+
+
+def test_arms_take_turns_and_the_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, order = [0.0], []
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+
+    def arm(name: str, seconds: float) -> None:
+        clock[0] += seconds * (100 if name not in order else 1)  # the first time is slow
+        order.append(name)
+
+    times = take_turns({"a": lambda: arm("a", 1), "b": lambda: arm("b", 2)}, 3, CPU)
+    assert order == ["a", "b"] * 4
+    assert times == {"a": [1, 1, 1], "b": [2, 2, 2]}
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    """A machine ten times slower in one round changes nothing."""
+    found = ratio([2, 2.2, 30, 2], [1, 1, 10, 1])
+    assert (found.low, found.median, found.high) == pytest.approx((2.0, 2.1, 2.4))
+
+
+def test_every_arm_trains_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = []
+    monkeypatch.setattr(
+        timing, "DeepCNN", lambda *a, make=timing.DeepCNN, **k: models.append(make(*a, **k)) or models[-1]
+    )
+    cost = probe_cost("script", "relu", CPU, batch_size=2, rounds=2, steps=1)
+    assert (cost.architecture, cost.batch_size, cost.rounds) == ("script", 2, 2)
+    assert len(models) == 4
+    for model in models[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(models[0].parameters(), model.parameters(), strict=True))
+
+
+def test_the_command_prints_ratios_and_writes_them(tmp_path: Path) -> None:
+    options = [
+        "--rounds",
+        "2",
+        "--steps",
+        "1",
+        "--batch-size",
+        "2",
+        "--device",
+        "cpu",
+        "--json",
+        str(tmp_path / "b.json"),
+    ]
+    result = CliRunner().invoke(cli.app, ["bench", "probe", *options])
+    assert result.exit_code == 0, result.output
+    for words in ("readme relu", "script relu", "usual way", "Ratios to the step without"):
+        assert words in result.output
+    written = json.loads((tmp_path / "b.json").read_text())
+    assert [cost["architecture"] for cost in written["costs"]] == ["readme", "script"]
+    assert written["machine"]["versions"]["torch"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rounds", "1"], "--rounds 1: give 2 or more"),
+        (["--steps", "0"], "--steps 0: give 1 or more"),
+        (["--device", "tpu"], "--device tpu: use auto, cpu, cuda or cuda:N"),
+    ],
+)
+def test_bad_input_is_one_line(options: list[str], words: str) -> None:
+    result = CliRunner().invoke(cli.app, ["bench", "probe", *options])
+    assert result.exit_code == 2
+    assert words in result.output

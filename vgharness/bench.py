@@ -1,0 +1,86 @@
+"""Speed, measured on this machine: ``python -m vgharness.bench probe``. Nothing here judges a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from vgharness.errors import UsageError
+from vgharness.files import check_writable, write_whole
+from vgharness.records import ARCHITECTURES
+from vgharness.terminal import usage_errors
+
+if TYPE_CHECKING:
+    from vgharness.timing import ProbeCosts, Ratio
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Speed on this machine, as ratios within one run.")
+
+
+@app.callback()
+def bench() -> None:
+    """Speed on this machine, as ratios within one run."""
+
+
+@app.command()
+def probe(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    rounds: Annotated[int, typer.Option(help="how often each is timed, in turn")] = 11,
+    steps: Annotated[int, typer.Option(help="training steps per timing")] = 5,
+    batch_size: Annotated[int, typer.Option(help="images per step")] = 128,
+    json: Annotated[Path | None, typer.Option(help="also write the figures, with hardware and versions")] = None,
+) -> None:
+    """What measuring gradients costs a training step: without the probe, with it, and the usual way."""
+    with usage_errors("vgharness bench"):
+        for option, value, least in (("--rounds", rounds, 2), ("--steps", steps, 1), ("--batch-size", batch_size, 1)):
+            if value < least:
+                raise UsageError(f"{option} {value}: give {least} or more")
+        if json is not None:
+            check_writable(json.parent, "--json", "give a file in another folder with --json")
+        from vgharness.machine import describe, pick_device  # torch is slow to import
+        from vgharness.timing import ProbeCosts, probe_cost
+
+        where = pick_device(device)
+        costs = tuple(
+            probe_cost(architecture, "relu", where, batch_size=batch_size, rounds=rounds, steps=steps)
+            for architecture in ARCHITECTURES
+        )
+        found = ProbeCosts(machine=describe(where), costs=costs)
+        _print(Console(highlight=False), found)
+        if json is not None:
+            write_whole(json, found.model_dump_json(indent=1).encode())
+
+
+def _print(console: Console, found: ProbeCosts) -> None:
+    machine = found.machine
+    console.print(
+        f"{machine.processor}, {machine.threads} threads, {machine.device}; torch {machine.versions['torch']}",
+        soft_wrap=True,
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="time of a training step", title_justify="left")
+    for heading in ("network", "without", "probe", "+ saturated", "usual way"):
+        table.add_column(heading, justify="left" if heading == "network" else "right")
+    for cost in found.costs:
+        table.add_row(
+            f"{cost.architecture} {cost.activation}",
+            f"{1000 * cost.step_seconds:.1f} ms",
+            *(_text(ratio) for ratio in (cost.probe, cost.saturation, cost.usual)),
+        )
+    console.print(table)
+    console.print(
+        "Ratios to the step without: median and quartiles over rounds. The probe reads every quantity but `saturated`, "
+        "the optimizer's updates included; the usual way takes two numbers per layer and waits for each.",
+        soft_wrap=True,
+    )
+
+
+def _text(ratio: Ratio) -> str:
+    return f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"
+
+
+if __name__ == "__main__":
+    app()

@@ -186,7 +186,7 @@ def first_channels(model: nn.Sequential) -> int:
     return first.in_channels if isinstance(first, nn.Conv2d) else model[1].in_features // 64
 
 
-@settings(max_examples=100)
+@pytest.mark.deep
 @given(networks(), st.integers(1, 4))
 def test_no_sample_of_any_network_breaks_the_bound(model: nn.Sequential, batch: int) -> None:
     generator = torch.Generator().manual_seed(batch)
@@ -227,6 +227,7 @@ def test_the_bound_of_a_linear_network_is_reached() -> None:
     assert (signals[layer] / signals[above]).item() == pytest.approx(factor)
 
 
+@pytest.mark.deep
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**31))
 def test_no_convolution_stretches_more_than_its_norm_bound(into: int, out: int, kernel: int, seed: int) -> None:
     torch.manual_seed(seed)
@@ -259,6 +260,7 @@ def test_what_has_no_known_bound_is_refused(module: nn.Module, reason: str) -> N
 # --- sigmoid shrinks, in the forms in which it is true -------------------------------------------------
 
 
+@pytest.mark.deep
 @given(st.integers(1, 8), st.integers(1, 16), st.floats(0.1, 3.99), st.integers(0, 2**31))
 def test_sigmoid_is_sure_to_shrink_while_the_norm_is_below_4(depth: int, width: int, norm: float, seed: int) -> None:
     torch.manual_seed(seed)

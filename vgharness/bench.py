@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,7 @@ def probe(
                 raise UsageError(f"{option} {value}: give {least} or more")
         if json is not None:
             check_writable(json.parent, "--json", "give a file in another folder with --json")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the main job does, and before torch is imported
         from vgharness.machine import describe, pick_device  # torch is slow to import
         from vgharness.timing import ProbeCosts, probe_cost
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from vgharness.records import QUANTITIES, LayerGradient, State
 from vgharness.sites import Site
-from vgharness.tensors import norm, norm_of, widened
+from vgharness.tensors import Packed, norm_of
 
 COLUMNS: Final = (*QUANTITIES, "relative_update", "saturated")
+_PACK = 2**20
 
 
 class Watched:
@@ -30,16 +31,6 @@ class Watched:
 
     def grads(self) -> list[Tensor]:
         return [weight.grad for weight in self.weights if weight.grad is not None]
-
-    def gradient(self) -> tuple[Tensor | None, Tensor | None]:
-        """``weight_mean_abs`` and ``weight_l2``."""
-        grads = [widened(grad.coalesce().values() if grad.is_sparse else grad) for grad in self.grads()]
-        if not grads:
-            return None, None
-        # Elements that a sparse gradient leaves out are zeros of the weight all the same.
-        numel = sum(weight.numel() for weight in self.weights if weight.grad is not None)
-        mean_abs = torch.stack([grad.abs().sum() for grad in grads]).sum() / numel
-        return mean_abs, norm_of([norm(grad) for grad in grads])
 
 
 class Call:
@@ -90,11 +81,11 @@ class Row:
         self.saturated: list[tuple[Tensor, int]] = []
         self.came: frozenset[str] = frozenset()
 
-    def figures(self, gradient: tuple[Tensor | None, Tensor | None], nothing: Tensor) -> Tensor:
-        """As in ``COLUMNS``, ``nothing`` for what did not come. Which did is kept: the host knows without a sync."""
-        found = dict(zip(COLUMNS, (*gradient, *self._signal(), self.site.update, self._saturation()), strict=True))
-        self.came = frozenset(column for column, figure in found.items() if figure is not None)
-        return torch.stack([nothing if figure is None else figure.to(nothing.device) for figure in found.values()])
+    def figures(self, gradient: tuple[Tensor, Tensor] | None) -> list[Tensor | None]:
+        """As in ``COLUMNS``. Which there are is kept: the host knows without a sync."""
+        figures = [*(gradient or (None, None)), *self._signal(), self.site.update, self._saturation()]
+        self.came = frozenset(column for column, x in zip(COLUMNS, figures, strict=True) if x is not None)
+        return figures
 
     def record(self, figures: Sequence[float]) -> LayerGradient:
         kept = {column: x for column, x in zip(COLUMNS, figures, strict=True) if column in self.came}
@@ -111,7 +102,7 @@ class Row:
         """``signal_l2`` and ``signal_rms``."""
         if not self.signals:
             return None, None
-        l2 = norm_of([length for length, _ in self.signals])
+        l2 = norm_of([length[None] for length, _ in self.signals])
         return l2, l2 / math.sqrt(sum(numel for _, numel in self.signals))
 
     def _saturation(self) -> Tensor | None:
@@ -129,6 +120,29 @@ class Row:
         if not all(map(math.isfinite, gradients)):
             return "nonfinite"
         return "zero" if not any(gradients) else "ok"
+
+
+def packs(sites: Sequence[Watched]) -> list[list[Watched]]:
+    """The sites by portions of at most ``_PACK`` weights, or one site where it has more."""
+    found: list[list[Watched]] = []
+    room = 0
+    for site in sites:
+        size = sum(weight.numel() for weight in site.weights)
+        if size > room:
+            found.append([])
+            room = _PACK
+        found[-1].append(site)
+        room -= size
+    return found
+
+
+def gradients_of(pack: Sequence[Watched], buffer: Packed) -> dict[Watched, tuple[Tensor, Tensor]]:
+    """``weight_mean_abs`` and ``weight_l2`` of sites that all have gradients."""
+    packed = buffer.fill([site.grads() for site in pack])
+    lengths, sums = packed.norms(), packed.norms(1)
+    # Elements that a sparse gradient leaves out are zeros of the weight all the same.
+    numels = [sum(weight.numel() for weight in site.weights if weight.grad is not None) for site in pack]
+    return {site: (sums[i] / numel, lengths[i]) for i, (site, numel) in enumerate(zip(pack, numels, strict=True))}
 
 
 def rows_of(rounds: Sequence[Round], sites: Sequence[Watched]) -> list[Row]:

@@ -38,11 +38,11 @@ from torch.optim.optimizer import (
 )
 from torch.utils.hooks import RemovableHandle
 
-from vgharness.calls import Call, Round, Row, Watched, rows_of
+from vgharness.calls import COLUMNS, Call, Round, Row, Watched, gradients_of, packs, rows_of
 from vgharness.records import QUANTITIES, GradientFlow
 from vgharness.saturation import greatest_slope, is_activation, saturated_share
 from vgharness.sites import Layers, find_sites
-from vgharness.tensors import norm, norm_of, tensors_in
+from vgharness.tensors import Packed, norm, tensors_in
 
 
 class GradientProbe:
@@ -58,7 +58,7 @@ class GradientProbe:
     the loss, if one does: its scale is divided out, so read before it unscales or updates.
     ``saturation`` measures ``saturated`` too, at the cost of a pass of its own through every activation.
     An optimizer's step inside the ``with`` is measured as ``relative_update``, for which it keeps a copy of the
-    weights while the step lasts.
+    weights.
 
     A module called several times gives a row per call; calls that no gradient reached give none, and are not
     counted, where others were reached. Micro-batches add up as ``.grad`` does, call by call, over the backward
@@ -88,7 +88,9 @@ class GradientProbe:
         self._stale = False  # whether the next forward call begins another round
         self._order: list[Watched] = []  # in which sites were called before that
         self._rows: list[Row] = []  # of the last reading
-        self._weights: dict[Optimizer, dict[Watched, list[Tensor]]] = {}  # before the step under way
+        self._copies: dict[tuple[Optimizer, int], Packed] = {}  # of its weights before its step
+        self._stepping: dict[Optimizer, list[tuple[list[Watched], Packed]]] = {}
+        self._scratch = Packed()
         self._handles: list[RemovableHandle] = []
         self._entered = 0
 
@@ -122,7 +124,8 @@ class GradientProbe:
         if not self._entered:
             while self._handles:
                 self._handles.pop().remove()
-            self._weights.clear()
+            self._copies.clear()
+            self._stepping.clear()
 
     # --- hooks -------------------------------------------------------------------------------------
 
@@ -159,7 +162,7 @@ class GradientProbe:
             if round_ not in self._rounds:
                 self._rounds.append(round_)
             round_.place(call)
-            call.signals.setdefault(backward, []).append((norm(signal.detach()), signal.numel()))
+            call.signals.setdefault(backward, []).append((norm(signal), signal.numel()))
 
         tensor.register_hook(receive)  # type: ignore[no-untyped-call]
 
@@ -187,17 +190,19 @@ class GradientProbe:
             self._round.latest.saturated.append((share, inputs[0].numel()))
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._stepping.pop(optimizer, None)  # a step that raised
         stepped = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
-        self._weights[optimizer] = {
-            site: [weight.detach().clone() for weight in site.weights]
-            for site in self._sites.values()
-            if any(id(weight) in stepped for weight in site.weights)
-        }
+        sites = [site for site in self._sites.values() if any(id(weight) in stepped for weight in site.weights)]
+        for number, pack in enumerate(packs(sites)):
+            copy = self._copies.setdefault((optimizer, number), Packed())
+            self._stepping.setdefault(optimizer, []).append((pack, copy.fill([site.weights for site in pack])))
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        for site, before in self._weights.pop(optimizer, {}).items():
-            changes = [norm(weight.detach() - old) for weight, old in zip(site.weights, before, strict=True)]
-            site.update = norm_of(changes) / norm_of([norm(old) for old in before])
+        for pack, before in self._stepping.pop(optimizer, []):
+            was = before.norms()
+            changed = self._scratch.fill([site.weights for site in pack]).subtract(before).norms()
+            for site, update in zip(pack, changed / was, strict=True):
+                site.update = update
 
     # --- what came ---------------------------------------------------------------------------------
 
@@ -209,9 +214,13 @@ class GradientProbe:
         last step before it.
         """
         self._rows = rows_of([*(r for r in self._rounds if r is not self._round), self._round], self._in_order())
+        gradients: dict[Watched, tuple[Tensor, Tensor]] = {}
+        for pack in packs([site for site in self._sites.values() if site.grads()]):
+            gradients |= gradients_of(pack, self._scratch)
+        figures = [figure for row in self._rows for figure in row.figures(gradients.get(row.site))]
         nothing = torch.full((), math.nan, device=self._rows[0].site.weights[0].device)
-        gradients = {site: site.gradient() for site in self._sites.values()}
-        read = torch.stack([row.figures(gradients[row.site], nothing) for row in self._rows])
+        read = torch.stack([nothing if figure is None else figure.to(nothing.device) for figure in figures])
+        read = read.view(-1, len(COLUMNS))
         if self._scaler is not None:  # as a tensor: its `get_scale` would wait for the device
             scale = self._scaler.scale(torch.ones((), device=read.device))
             read = torch.cat([read[:, : len(QUANTITIES)] / scale, read[:, len(QUANTITIES) :]], dim=1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+Order = Literal[1, 2]  # of a norm: the sum of absolute values, or the length
 
 _ROW = 2**9
 
@@ -23,30 +26,71 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
             yield from tensors_in(value)
 
 
-def widened(tensor: Tensor) -> Tensor:
-    """In at least float32: the squares of float16 numbers underflow and their norm overflows."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
 def norm(tensor: Tensor) -> Tensor:
-    """‖tensor‖₂ as a scalar of at least float32; of complex numbers, of their absolute values."""
-    wide = widened(tensor)
-    length: Tensor
-    if wide.device.type == "cpu" and wide.numel() > _ROW:
-        # On a CPU `vector_norm` adds millions of squares one after the other and loses four digits; by short rows,
-        # with those added in float64, it loses none and costs the same. In the order in which they lie in memory
-        # they need no copy.
-        flat = wide.permute(sorted(range(wide.dim()), key=wide.stride, reverse=True)).reshape(-1)
-        whole = flat.numel() // _ROW * _ROW
-        rows = torch.linalg.vector_norm(flat[:whole].view(-1, _ROW), dim=1)
-        length = torch.linalg.vector_norm(torch.cat([rows, flat[whole:].abs()]), dtype=torch.float64)
-        length = length.to(rows.dtype)
-    else:
-        length = torch.linalg.vector_norm(wide)
-    return length
+    """‖tensor‖₂ as a scalar of at least float32, accurate to 1e-6; of complex numbers, of their absolute values."""
+    flat = _flat(tensor)
+    whole = flat.numel() // _ROW * _ROW if flat.device.type == "cpu" else 0
+    if not whole:
+        return norm_of([flat])
+    # On a CPU `vector_norm` adds millions of squares one after the other and loses four digits; by short rows, with
+    # those added in float64, it loses none and costs the same.
+    rows = torch.linalg.vector_norm(flat[:whole].view(-1, _ROW), dim=1)
+    return norm_of([rows] if whole == flat.numel() else [rows, flat[whole:].abs()])
 
 
-def norm_of(parts: Sequence[Tensor]) -> Tensor:
-    """The norm of the vectors whose norms are ``parts`` together."""
-    length: Tensor = torch.linalg.vector_norm(torch.stack(list(parts)))
-    return length
+class Packed:
+    """Groups of tensors, those of each group one long vector, side by side in one buffer: the norms of many small ones
+    then take few operations. The buffer is kept and filled again, for on a CPU to ask for megabytes at every step
+    costs more than to compute with them."""
+
+    def __init__(self) -> None:
+        self._buffer = torch.empty(0)
+        self._rows: list[int] = []  # of each group
+
+    def fill(self, groups: Sequence[Sequence[Tensor]]) -> Packed:
+        flats = [[_flat(tensor) for tensor in group] for group in groups]
+        pieces = [piece for group in flats for flat in group for piece in (flat, flat.new_zeros(-flat.numel() % _ROW))]
+        self._rows = [sum(-(-flat.numel() // _ROW) for flat in group) for group in flats]
+        like = functools.reduce(lambda a, b: a if torch.can_cast(b.dtype, a.dtype) else b, pieces)
+        size = _ROW * sum(self._rows)
+        if (self._buffer.numel(), self._buffer.dtype, self._buffer.device) != (size, like.dtype, like.device):
+            self._buffer = like.new_empty(size)
+        torch.cat(pieces, out=self._buffer)
+        return self
+
+    def subtract(self, other: Packed) -> Packed:
+        """What is here minus what is at the same place in ``other``."""
+        self._buffer -= other._buffer
+        return self
+
+    def norms(self, order: Order = 2) -> Tensor:
+        """:func:`norm` of each group → [groups]. Spoils what is here where ``order`` is 1."""
+        rows = self._buffer.view(-1, _ROW)
+        if order == 1 and not rows.is_complex():  # for these `vector_norm` takes several times longer
+            lengths = rows.abs_().sum(1)
+        else:
+            lengths = torch.linalg.vector_norm(rows, ord=order, dim=1)
+        parts = lengths.split(self._rows)  # type: ignore[no-untyped-call]
+        return torch.stack([norm_of([part], order) for part in parts])
+
+
+def norm_of(parts: Sequence[Tensor], order: Order = 2) -> Tensor:
+    """The norm of the one-dimensional ``parts``, put together; on a CPU in float64."""
+    whole = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+    dtype = torch.promote_types(whole.dtype, torch.float64) if whole.device.type == "cpu" else None
+    exact: Tensor = torch.linalg.vector_norm(whole, ord=order, dtype=dtype)
+    return exact
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """One-dimensional, in the order in which the elements lie in memory, which needs no copy. In at least float32:
+    the squares of float16 numbers underflow and their norm overflows."""
+    tensor = tensor.detach()
+    if tensor.is_sparse:
+        tensor = tensor.coalesce().values()
+    if not tensor.is_contiguous():
+        tensor = tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+    wide = (
+        tensor if torch.finfo(tensor.dtype).bits >= 32 else tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    )
+    return wide.reshape(-1)

@@ -11,19 +11,32 @@ pytestmark = pytest.mark.fast
 
 PACKAGE = Path(vgharness.__file__).parent
 FLOORS = (
-    {"errors", "records"},
-    {"files", "sites", "saturation", "tensors"},
+    {"errors", "records", "text"},
+    {"files", "sites", "saturation", "tensors", "samples"},
     {"calls"},
-    {"nets", "data", "augmentation", "probe", "statistics", "machine", "theory", "claims", "presets"},
-    {"numerics", "measures", "store"},
-    {"prediction", "verdicts"},
-    {"train", "timing"},
-    {"study"},
-    {"figures", "wording"},
-    {"report"},
+    {
+        "nets",
+        "data",
+        "augmentation",
+        "probe",
+        "statistics",
+        "machine",
+        "theory",
+        "claims",
+        "presets",
+        "loading",
+        "guesses",
+        "diagnosis",
+    },
+    {"numerics", "measures", "store", "losses"},
+    {"prediction", "verdicts", "compare"},
+    {"flow_sample", "train", "timing"},
+    {"sampling", "study"},
+    {"inputs", "figures", "wording", "tables", "pages"},
+    {"report", "session_page"},
     {"progress", "terminal"},
-    {"full", "bench"},
-    {"cli", "pytest_options"},
+    {"full", "bench", "check", "runs", "plugin_hooks", "gradflow_session"},
+    {"cli", "plugin", "pytest_options"},
 )
 
 

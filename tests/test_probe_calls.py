@@ -342,6 +342,25 @@ def test_an_update_is_of_its_own_optimizers_weights_and_of_its_own_step() -> Non
     assert updates(probe.flow()) == [None, None]
 
 
+@pytest.mark.parametrize("most", [1, 13, 10**6])
+def test_figures_do_not_depend_on_how_many_weights_are_laid_together(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vgharness.calls._PACK", most)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3), nn.Linear(3, 600), nn.Linear(600, 2))
+    stepper = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = [layer.weight.detach().clone() for layer in model]  # type: ignore[union-attr, operator]
+    with GradientProbe(model) as probe:
+        model(noise(5, 4)).square().sum().backward()
+        stepper.step()
+    for layer, row, old in zip(model, probe.flow().layers, before, strict=True):
+        assert row.weight_l2 == pytest.approx(layer.weight.grad.norm().item(), rel=1e-6)  # type: ignore[union-attr, operator]
+        assert row.weight_mean_abs == pytest.approx(layer.weight.grad.abs().mean().item(), rel=1e-6)  # type: ignore[union-attr, operator]
+        change = (layer.weight - old).norm() / old.norm()  # type: ignore[operator]
+        assert row.relative_update == pytest.approx(change.item(), rel=1e-5)
+
+
 def test_an_update_of_a_weight_that_was_zero_is_not_finite_and_the_layer_is_ok() -> None:
     layer = nn.Linear(3, 2)
     nn.init.zeros_(layer.weight)

@@ -7,8 +7,8 @@ usual ways that must fail there: were they to pass, the trap would prove nothing
 import copy
 import io
 import math
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Protocol
 
 import pytest
 import torch
@@ -155,8 +155,11 @@ class ClipNorm(FullBackwardHook):
 
 
 class Probe:
+    live: ClassVar[list[GradientProbe]] = []
+
     def __init__(self, model: nn.Module) -> None:
         self.probe = GradientProbe(model).__enter__()
+        self.live.append(self.probe)
         self.flow: Any = None
 
     def rows(self, name: str) -> list[Any]:
@@ -175,7 +178,16 @@ class Probe:
         return name not in self.flow.missed
 
     def close(self) -> None:
+        self.live.remove(self.probe)
         self.probe.__exit__(None, None, None)
+
+
+@pytest.fixture(autouse=True)
+def no_live_probe() -> Iterator[None]:
+    """A probe's hooks are torch's, and would meet the next test."""
+    yield
+    while Probe.live:
+        Probe.live.pop().__exit__(None, None, None)
 
 
 Trap = Callable[[Callable[[nn.Module], Tool]], None]

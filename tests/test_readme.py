@@ -1,10 +1,14 @@
 """What README.md shows, run."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+# Pytester forgets what is first imported inside one of its sessions, and numpy and torch cannot be imported twice.
+from vgharness import cli, compare, diagnosis, sampling, session_page, store, tables  # noqa: F401
 from vgharness.presets import PRESETS
 
 pytestmark = pytest.mark.fast
@@ -15,7 +19,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 def test_the_python_example_runs_and_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     import torch
 
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (example,) = re.findall(r"## From Python\n\n```python\n(.*?)```", README, re.DOTALL)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         exec(compile(example, "README.md", "exec"), {})
@@ -27,6 +31,26 @@ def test_each_of_the_two_commands_is_one_line(name: str) -> None:
     block = re.search(rf"<!-- command: {name} -->\n```bash\n(.*?)```", README, re.DOTALL)
     assert block
     assert block[1].count("\n") == 1
+
+
+def block(marker: str) -> str:
+    (found,) = re.findall(rf"<!-- {marker} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    return str(found)
+
+
+def test_your_own_model_is_guarded_in_under_twenty_lines_by_the_commands_as_they_stand(
+    pytester: pytest.Pytester,
+) -> None:
+    example = block("test file: guard")
+    assert len(example.splitlines()) < 20
+    pytester.makepyfile(test_gradients=example)
+    for line in block("commands: guard").splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        if program == "pytest":
+            pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments).assert_outcomes(passed=2)
+        else:
+            result = CliRunner().invoke(cli.app, arguments)
+            assert (program, result.exit_code) == ("vgharness", 0), result.output
 
 
 def test_every_preset_is_described() -> None:

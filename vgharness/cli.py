@@ -1,4 +1,4 @@
-"""The command ``vgharness``: what can be done with a saved run."""
+"""The command ``vgharness``: any model checked, saved runs listed, compared and shown."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from typing import Annotated
 
 import typer
 
-from vgharness import bench
+from vgharness import bench, runs
+from vgharness.check import check
 from vgharness.files import check_writable
 from vgharness.full import full
-from vgharness.store import load_run
+from vgharness.records import Run
+from vgharness.store import load
 from vgharness.terminal import usage_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Is what is said about a network's gradients true?")
 app.command()(full)
+app.command()(check)
+runs.register(app)
 app.add_typer(bench.app, name="bench")
 
 
@@ -23,13 +27,19 @@ def report(
     run: Annotated[Path, typer.Argument(help="a saved run: .gradflow/…/NNNN_name.json or a run.json")],
     out: Annotated[Path, typer.Option(help="where the page, the figures and run.json go")] = Path("reports"),
 ) -> None:
-    """Write the page of a saved run."""
+    """Write the page of a saved run: a study's as index.html, a pytest session's as gradflow.html."""
     with usage_errors("vgharness report"):
-        from vgharness.report import write_report  # matplotlib is slow to import
-
-        loaded = load_run(run)
+        loaded = load(run)
         check_writable(out, "--out", "give another folder with --out")
-        typer.echo(f"page written to {write_report(loaded, out)}")
+        if isinstance(loaded, Run):
+            from vgharness.report import write_report  # matplotlib is slow to import
+
+            page = write_report(loaded, out)
+        else:
+            from vgharness.session_page import write_session_page
+
+            page = write_session_page(loaded, out / "gradflow.html")
+        typer.echo(f"page written to {page}")
 
 
 def main() -> None:

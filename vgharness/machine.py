@@ -72,11 +72,15 @@ def commit() -> str | None:
     ``None`` for an installed package."""
     source = Path(__file__).resolve().parents[1]
     top = _output("git", "-C", str(source), "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != source:
-        return None
-    head = _output("git", "-C", str(source), "rev-parse", "HEAD")
     # The reports folder holds this program's own output; what it lacks cannot change a result.
-    changed = _output("git", "-C", str(source), "status", "--porcelain", "--", ".", ":!reports")
+    return commit_of(source, ":!reports") if top is not None and Path(top).resolve() == source else None
+
+
+def commit_of(folder: Path, *without: str) -> str | None:
+    """The commit that ``folder`` is at, with ``-dirty`` where files in it differ, not counting the pathspecs
+    ``without``; ``None`` where it is in no repository."""
+    head = _output("git", "-C", str(folder), "rev-parse", "HEAD")
+    changed = _output("git", "-C", str(folder), "status", "--porcelain", "--", ".", *without)
     return f"{head}-dirty" if head and changed else head
 
 

@@ -13,6 +13,14 @@ from vgharness.numerics import LayerGradients, exact_gradients
 from vgharness.records import Activation, LayerPrediction
 from vgharness.theory import bound, chi_of_layers
 
+_NAMES: dict[type[nn.Module], Activation] = {
+    nn.Sigmoid: "sigmoid",
+    nn.Tanh: "tanh",
+    nn.ReLU: "relu",
+    nn.GELU: "gelu",
+    nn.SiLU: "silu",
+}
+
 
 def predict(
     model: nn.Module, activation: Activation, inputs: Tensor, targets: Tensor, exact: Sequence[LayerGradients]
@@ -44,6 +52,26 @@ def predict(
         )
         for i, limit in enumerate(bound(model))
     )
+
+
+def mean_field(model: nn.Module, inputs: Tensor) -> dict[str, float]:
+    """By layer with weights but the last, √χ: by what ‖∂L/∂h‖₂ changes on its way down to it from the next.
+
+    Raises ``ValueError`` where mean field says nothing: for modules other than linear and convolution layers,
+    ``Flatten`` and one kind of activation in between, run one after the other.
+    """
+    layers, activations = [], set()
+    for name, module in model.named_children():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            layers.append(name)
+        elif type(module) in _NAMES:
+            activations.add(_NAMES[type(module)])
+        elif not isinstance(module, nn.Flatten | nn.Identity):
+            raise ValueError(f"mean field says nothing of {name!r} ({type(module).__name__})")
+    if len(activations) != 1:
+        raise ValueError(f"mean field is known here for one kind of activation, this model has {len(activations)}")
+    chi = _chi(model, activations.pop(), inputs)
+    return {name: math.sqrt(x) for name, x in zip(layers, chi, strict=False)}
 
 
 def _factors(exact: Sequence[LayerGradients]) -> list[float]:

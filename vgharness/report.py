@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from vgharness.figures import Picture, draw
 from vgharness.files import write_whole
+from vgharness.pages import environment
 from vgharness.records import CellResult, LayerPrediction, LayerShape, Outcome, Run, nan_if_none
 from vgharness.wording import deciding, interval, measured, number, percent, seed_value, tally
 
@@ -48,14 +47,8 @@ def write_report(run: Run, out: Path) -> Path:
 
 def render(run: Run, pictures: tuple[Picture, ...]) -> str:
     """The page as a string. Whatever the run holds is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(templates_folder()),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    pages = environment()
+    pages.filters |= {
         "number": number,
         "measured": measured,
         "interval": interval,
@@ -63,7 +56,7 @@ def render(run: Run, pictures: tuple[Picture, ...]) -> str:
         "data_uri": _data_uri,
         "percent": percent,
     }
-    return environment.get_template("index.html.j2").render(
+    return pages.get_template("index.html.j2").render(
         run=run,
         pictures=pictures,
         counts=tally(run.verdicts),
@@ -75,13 +68,6 @@ def render(run: Run, pictures: tuple[Picture, ...]) -> str:
         shown_in=_SHOWN_IN,
         networks_anchor=_NETWORKS,
     )
-
-
-def templates_folder() -> Path:
-    """Inside an installed package; beside it in a source tree, where an editable install leaves it."""
-    package = Path(__file__).parent
-    installed = package / "templates"
-    return installed if installed.is_dir() else package.parent / "templates"
 
 
 def _data_uri(png: bytes) -> str:

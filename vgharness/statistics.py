@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
@@ -37,9 +37,12 @@ def interval(values: Sequence[float]) -> Interval:
     if len(values) < 2:
         raise ValueError(f"an interval needs two values, got {len(values)}")
     mean = float(np.mean(values))
-    if len(values) >= _NORMALITY_NEEDS and len(set(values)) > 1 and stats.shapiro(values).pvalue < 1 - CONFIDENCE:
-        found = stats.bootstrap((values,), np.mean, confidence_level=CONFIDENCE, rng=0).confidence_interval
-        return Interval(mean, float(found.low), float(found.high), "bootstrap")
+    if len(values) >= _NORMALITY_NEEDS and len(set(values)) > 1:
+        from scipy import stats  # takes half a second to import
+
+        if stats.shapiro(values).pvalue < 1 - CONFIDENCE:
+            found = stats.bootstrap((values,), np.mean, confidence_level=CONFIDENCE, rng=0).confidence_interval
+            return Interval(mean, float(found.low), float(found.high), "bootstrap")
     half = float(_half_widths(np.asarray(values, dtype=float)))
     return Interval(mean, mean - half, mean + half, "t")
 
@@ -78,4 +81,4 @@ def _half_widths(values: Array) -> Array:
 @cache
 def _t_width(count: int) -> float:
     """Half the width of a t interval for ``count`` values, in standard deviations of one."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) / math.sqrt(count)
+    return float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2)) / math.sqrt(count)

@@ -1,0 +1,236 @@
+"""A model, or a function, from the words that name it on a command line.
+
+``package.module:Name``, ``path/file.py:Name``, ``torchvision:NAME``, ``timm:NAME`` or ``hf:NAME``. Whatever goes wrong
+is one :class:`~vgharness.errors.UsageError` of one line that says how to go on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from vgharness.errors import UsageError
+
+Factory = Callable[[], nn.Module]
+
+FORMS = "package.module:Name, path/file.py:Name, torchvision:NAME, timm:NAME or hf:NAME"
+
+_LONGEST = 300  # characters of somebody else's message
+
+
+def load_factory(spec: str) -> Factory:
+    """What makes the model that ``spec`` names, with random weights; nothing is made yet.
+
+    The factory raises :class:`~vgharness.errors.UsageError` too, where it fails or gives no ``nn.Module``.
+    """
+    source, colon, name = spec.partition(":")
+    if not (colon and source and name):
+        raise UsageError(f"{spec}: name a model as {FORMS}")
+    if source in _SOURCES:
+        return _checked(spec, _SOURCES[source](name))
+    made = load_callable(spec)
+    if isinstance(made, nn.Module):
+        raise UsageError(f"{spec} is a model that is made already: name its class, or a function that makes a new one")
+    needed = _needed(made)
+    if needed:
+        first = ", ".join(f"{argument}=…" for argument in needed)
+        wrapped = getattr(made, "__name__", name)
+        raise UsageError(
+            f"{spec} needs arguments ({', '.join(needed)}): name a callable that needs none, "
+            f"such as a function of yours that returns {wrapped}({first})"
+        )
+    return _checked(spec, made)
+
+
+def load_callable(spec: str) -> Callable[..., Any]:
+    """The callable that ``MODULE:NAME`` or ``path/file.py:NAME`` names; NAME may have dots."""
+    place, colon, path = spec.rpartition(":")
+    if not (colon and place and path):
+        raise UsageError(f"{spec}: name a callable as package.module:name or path/file.py:name")
+    module = _import_file(spec, place) if place.endswith(".py") else _import_module(spec, place)
+    found: Any = module
+    holder = place
+    for part in path.split("."):
+        try:
+            found, holder = getattr(found, part), part
+        except AttributeError:
+            raise UsageError(f"{spec}: {holder} has no {part!r}{_nearest(part, _public(found))}") from None
+        except Exception as error:  # a package that imports what is asked of it
+            raise _not_imported(spec, f"{part} of {holder}", error) from error
+    if not callable(found):
+        raise UsageError(f"{spec} is not callable but {_a(found)}: name a class or a function")
+    checked: Callable[..., Any] = found
+    return checked
+
+
+def one_line(error: BaseException) -> str:
+    """The type and the message of ``error``, for the middle of a line of ours."""
+    message = " ".join(str(error).split())
+    shown = message if len(message) <= _LONGEST else message[: _LONGEST - 1] + "…"
+    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+
+
+def _checked(spec: str, make: Callable[..., Any]) -> Factory:
+    def factory() -> nn.Module:
+        try:
+            model = make()
+        # A script that is loaded as a module may well call sys.exit.
+        except (Exception, SystemExit) as error:
+            raise UsageError(f"{spec} could not be made, it raised {one_line(error)}") from error
+        if not isinstance(model, nn.Module):
+            raise UsageError(f"{spec} gives {_a(model)}, not a torch.nn.Module: name what makes the model itself")
+        return model
+
+    return factory
+
+
+# --- code of the user's ----------------------------------------------------------------------------
+
+
+def _import_module(spec: str, name: str) -> ModuleType:
+    if "/" in name or "\\" in name:
+        raise UsageError(f"{spec}: {name} is no Python file; a file's name ends in .py, a module's has dots")
+    _importable(Path.cwd())  # as `python -m` does
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        if name == missing or name.startswith(f"{missing}."):
+            raise UsageError(
+                f"{spec}: no module {missing!r} in this folder or installed: start where it can be imported, or name "
+                "its file, path/file.py:Name"
+            ) from error
+        raise _not_imported(spec, name, error) from error
+    except (Exception, SystemExit) as error:
+        raise _not_imported(spec, name, error) from error
+
+
+def _import_file(spec: str, place: str) -> ModuleType:
+    path = Path(place).expanduser().resolve()
+    if not path.is_file():
+        beside = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise UsageError(f"{spec}: there is no file {place}{_nearest(path.name, beside)}")
+    _importable(path.parent)  # as `python path/file.py` does, for what it imports beside it
+    # Not its own name: files are called types.py, and what is imported already would be another.
+    name = f"_vgharness_{path.stem}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise UsageError(f"{spec}: {place} cannot be read as a Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # where dataclasses and pickle look
+    try:
+        found.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise _not_imported(spec, place, error) from error
+    return module
+
+
+def _not_imported(spec: str, place: str, error: BaseException) -> UsageError:
+    fix = ""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        fix = f": install {error.name.partition('.')[0]}, or start where it can be imported"
+    elif isinstance(error, ImportError) and "relative import" in str(error):
+        fix = ": it is part of a package, so name it as package.module:Name"
+    return UsageError(f"{spec}: importing {place} raised {one_line(error)}{fix}")
+
+
+def _importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _needed(made: Callable[..., Any]) -> list[str]:
+    """Arguments that have no default."""
+    try:
+        parameters = inspect.signature(made).parameters.values()
+    except (TypeError, ValueError):  # some of what is written in C says nothing; calling it will
+        return []
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in several]
+
+
+def _public(holder: Any) -> list[str]:
+    """Names in ``holder``, of a module those first that it defines itself."""
+    names = [name for name in dir(holder) if not name.startswith("_")]
+    held = getattr(holder, "__dict__", {})  # getattr would make a lazy package import everything
+    own = [n for n in names if getattr(held.get(n), "__module__", None) == getattr(holder, "__name__", "")]
+    return [*own, *(name for name in names if name not in own)]
+
+
+def _nearest(wanted: str, names: Iterable[str]) -> str:
+    """``: did you mean …?``, or nothing where no name is near."""
+    folded: dict[str, str] = {}
+    for name in names:
+        folded.setdefault(name.casefold(), name)
+    near = difflib.get_close_matches(wanted.casefold(), folded, n=3, cutoff=0.6)
+    if near:
+        return f": did you mean {' or '.join(folded[name] for name in near)}?"
+    listed = list(folded.values())[:5]
+    return f": it has {', '.join(listed)}{', …' if len(folded) > 5 else ''}" if listed else ""
+
+
+def _a(thing: Any) -> str:
+    kind = type(thing).__name__
+    return "None" if thing is None else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+# --- collections of models ---------------------------------------------------------------------------
+
+
+def _package(spec: str, name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or name.partition(".")[0] != error.name:
+            raise _not_imported(spec, name, error) from error
+        raise UsageError(f"{spec} needs {error.name}: pip install {error.name}") from error
+    except Exception as error:
+        raise _not_imported(spec, name, error) from error
+
+
+def _torchvision(name: str) -> Callable[..., Any]:
+    models = _package(f"torchvision:{name}", "torchvision.models")
+    if name.lower() not in models.list_models():
+        raise UsageError(f"torchvision:{name}: torchvision has no such model{_nearest(name, models.list_models())}")
+    # What is built around a backbone would download the backbone's weights.
+    takes = inspect.signature(models.get_model_builder(name)).parameters
+    without = {"weights_backbone": None} if "weights_backbone" in takes else {}
+    return lambda: models.get_model(name, weights=None, **without)
+
+
+def _timm(name: str) -> Callable[..., Any]:
+    timm = _package(f"timm:{name}", "timm")
+    if not timm.is_model(name):
+        raise UsageError(f"timm:{name}: timm has no such model{_nearest(name, timm.list_models())}")
+    return lambda: timm.create_model(name, pretrained=False)
+
+
+def _hf(name: str) -> Callable[..., Any]:
+    spec = f"hf:{name}"
+    transformers = _package(spec, "transformers")
+    config = transformers.AutoConfig
+    if name in transformers.CONFIG_MAPPING and not Path(name).is_dir():  # a type of model: needs no network
+        made = config.for_model(name)
+    else:
+        try:
+            # Nothing that a stranger uploaded is run, nor asked about.
+            made = config.from_pretrained(name, trust_remote_code=False)
+        except Exception as error:
+            raise UsageError(
+                f"{spec} is no folder with a config.json and no type of model that transformers has"
+                f"{_nearest(name, transformers.CONFIG_MAPPING)}; its hub gave {one_line(error)}"
+            ) from error
+    return lambda: transformers.AutoModel.from_config(made)
+
+
+_SOURCES: dict[str, Callable[[str], Callable[..., Any]]] = {"torchvision": _torchvision, "timm": _timm, "hf": _hf}

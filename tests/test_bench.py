@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from vgharness import cli, timing
+from vgharness import cli, peers, timing
 from vgharness.timing import probe_cost, ratio, take_turns
 
 pytestmark = pytest.mark.fast
@@ -80,3 +82,59 @@ def test_bad_input_is_one_line(options: list[str], words: str) -> None:
     result = CliRunner().invoke(cli.app, ["bench", "probe", *options])
     assert result.exit_code == 2
     assert words in result.output
+
+
+# --- the gallery ---------------------------------------------------------------------------------------
+
+
+def small_gallery() -> SimpleNamespace:
+    """Three networks of the real one: vanishing, missing and healthy."""
+    whole = peers.load_gallery()
+    sick = [next(case for case in whole.SICK if case.illness == illness) for illness in ("vanishing", "missing")]
+    healthy = [case for case in whole.HEALTHY if case.name == "kaiming MLP"]
+    return SimpleNamespace(SICK=sick, HEALTHY=healthy, SEEDS=(42, 43, 44))
+
+
+def judge(said: Any) -> list[str]:
+    found: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(peers._SAY, "another", said)
+        peers.judge_gallery(small_gallery(), ["another"], lambda judged: found.append(judged.judgements["another"]))
+    return found
+
+
+def test_a_peers_word_is_held_against_the_illness() -> None:
+    assert judge(lambda model, batch: None) == ["missed", "missed", "quiet"]
+    assert judge(lambda model, batch: "missing") == ["seen", "named", "alarm"]
+    assert judge(lambda model, batch: 1 / 0) == ["crashed"] * 3
+
+
+def test_a_peer_is_given_the_model_with_its_loss() -> None:
+    losses = []
+
+    def say(model: Any, batch: Any) -> None:
+        loss = model(*batch)
+        loss.backward()
+        losses.append(loss.item())
+
+    assert judge(say) == ["missed", "missed", "quiet"]
+    assert len(losses) == 9
+    assert len(set(losses)) == 9  # each seed has a model and a batch of its own
+
+
+def test_the_command_prints_what_each_tool_that_is_here_made_of_the_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = small_gallery()
+    monkeypatch.setattr(peers, "load_gallery", lambda: gallery)
+    monkeypatch.setattr(peers, "installed", lambda: {"vgharness": "0", "torchtest2": "1"})
+    monkeypatch.setitem(peers._SAY, "torchtest2", lambda model, batch: None)
+    result = CliRunner().invoke(cli.app, ["bench", "gallery"])
+    assert result.exit_code == 0, result.output
+    assert "vgharness: 2 of 2 illnesses named, 2 seen; 0 of 1 healthy models not left in peace" in result.output
+    assert "torchtest2: 0 of 2 illnesses named, 0 seen; 0 of 1" in result.output
+
+
+def test_without_the_repository_it_says_where_the_gallery_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(peers, "__file__", str(tmp_path / "site" / "vgharness" / "peers.py"))
+    result = CliRunner().invoke(cli.app, ["bench", "gallery"])
+    assert result.exit_code == 2
+    assert "run this in a clone" in result.output

@@ -29,7 +29,7 @@ FLOORS = (
         "diagnosis",
     },
     {"numerics", "measures", "store", "losses"},
-    {"prediction", "verdicts", "compare"},
+    {"prediction", "verdicts", "compare", "peers"},
     {"flow_sample", "train", "timing"},
     {"sampling", "study"},
     {"inputs", "figures", "wording", "tables", "pages"},

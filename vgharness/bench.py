@@ -1,4 +1,4 @@
-"""Speed, measured on this machine: ``python -m vgharness.bench probe``. Nothing here judges a time."""
+"""``python -m vgharness.bench probe``: speed on this machine, of which nothing is judged; ``… gallery``: of sight."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from vgharness.terminal import usage_errors
 if TYPE_CHECKING:
     from vgharness.timing import ProbeCosts, Ratio
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Speed on this machine, as ratios within one run.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Speed on this machine, and a gallery of models judged."
+)
 
 
 @app.callback()
 def bench() -> None:
-    """Speed on this machine, as ratios within one run."""
+    """Speed on this machine, as ratios within one run; and a gallery of models, judged."""
 
 
 @app.command()
@@ -55,6 +57,39 @@ def probe(
         _print(Console(highlight=False), found)
         if json is not None:
             write_whole(json, found.model_dump_json(indent=1).encode())
+
+
+@app.command()
+def gallery() -> None:
+    """Sick and healthy models of the tests' gallery, judged by this package and by its peers that are installed."""
+    with usage_errors("vgharness bench"):
+        from vgharness.peers import GOOD, Judged, installed, judge_gallery, load_gallery
+
+        tools = installed()
+        console = Console(highlight=False)
+        console.print(", ".join(f"{name} {version}" for name, version in tools.items()), soft_wrap=True)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("network", overflow="fold")
+        for heading in ("illness", *tools):
+            table.add_column(heading, no_wrap=True, min_width=max(9, len(heading)))
+        judged: list[Judged] = []
+
+        def done(found: Judged) -> None:
+            judged.append(found)
+            table.add_row(found.network, found.illness or "healthy", *found.judgements.values())
+
+        judge_gallery(load_gallery(), tools, done)
+        console.print(table)
+        sick = [found for found in judged if found.illness]
+        for tool in tools:
+            named = sum(found.judgements[tool] == "named" for found in sick)
+            seen = named + sum(found.judgements[tool] == "seen" for found in sick)
+            alarms = sum(found.judgements[tool] not in GOOD for found in judged if not found.illness)
+            console.print(
+                f"{tool}: {named} of {len(sick)} illnesses named, {seen} seen; "
+                f"{alarms} of {len(judged) - len(sick)} healthy models not left in peace",
+                soft_wrap=True,
+            )
 
 
 def _print(console: Console, found: ProbeCosts) -> None:

@@ -287,6 +287,13 @@ def test_hooks_add_to_what_is_saved(project: pytest.Pytester) -> None:
     assert (extra["ticket"], extra["machine_info"]) == ("X-1", {"rack": 7})
 
 
+def test_what_a_hook_adds_must_be_json(project: pytest.Pytester) -> None:
+    project.makeconftest("def pytest_gradflow_session(extra):\n    extra['model'] = object()\n")
+    result = run(project, "--gradflow-json=out.json")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "not saved: what a hook added is no JSON" in result.stdout.str()
+
+
 # --- comparing -----------------------------------------------------------------------------------------
 
 
@@ -295,6 +302,17 @@ def test_the_same_model_is_no_regression(project: pytest.Pytester) -> None:
     result = run(project, "--gradflow-compare", "--gradflow-compare-fail=signal_l2:1%")
     result.assert_outcomes(passed=1)
     assert "compared with" in result.stdout.str()
+
+
+def test_another_machine_is_said_once(project: pytest.Pytester) -> None:
+    run(project, "--gradflow-json=own.json")
+    assert "another machine" not in run(project, "--gradflow-compare=own.json").stdout.str()
+    session = json.loads((project.path / "own.json").read_text())
+    session["machine"] |= {"id": "Plan9-vax-py3.11-cpu", "versions": {"torch": "2.11.0"}}
+    (project.path / "own.json").write_text(json.dumps(session))
+    text = run(project, "--gradflow-compare=own.json", "--gradflow-compare-fail=signal_l2:1%").stdout.str()
+    assert text.count("Plan9-vax-py3.11-cpu") == 1
+    assert text.count("2.11.0") == 1
 
 
 def test_a_regression_is_the_tests_own_failure(project: pytest.Pytester) -> None:

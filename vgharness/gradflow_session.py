@@ -76,10 +76,11 @@ class GradflowSession:
         # Whether a test is new or gone can only be said of the whole session.
         return [str(found) for found in comparison.regressions if not _is_of_a_test(found)]
 
-    def _compare(self, before: Session, samples: Sequence[Sample]) -> Comparison:
+    def _compare(self, before: Session, samples: Sequence[Sample], *, here: Session | None = None) -> Comparison:
+        """``here`` is where ``samples`` were measured, for what is to be said of the machines."""
         from vgharness.compare import compare
 
-        after = before.model_copy(update={"samples": tuple(samples)})
+        after = (here or before).model_copy(update={"samples": tuple(samples)})
         return compare(before, after, self._limits, self._fail_on)
 
     # --- hooks -----------------------------------------------------------------------------------------
@@ -95,30 +96,37 @@ class GradflowSession:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._is_worker:
             return
-        option = self._config.option
-        if self._compared is not None:
-            self._comparison = comparison = self._compare(self._compared, list(self._samples.values()))
-            self._notes += [str(found) for found in comparison.appearances if _is_of_a_test(found)]
-            if any(_is_of_a_test(found) for found in comparison.regressions):
-                session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
-        if not self._samples:
-            if option.gradflow_save is not None or option.gradflow_autosave or option.gradflow_json:
-                self._notes.append("nothing was measured, so nothing is saved")
-            return
         try:
-            self._save()
+            measured = self._session() if self._samples and (self._compared or self._is_to_be_saved) else None
+            self._note_what_changed(session, measured)
+            if self._is_to_be_saved:
+                self._save(measured)
         except (UsageError, OSError) as error:
             self._notes.append(f"not saved: {error}")
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
-    def _save(self) -> None:
+    def _note_what_changed(self, session: pytest.Session, measured: Session | None) -> None:
+        if self._compared is None:
+            return
+        self._comparison = comparison = self._compare(self._compared, list(self._samples.values()), here=measured)
+        self._notes += comparison.notes
+        self._notes += [str(found) for found in comparison.appearances if _is_of_a_test(found)]
+        if any(_is_of_a_test(found) for found in comparison.regressions):
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    @property
+    def _is_to_be_saved(self) -> bool:
         option = self._config.option
-        if option.gradflow_save is None and not option.gradflow_autosave and option.gradflow_json is None:
+        return option.gradflow_save is not None or option.gradflow_autosave or option.gradflow_json is not None
+
+    def _save(self, session: Session | None) -> None:
+        if session is None:
+            self._notes.append("nothing was measured, so nothing is saved")
             return
         from vgharness.files import write_whole
         from vgharness.store import RunStore
 
-        session = self._session()
+        option = self._config.option
         if option.gradflow_save is not None or option.gradflow_autosave:
             commit = (session.commit or "no-commit")[:8]
             name = option.gradflow_save or f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{commit}"
@@ -133,18 +141,23 @@ class GradflowSession:
         return path.relative_to(self._config.rootpath) if path.is_relative_to(self._config.rootpath) else path
 
     def _session(self) -> Session:
+        from pydantic import ValidationError
+
         from vgharness.sampling import as_session
 
         info: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         self._config.hook.pytest_gradflow_machine_info(config=self._config, machine_info=info)
         self._config.hook.pytest_gradflow_session(config=self._config, extra=extra)
-        return as_session(
-            list(self._samples.values()),
-            command=shlex.join(["pytest", *map(str, self._config.invocation_params.args)]),
-            folder=self._config.rootpath,
-            extra={**extra, **({"machine_info": info} if info else {})},
-        )
+        try:
+            return as_session(
+                list(self._samples.values()),
+                command=shlex.join(["pytest", *map(str, self._config.invocation_params.args)]),
+                folder=self._config.rootpath,
+                extra={**extra, **({"machine_info": info} if info else {})},
+            )
+        except ValidationError as error:
+            raise UsageError(f"what a hook added is no JSON: {error.errors()[0]['msg']}") from error
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if not self._samples and not self._notes:

@@ -94,7 +94,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def gradflow(request: pytest.FixtureRequest) -> Callable[..., FlowSample]:
-    """``gradflow(model_factory, batch, loss, *, seeds=5, name="", layers=None, quantities=None, extra_info=None,
+    """``gradflow(model_factory, batch, loss, *, seeds=5, name=None, layers=None, quantities=None, extra_info=None,
     check=True)`` → :class:`vgharness.FlowSample`, as :func:`vgharness.sampling.measure` gives it.
 
     A NaN, infinite, zero or missing gradient fails the test at once, unless ``check`` is false or the mark
@@ -112,13 +112,14 @@ def gradflow(request: pytest.FixtureRequest) -> Callable[..., FlowSample]:
         loss: Any,
         *,
         seeds: Any = None,
-        name: str = "",
+        name: str | None = None,
         check: bool = True,
         **options: Any,
     ) -> FlowSample:
         __tracebackhide__ = True
         from vgharness.sampling import measure
 
+        name = name or ""
         if name in [sample.name for sample in samples]:
             raise UsageError(f"this test has a measurement called {name!r} already: give each its own name=")
         sample = measure(

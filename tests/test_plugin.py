@@ -1,6 +1,7 @@
 """The pytest plugin, through pytest itself."""
 
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -325,6 +326,7 @@ def test_a_regression_is_the_tests_own_failure(project: pytest.Pytester) -> None
     text = (failure.get("message") or "") + (failure.text or "")
     assert "signal_l2" in text
     assert "p = " in text
+    assert re.search(r"signal_l2 \S+ → \S+ \(-100\.0%\), beyond signal_l2:-50%", text)
     # The other direction is no regression.
     run(project, "--gradflow-compare=1", "--gradflow-compare-fail=signal_l2:+50%").assert_outcomes(passed=1)
     # Without a limit a difference is shown, and fails nothing.

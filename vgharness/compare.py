@@ -20,20 +20,17 @@ from itertools import chain
 from typing import Any, Final, Literal, TypeVar, get_args
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
-from scipy.special import stdtrit
 
 from vgharness.errors import UsageError
 from vgharness.records import Record
 from vgharness.samples import FIGURES, LayerKey, Sample, Session, key_of
+from vgharness.statistics import Array, difference_interval, permutation_p
 
 FACTOR: Final = "factor"
 SEEDS_FOR_CHANCE: Final = 5
 SEEDS_FOR_PAIRS: Final = 6
 SIGNIFICANCE: Final = 0.05
-# All permutations of up to eight seeds a side, or of fourteen pairs, are fewer than this; beyond, that many are drawn.
-_RESAMPLES: Final = 20_000
 LARGEST_LOG: Final = 700.0  # its exponential is finite
 
 Direction = Literal["either", "down", "up"]
@@ -48,7 +45,6 @@ _SIGNS: Final[dict[str, Direction]] = {"": "either", "-": "down", "+": "up"}
 
 Fails = Collection[Presence]
 Name = TypeVar("Name", str, LayerKey)
-Array = npt.NDArray[np.float64]
 
 
 class Limit(Record):
@@ -92,7 +88,10 @@ class Change(Record):
     limited: bool
 
     def __str__(self) -> str:
-        return f"{self.layer or 'all layers'} {self.quantity}: {self.reason or self.outcome}"
+        figures = [f"{x:.3g}" if x is not None else "no figure" for x in (self.before, self.after)]
+        change = f" ({self.change:+.1%})" if self.change is not None else ""
+        said = self.reason or self.outcome
+        return f"{self.layer or 'all layers'}: {self.quantity} {' → '.join(figures)}{change}, {said}"
 
 
 class Appearance(Record):
@@ -289,7 +288,7 @@ def _judged(
     geometric = is_geometric(quantity, (*before, *after))
     if geometric:
         x, y = np.log(x), np.log(y)
-    shift = (float(y.mean() - x.mean()), *_interval(x, y, paired))
+    shift = (float(y.mean() - x.mean()), *difference_interval(x, y, paired))
     means = _mean(before, geometric), _mean(after, geometric)
     if geometric:
         ends = [math.expm1(min(end, LARGEST_LOG)) for end in shift]
@@ -321,40 +320,10 @@ def _verdict(x: Array, y: Array, paired: bool, exceeded: Sequence[Limit]) -> dic
     if min(len(x), len(y)) < SEEDS_FOR_CHANCE:
         few = f"size alone decides: {len(x)} and {len(y)} seeds, {SEEDS_FOR_CHANCE} on both sides rule out chance"
         return {"outcome": "regression", "reason": f"{beyond}; {few}"}
-    p = _p_value(x, y, paired)
+    p = permutation_p(x, y, paired)
     if p < SIGNIFICANCE:
         return {"outcome": "regression", "reason": f"{beyond}; p = {p:.2g}", "p": p}
     return {"outcome": "inconclusive", "reason": f"{beyond}, but it may be chance: p = {p:.2g}", "p": p}
-
-
-def _p_value(x: Array, y: Array, paired: bool) -> float:
-    """Two-sided, of the difference of means; exact where there are few enough permutations."""
-    from scipy import stats  # takes half a second to import
-
-    found = stats.permutation_test(
-        (x, y),
-        lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
-        permutation_type="samples" if paired else "independent",
-        n_resamples=_RESAMPLES,
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    )
-    return float(found.pvalue)
-
-
-def _interval(x: Array, y: Array, paired: bool) -> tuple[float, ...]:
-    """Student's t interval of the difference of means: of the pairs, or Welch's; empty where a side has one value."""
-    if min(len(x), len(y)) < 2:
-        return ()
-    if paired:
-        error, freedom = (y - x).std(ddof=1) / math.sqrt(len(x)), len(x) - 1.0
-    else:
-        parts = np.array([side.var(ddof=1) / len(side) for side in (x, y)])
-        error, own = math.sqrt(parts.sum()), parts**2 / (len(x) - 1, len(y) - 1)
-        freedom = parts.sum() ** 2 / own.sum() if own.sum() else 1.0
-    half = float(stdtrit(freedom, 0.975) * error)
-    middle = float(y.mean() - x.mean())
-    return middle - half, middle + half
 
 
 def _not_finite(before: Sequence[float], after: Sequence[float], quantity: str) -> dict[str, Any]:

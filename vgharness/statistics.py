@@ -13,6 +13,8 @@ from scipy import special
 
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
+# All permutations of up to eight values a side, or of fourteen pairs, are fewer than this; beyond, that many are drawn.
+_RESAMPLES = 20_000
 # With fewer values a test of normality has no power to speak of.
 _NORMALITY_NEEDS = 8
 
@@ -60,6 +62,37 @@ def distance_interval(curves: Array, target: Array) -> Interval:
     away, half = np.abs(curves.mean(axis=0) - target), _half_widths(curves)
     low, high = np.maximum(away - half, 0).mean(), (away + half).mean()
     return Interval(float(away.mean()), float(low), float(high), "t")
+
+
+def difference_interval(before: Array, after: Array, paired: bool) -> tuple[float, ...]:
+    """Low and high end of Student's t interval of the difference of means: of the pairs, or Welch's; empty where a
+    side has one value."""
+    if min(len(before), len(after)) < 2:
+        return ()
+    if paired:
+        error, freedom = (after - before).std(ddof=1) / math.sqrt(len(before)), len(before) - 1.0
+    else:
+        parts = np.array([side.var(ddof=1) / len(side) for side in (before, after)])
+        error, own = math.sqrt(parts.sum()), parts**2 / (len(before) - 1, len(after) - 1)
+        freedom = parts.sum() ** 2 / own.sum() if own.sum() else 1.0
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * error)
+    middle = float(after.mean() - before.mean())
+    return middle - half, middle + half
+
+
+def permutation_p(before: Array, after: Array, paired: bool) -> float:
+    """Two-sided, of the difference of means; exact where there are few enough permutations."""
+    from scipy import stats  # takes half a second to import
+
+    found = stats.permutation_test(
+        (before, after),
+        lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+        permutation_type="samples" if paired else "independent",
+        n_resamples=_RESAMPLES,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def seeds_to_decide(found: Interval, count: int, margin: float) -> int | None:

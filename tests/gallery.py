@@ -11,12 +11,12 @@ import torch.nn.functional as F  # noqa: N812
 import torchvision
 from torch import Tensor, nn
 
+from vgharness.diagnosis import Illness
 from vgharness.nets import MLP, DeepCNN
 from vgharness.probe import GradientProbe
 from vgharness.records import GradientFlow
 
 SEEDS = (42, 43, 44, 45, 46)
-Illness = Literal["vanishing", "exploding", "dead", "missing", "nonfinite"]
 Loss = Callable[[nn.Module, Any], Tensor]
 
 

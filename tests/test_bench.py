@@ -92,7 +92,7 @@ def small_gallery() -> SimpleNamespace:
     whole = peers.load_gallery()
     sick = [next(case for case in whole.SICK if case.illness == illness) for illness in ("vanishing", "missing")]
     healthy = [case for case in whole.HEALTHY if case.name == "kaiming MLP"]
-    return SimpleNamespace(SICK=sick, HEALTHY=healthy, SEEDS=(42, 43, 44))
+    return SimpleNamespace(SICK=sick, HEALTHY=healthy, SEEDS=(42, 43, 44), measure=whole.measure)
 
 
 def judge(said: Any) -> list[str]:

@@ -141,18 +141,15 @@ def check(model: nn.Module, inputs: Tensor, sites: int) -> None:
         assert layer.signal_l2 == pytest.approx(signal, rel=1e-6)
 
 
-@pytest.mark.fast
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(x, marks=pytest.mark.fast) for x in MODELS),
+        *(pytest.param(x, marks=pytest.mark.deep) for x in LARGE),
+    ],
+)
 def test_every_site_is_seen_and_equal_to_autograds(name: str) -> None:
-    build, inputs, sites = MODELS[name]
-    torch.manual_seed(0)
-    check(build(), inputs(), sites)
-
-
-@pytest.mark.deep
-@pytest.mark.parametrize("name", LARGE)
-def test_every_site_of_a_large_model_is_seen_and_equal_to_autograds(name: str) -> None:
-    build, inputs, sites = LARGE[name]
+    build, inputs, sites = (MODELS | LARGE)[name]
     torch.manual_seed(0)
     check(build(), inputs(), sites)
 

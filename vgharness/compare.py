@@ -289,7 +289,7 @@ def _judged(
     if geometric:
         x, y = np.log(x), np.log(y)
     shift = (float(y.mean() - x.mean()), *difference_interval(x, y, paired))
-    means = _mean(before, geometric), _mean(after, geometric)
+    means = mean_of(before, geometric), mean_of(after, geometric)
     if geometric:
         ends = [math.expm1(min(end, LARGEST_LOG)) for end in shift]
     else:
@@ -309,7 +309,7 @@ def is_geometric(quantity: str, values: Sequence[float]) -> bool:
     return quantity != "saturated" and min(values) > 0
 
 
-def _mean(values: Sequence[float], geometric: bool) -> float:
+def mean_of(values: Sequence[float], geometric: bool) -> float:
     return math.exp(np.mean(np.log(values))) if geometric else float(np.mean(values))
 
 
@@ -332,7 +332,7 @@ def _not_finite(before: Sequence[float], after: Sequence[float], quantity: str) 
     bad = [sum(not math.isfinite(value) for value in side) for side in sides]
     shares = [count / len(side) for count, side in zip(bad, sides, strict=True)]
     means = [
-        None if count else _mean(side, is_geometric(quantity, side)) for count, side in zip(bad, sides, strict=True)
+        None if count else mean_of(side, is_geometric(quantity, side)) for count, side in zip(bad, sides, strict=True)
     ]
     reason = f"no finite figure for {bad[1]} of {len(after)} seeds, before for {bad[0]} of {len(before)}"
     outcome: Outcome = "regression" if shares[1] > shares[0] else "not finite" if shares[1] else "within"

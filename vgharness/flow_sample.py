@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from torch import nn
 
 from vgharness.prediction import mean_field
 from vgharness.samples import LayerKey, Sample, key_of
-from vgharness.statistics import Interval, interval
+from vgharness.statistics import Interval, geometric_mean, interval
 from vgharness.theory import bound
 
 _BAR = 20
@@ -39,13 +38,8 @@ class FlowSample:
         return {key: _interval(values) for key, values in self.sample.values(quantity).items()}
 
     def factors(self, quantity: str = "signal_l2") -> dict[tuple[LayerKey, LayerKey], tuple[float, ...]]:
-        """By what ``quantity`` is multiplied on its way from each layer down to the one before it, per seed. NaN
-        where either was not measured. Where several backward passes went through a layer, the last counts."""
-        last = {(key.name, key.call): (key, values) for key, values in self.sample.values(quantity).items()}
-        return {
-            (low, high): tuple(_ratio(a, b) for a, b in zip(below, above, strict=True))
-            for (low, below), (high, above) in pairwise(last.values())
-        }
+        """As :meth:`vgharness.samples.Sample.factors`."""
+        return self.sample.factors(quantity)
 
     # --- assertions ------------------------------------------------------------------------------------
 
@@ -60,7 +54,7 @@ class FlowSample:
         frozen = {key_of(layer) for flow in self.sample.flows for layer in flow.layers if layer.state == "frozen"}
         least, most = -math.inf if min_factor is None else min_factor, math.inf if max_factor is None else max_factor
         found = {low: values for (low, high), values in self.factors(quantity).items() if not {low, high} & frozen}
-        means = {key: _geometric_mean(values) for key, values in found.items()}
+        means = {key: geometric_mean(values) for key, values in found.items()}
         # Written so that NaN is outside: NaN > limit is false, and so is NaN < limit.
         outside = {key: mean for key, mean in means.items() if not least <= mean <= most}
         if (min_factor, max_factor) != (None, None) and outside:
@@ -100,8 +94,8 @@ class FlowSample:
         for model, inputs in self._each_model():
             for name, factor in mean_field(model, inputs).items():
                 predicted.setdefault(name, []).append(factor)
-        means = {key: _geometric_mean(values) for (key, _), values in self.factors().items()}
-        expected = {key: _geometric_mean(predicted[key.name]) for key in means if key.name in predicted}
+        means = {key: geometric_mean(values) for (key, _), values in self.factors().items()}
+        expected = {key: geometric_mean(predicted[key.name]) for key in means if key.name in predicted}
         off = {key: means[key] / x - 1 for key, x in expected.items()}
         wrong = {key for key, x in off.items() if not abs(x) <= tolerance}
         if wrong:
@@ -124,7 +118,7 @@ class FlowSample:
         for (key, _), values in self.factors().items():
             for seed, value, limit in zip(self.seeds, values, limits, strict=True):
                 if key.name in limit and not value <= limit[key.name] * (1 + _ROUNDING):
-                    means = {low: _geometric_mean(x) for (low, _), x in self.factors().items()}
+                    means = {low: geometric_mean(x) for (low, _), x in self.factors().items()}
                     raise AssertionError(
                         self._message(
                             f"signal_l2 is multiplied by {value:.3g} on its way to {key} (seed {seed}), its weights "
@@ -160,7 +154,7 @@ class FlowSample:
             lines.append(f"seeds {each}")
         else:
             lines.append(f"seeds {', '.join(map(str, self.seeds))}")
-        signals = {key: _geometric_mean(x) for key, x in self.sample.values("signal_l2").items()}
+        signals = {key: geometric_mean(x) for key, x in self.sample.values("signal_l2").items()}
         width = max(len(str(key)) for key in signals)
         lines.append(f"  {'layer':{width}}  ‖∂L/∂h‖₂   × to here")
         for key, signal in signals.items():
@@ -174,17 +168,6 @@ class FlowSample:
 
 def _interval(values: Sequence[float]) -> Interval | None:
     return interval(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    """NaN where a value is not finite; 0 where one is 0."""
-    if not all(math.isfinite(x) and x >= 0 for x in values):
-        return math.nan
-    return 0.0 if 0 in values else math.exp(sum(map(math.log, values)) / len(values))
-
-
-def _ratio(a: float, b: float) -> float:
-    return math.nan if b == 0 else a / b
 
 
 def _distance(factor: float) -> float:

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from vgharness.diagnosis import diagnose
 from vgharness.errors import UsageError
-from vgharness.probe import GradientProbe
 
 OURS: Final = "vgharness"
 PEERS: Final = {"pytest-torch": "pytest_torch", "torchtest2": "torchtest2", "tracetorch-ml": "tracetorch"}
@@ -66,31 +65,23 @@ def load_gallery() -> ModuleType:
 def judge_gallery(gallery: ModuleType, tools: Iterable[str], done: Callable[[Judged], None]) -> None:
     """Calls ``done`` with each network as it is judged."""
     for case in (*gallery.SICK, *gallery.HEALTHY):
-        done(Judged(case.name, case.illness, {tool: _judgement(tool, case, gallery.SEEDS) for tool in tools}))
+        done(Judged(case.name, case.illness, {tool: _judgement(tool, case, gallery) for tool in tools}))
 
 
-def _judgement(tool: str, case: Any, seeds: Iterable[int]) -> Judgement:
+def _judgement(tool: str, case: Any, gallery: Any) -> Judgement:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            said = _ours(case, seeds) if tool == OURS else _usual([_SAY[tool](*_whole(case, seed)) for seed in seeds])
+            if tool == OURS:
+                findings = diagnose([gallery.measure(case, seed) for seed in gallery.SEEDS]).findings
+                said: str | None = findings[0].illness if findings else None
+            else:
+                said = _usual([_SAY[tool](*_whole(case, seed)) for seed in gallery.SEEDS])
     except Exception:  # a peer's own: told as what it is
         return "crashed"
     if case.illness is None:
         return "alarm" if said else "quiet"
     return "missed" if not said else "named" if said == case.illness else "seen"
-
-
-def _ours(case: Any, seeds: Iterable[int]) -> str | None:
-    flows = []
-    for seed in seeds:
-        torch.manual_seed(seed)
-        model = case.make()
-        with GradientProbe(model, saturation=True) as probe:
-            case.loss(model, case.batch(seed)).backward()
-        flows.append(probe.flow())
-    findings = diagnose(flows).findings
-    return findings[0].illness if findings else None
 
 
 def _usual(said: list[str | None]) -> str | None:

@@ -32,7 +32,6 @@ _MARK: Mapping[str, tuple[type, ...]] = {
     "quantity": (str,),
     "expect": (str,),
 }
-_EXPECTED = ("healthy", "vanishing", "exploding", "dead", "missing", "nonfinite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -181,6 +180,10 @@ def _problem(item: pytest.Item, mark: pytest.Mark) -> str | None:
             return f"unknown keyword {key!r}, use {', '.join(_MARK)}"
         if not isinstance(value, _MARK[key]) or isinstance(value, bool):
             return f"{key}={value!r}: give {' or '.join(kind.__name__ for kind in _MARK[key])}"
-    if mark.kwargs.get("expect", "healthy") not in _EXPECTED:
-        return f"expect={mark.kwargs['expect']!r}: use {', '.join(_EXPECTED)}"
+    if "expect" in mark.kwargs:
+        from vgharness.diagnosis import ILLNESSES
+
+        known = ("healthy", *reversed(ILLNESSES))
+        if mark.kwargs["expect"] not in known:
+            return f"expect={mark.kwargs['expect']!r}: use {', '.join(known)}"
     return None

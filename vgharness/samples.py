@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 from pydantic import Field, JsonValue, model_validator
@@ -75,6 +76,16 @@ class Sample(Record):
         """Of each row, one value per seed: NaN where it was not measured or not finite."""
         by_seed = [self._of_seed(index, quantity) for index in range(len(self.seeds))]
         return {key: tuple(values.get(key, nan_if_none(None)) for values in by_seed) for key in self.keys}
+
+    def factors(self, quantity: str = "signal_l2") -> dict[tuple[LayerKey, LayerKey], tuple[float, ...]]:
+        """By what ``quantity`` is multiplied on its way from each layer down to the one before it, per seed. NaN
+        where either was not measured, or the upper one is 0. Where several backward passes went through a layer, the
+        last counts."""
+        last = {(key.name, key.call): (key, values) for key, values in self.values(quantity).items()}
+        return {
+            (low, high): tuple(nan_if_none(a / b if b else None) for a, b in zip(below, above, strict=True))
+            for (low, below), (high, above) in pairwise(last.values())
+        }
 
     def _of_seed(self, index: int, quantity: str) -> dict[LayerKey, float]:
         layers = self.flows[index].layers

@@ -17,7 +17,7 @@ from vgharness.machine import commit_of, describe
 from vgharness.probe import GradientProbe
 from vgharness.records import GradientFlow
 from vgharness.samples import FIGURES, Sample, Session
-from vgharness.sites import Layers, find_sites
+from vgharness.sites import Layers, Site, find_sites
 from vgharness.tensors import tensors_in
 
 FIRST_SEED = 42
@@ -84,8 +84,9 @@ def measure(
                 value.backward()  # type: ignore[no-untyped-call]
                 flow = probe.flow()
             flows.append(flow)
+            sites = {site.name: site for site in find_sites(model, layers)} if quantities else {}
             for own, function in (quantities or {}).items():
-                custom[own].append(tuple(_own(model, row.name, function) for row in flow.layers))
+                custom[own].append(tuple(_own(sites[row.name], function) for row in flow.layers))
     sample = Sample(
         test=test,
         name=name,
@@ -127,9 +128,9 @@ def _check_devices(model: nn.Module, inputs: Any) -> None:
         )
 
 
-def _own(model: nn.Module, name: str, function: Quantity) -> float | None:
+def _own(site: Site, function: Quantity) -> float | None:
     """None where the layer has no gradient, or where the figure is not finite."""
-    grads = [w.grad.detach() for site in find_sites(model, [name]) for w in site.weights if w.grad is not None]
+    grads = [weight.grad.detach() for weight in site.weights if weight.grad is not None]
     if not grads:
         return None
     value = float(function(torch.cat([grad.flatten() for grad in grads]) if len(grads) > 1 else grads[0]))

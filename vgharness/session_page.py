@@ -13,7 +13,7 @@ from vgharness.files import write_whole
 from vgharness.pages import environment
 from vgharness.records import GradientFlow
 from vgharness.samples import LayerKey, Sample, Session, key_of
-from vgharness.statistics import interval
+from vgharness.statistics import geometric_mean, interval
 
 
 def write_session_page(session: Session, page: Path) -> Path:
@@ -32,7 +32,7 @@ def render_session(session: Session) -> str:
 def _sample(sample: Sample) -> dict[str, Any]:
     diagnosis = diagnose(sample.flows)
     signal, weight, saturated = (sample.values(name) for name in ("signal_l2", "weight_l2", "saturated"))
-    above = dict(zip(sample.keys, sample.keys[1:], strict=False))
+    factors = {below: values for (below, _), values in sample.factors().items()}
     return {
         "label": sample.label,
         "seeds": sample.seeds,
@@ -45,7 +45,7 @@ def _sample(sample: Sample) -> dict[str, Any]:
                 "layer": str(key),
                 "state": _states(sample.flows, key),
                 "signal": _mean(signal[key]),
-                "factor": _factor(signal[key], signal[above[key]]) if key in above else "",
+                "factor": _factor(factors[key]) if key in factors else "",
                 "weight": _mean(weight[key]),
                 "saturated": _mean(saturated[key]),
             }
@@ -69,9 +69,6 @@ def _mean(values: Sequence[float]) -> str:
     return f"{found.mean:.3g} [{found.low:.3g}, {found.high:.3g}]"
 
 
-def _factor(below: Sequence[float], above: Sequence[float]) -> str:
-    """Geometric mean over seeds."""
-    if not all(math.isfinite(x) and x > 0 for x in (*below, *above)):
-        return "–"
-    logarithms = [math.log(a / b) for a, b in zip(below, above, strict=True)]
-    return f"{math.exp(sum(logarithms) / len(logarithms)):.3g}"
+def _factor(values: Sequence[float]) -> str:
+    mean = geometric_mean(values)
+    return f"{mean:.3g}" if mean > 0 else "–"

@@ -44,16 +44,16 @@ def find_sites(model: nn.Module, layers: Layers | None) -> list[Site]:
         if not wanted:
             raise ValueError("nothing to probe: no layers were named")
         chosen = {name: _weights(modules[name]) for which in wanted for name in _matching(modules, which)}
-    holders = [
-        (name, {id(weight) for weight in _weights(module)})
-        for name, module in model.named_modules(remove_duplicate=False)
-    ]
+    holders: dict[int, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        for weight in _weights(module):
+            holders.setdefault(id(weight), []).append(name)
     return [
         Site(
             name,
             modules[name],
             tuple(weights),
-            tuple(other for other, held in holders if other != name and held & set(map(id, weights))),
+            tuple(dict.fromkeys(other for weight in weights for other in holders[id(weight)] if other != name)),
         )
         for name, weights in chosen.items()
     ]

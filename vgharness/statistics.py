@@ -49,6 +49,13 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half, "t")
 
 
+def geometric_mean(values: Sequence[float]) -> float:
+    """NaN where a value is negative or not finite; 0 where one is 0."""
+    if not all(math.isfinite(x) and x >= 0 for x in values):
+        return math.nan
+    return 0.0 if 0 in values else math.exp(sum(map(math.log, values)) / len(values))
+
+
 def distance_interval(curves: Array, target: Array) -> Interval:
     """Of the mean absolute difference between the mean of ``curves`` [seeds, points] and ``target``
     [points]: the least and the greatest that it can be within each point's t interval.

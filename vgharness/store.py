@@ -182,24 +182,31 @@ def check_name(name: str) -> None:
 def load_run(path: Path) -> Run:
     """Reads and validates a study's saved run. Raises :class:`~vgharness.errors.UsageError` that says what is
     wrong with the file."""
-    content = _read(path)
-    if content.get("kind") == "session":
-        raise UsageError(f"{path}: a pytest session, not a study's run; `vgharness show` shows it")
-    return _validate(path, _upgrade(path, content, SCHEMA_VERSION, RUN_UPGRADES), Run, "run")
+    return _run(path, _read(path))
 
 
 def load_session(path: Path) -> Session:
     """Reads and validates a saved pytest session. Raises :class:`~vgharness.errors.UsageError` that says what is
     wrong with the file."""
-    content = _read(path)
-    if "kind" not in content and "study" in content:
-        raise UsageError(f"{path}: a study's run, not a pytest session; `vgharness report` writes its page")
-    return _validate(path, _upgrade(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
+    return _session(path, _read(path))
 
 
 def load(path: Path) -> Run | Session:
     """Whichever of the two the file is."""
-    return load_session(path) if _read(path).get("kind") == "session" else load_run(path)
+    content = _read(path)
+    return _session(path, content) if content.get("kind") == "session" else _run(path, content)
+
+
+def _run(path: Path, content: dict[str, Any]) -> Run:
+    if content.get("kind") == "session":
+        raise UsageError(f"{path}: a pytest session, not a study's run; `vgharness show` shows it")
+    return _validate(path, _upgrade(path, content, SCHEMA_VERSION, RUN_UPGRADES), Run, "run")
+
+
+def _session(path: Path, content: dict[str, Any]) -> Session:
+    if "kind" not in content and "study" in content:
+        raise UsageError(f"{path}: a study's run, not a pytest session; `vgharness report` writes its page")
+    return _validate(path, _upgrade(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
 
 
 def _places(folder: Path) -> list[_Place]:

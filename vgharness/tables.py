@@ -10,13 +10,12 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-import numpy as np
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from vgharness.compare import FACTOR, LARGEST_LOG, Change, Comparison, is_geometric
+from vgharness.compare import FACTOR, LARGEST_LOG, Change, Comparison, is_geometric, mean_of
 from vgharness.samples import LayerKey, Sample, key_of
 from vgharness.statistics import interval
 from vgharness.text import plain, shorten
@@ -206,7 +205,7 @@ def _relative(change: float) -> str:
 def _mean(values: Sequence[float]) -> float:
     if not all(map(math.isfinite, values)):
         return math.nan
-    return float(np.exp(np.mean(np.log(values)))) if is_geometric(SIGNAL, values) else float(np.mean(values))
+    return mean_of(values, is_geometric(SIGNAL, values))
 
 
 def _interval(values: Sequence[float]) -> str:

@@ -1,6 +1,7 @@
 """Records made up for tests: no torch, no training, figures chosen by the test."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from vgharness.records import (
     Activation,
@@ -140,3 +141,11 @@ def paired(
 ) -> list[CellResult]:
     """For each seed one result per activation, with the curve that its function gives for the seed."""
     return [make_result(a, seed, curve=curve(seed), **changes) for seed in seeds for a, curve in curves.items()]
+
+
+def without_seconds(result: CellResult) -> dict[str, Any]:
+    """What must not depend on how fast the machine was."""
+    fields = result.model_dump()
+    for part in (fields, *fields["epochs"]):
+        assert part.pop("seconds") > 0
+    return fields

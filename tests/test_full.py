@@ -84,6 +84,19 @@ def test_the_default_without_a_gpu_is_quick(asked: list[tuple[Study, ImageSet]])
     assert asked[0][0] == presets.plan("quick")
 
 
+def test_the_number_of_jobs_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = []
+
+    def run_study(*_: object, **options: object) -> Run:
+        jobs.append(options["jobs"])
+        return make_run([make_result(status="failed")])
+
+    monkeypatch.setattr("vgharness.study.run_study", run_study)
+    full("--jobs", "3")
+    full()
+    assert jobs == [3, None]
+
+
 def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
     options = "--epochs 2 --seed 7,9 --activations gelu,silu --depths 2,6 --precision bf16 --out elsewhere/deep"
     result = full("--preset", "quick", *options.split())
@@ -104,6 +117,7 @@ def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
         (["--epochs", "0"], "--epochs 0: give 1 or more"),
         (["--epochs", "-3"], "--epochs -3: give 1 or more"),
         (["--seeds", "0"], "--seeds 0: give 1 or more"),
+        (["--jobs", "0"], "--jobs 0: give 1 or more"),
         (["--seeds", "-1"], "--seeds -1: give 1 or more"),
         (["--seed", "-1"], "--seed -1: a seed is 0 or more"),
         (["--seed", "a,b"], "--seed a,b: give seeds like 42,43,44"),

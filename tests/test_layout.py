@@ -12,7 +12,7 @@ pytestmark = pytest.mark.fast
 PACKAGE = Path(vgharness.__file__).parent
 FLOORS = (
     {"errors", "records", "text"},
-    {"files", "sites", "saturation", "tensors", "samples"},
+    {"files", "sites", "saturation", "tensors", "listening", "samples"},
     {"calls"},
     {
         "nets",
@@ -30,8 +30,10 @@ FLOORS = (
     },
     {"numerics", "measures", "store", "losses"},
     {"prediction", "verdicts", "compare", "peers"},
-    {"flow_sample", "train", "timing"},
-    {"sampling", "study"},
+    {"flow_sample", "packs", "timing", "usual"},
+    {"sampling", "train"},
+    {"executors"},
+    {"study", "speed"},
     {"inputs", "figures", "wording", "tables", "pages"},
     {"report", "session_page"},
     {"progress", "terminal"},

@@ -1,5 +1,6 @@
 """The networks: their shapes against the document's table, their initial weights, what they refuse."""
 
+import copy
 import math
 from itertools import pairwise
 from typing import Any
@@ -295,3 +296,38 @@ def test_an_mlps_initial_weights_are_as_asked() -> None:
 def test_an_mlp_that_cannot_be_built_is_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         MLP(**{"widths": [3, 2], "activation": "relu", **arguments})
+
+
+# --- pools before activations ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+@pytest.mark.parametrize("pools", ARCHITECTURES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_pooling_early_is_the_same_function_with_the_same_gradients(
+    activation: Activation, pools: Architecture, norm: Any
+) -> None:
+    torch.manual_seed(0)
+    plain = DeepCNN(activation, pools=pools, norm=norm).double()
+    early = copy.deepcopy(plain).pool_early()
+    images, targets = torch.randn(6, 3, 32, 32, dtype=torch.float64), torch.arange(6)
+    outputs = [model(images) for model in (plain, early)]
+    torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-12)
+    for output in outputs:
+        functional.cross_entropy(output, targets).backward()  # type: ignore[no-untyped-call]
+    assert list(plain.state_dict()) == list(early.state_dict())
+    for (name, a), b in zip(plain.named_parameters(), early.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-14, msg=name)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_only_where_the_activation_never_falls_does_it_see_pooled_units(activation: Activation) -> None:
+    model = DeepCNN(activation, pools="script").pool_early()
+    seen = {}
+    for name, module in model.named_children():
+        module.register_forward_hook(lambda m, inputs, output, name=name: seen.update({name: output.shape[-1]}))
+    model(torch.randn(1, 3, 32, 32))
+    early = activation in ("sigmoid", "tanh", "relu")
+    assert [seen[f"act{i}"] for i in (1, 2, 3, 4)] == ([16, 8, 4, 4] if early else [32, 16, 8, 4])
+    assert [seen[f"pool{i}"] for i in (1, 2, 3)] == [16, 8, 4]
+    assert [name for name, _ in model.named_children()][:3] == ["conv1", "act1", "pool1"]

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import statistics
 from contextlib import nullcontext
 from typing import Any
 
@@ -19,10 +20,11 @@ from vgharness.data import synthetic
 from vgharness.measures import Measurement
 from vgharness.nets import DeepCNN
 from vgharness.numerics import exact_gradients, gradient_errors, layer_gradients
-from vgharness.records import Activation, Architecture, Cell, LayerError, SeedValue
+from vgharness.packs import Pack, Resident
+from vgharness.records import Activation, Architecture, Cell, LayerError, SeedValue, nan_if_none
 from vgharness.report import render
 from vgharness.study import worst_error
-from vgharness.train import Resident, first_batch, train
+from vgharness.train import first_batch, train
 from vgharness.verdicts import decide, judge
 
 pytestmark = pytest.mark.fast
@@ -35,8 +37,8 @@ def images() -> Resident:
     return Resident(synthetic(40, 16), torch.device("cpu"))
 
 
-def batch(count: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
+def batch(count: int = 16, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, 3, 32, 32, generator=generator), torch.randint(10, (count,), generator=generator)
 
 
@@ -60,15 +62,17 @@ def test_float64_has_no_error() -> None:
 
 @pytest.mark.parametrize(("activation", "at_least"), [("sigmoid", 0.1), ("relu", 0.03)])
 def test_float32_is_close_and_bf16_is_not(activation: Activation, at_least: float) -> None:
-    model, (inputs, targets) = network(activation), batch()
-    full = errors_of(model, inputs, targets, nullcontext())
-    rounded = errors_of(model, inputs, targets, BF16)
-    assert [error.name for error in full] == ["conv1", "conv2", "conv3", "conv4", "fc"]
-    assert full[0].weight_l2 is not None
-    assert full[0].weight_l2 < 0.02
-    assert rounded[0].weight_l2 is not None
-    assert rounded[0].weight_l2 > at_least
-    assert rounded[0].weight_l2 > 10 * full[0].weight_l2
+    """In the median of five batches: where a unit or a pool is so near its kink that it goes the other way in float32,
+    a batch as small as these is off by percents, and where that happens depends on the processor."""
+    model, medians = network(activation), []
+    for context in (nullcontext(), BF16):
+        errors = [errors_of(model, *batch(seed=seed), context) for seed in range(5)]
+        assert [error.name for error in errors[0]] == ["conv1", "conv2", "conv3", "conv4", "fc"]
+        medians.append(statistics.median(nan_if_none(first.weight_l2) for first, *_ in errors))
+    full, rounded = medians
+    assert full < 0.02
+    assert rounded > at_least
+    assert rounded > 10 * full
 
 
 @settings(max_examples=20)
@@ -115,8 +119,10 @@ def test_a_cell_is_trained_the_same_with_and_without(images: Resident, monkeypat
 
 def test_the_batch_is_the_cells_first(images: Resident) -> None:
     cell = Cell(architecture="script", activation="relu", seed=7, epochs=0)
-    training = vgharness.train._Training(cell, images, "fp32")
-    expected = errors_of(training.model, *next(training.batches()), nullcontext())
+    pack = Pack((cell,), images, "fp32")
+    pack.shuffle()
+    (inputs,), (targets,) = pack.batch(pack.sizes[0])
+    expected = errors_of(pack.models[0], inputs, targets, nullcontext())
     assert first_batch(cell, images, "fp32")["numerics"] == expected
     assert train(cell, images, "fp32").numerics == expected
 

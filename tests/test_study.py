@@ -1,11 +1,12 @@
 """A grid of cells → a run: failures, interruptions and verdicts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from factories import make_result
 
-from vgharness import study as study_module
+from vgharness import executors
 from vgharness.data import ImageSet, synthetic
 from vgharness.presets import plan
 from vgharness.records import Cell, CellResult, Epoch, Study
@@ -56,12 +57,12 @@ def test_the_same_study_gives_the_same_figures(images: ImageSet) -> None:
 
 
 def test_a_cell_that_raises_is_failed_and_the_others_go_on(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(cell: Cell, *_: object) -> CellResult:
-        if cell.seed == 42 and cell.activation == "relu":
+    def train_pack(cells: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
+        if any(cell.seed == 42 and cell.activation == "relu" for cell in cells):
             raise RuntimeError("out of memory\nand a long story")
-        return make_result(cell.activation, cell.seed, curve=[50.0])
+        return tuple(make_result(cell.activation, cell.seed, curve=[50.0]) for cell in cells)
 
-    monkeypatch.setattr(study_module, "train", train)
+    monkeypatch.setattr(executors, "train_pack", train_pack)
     run = run_study(tiny(), images)
     assert run.status == "finished"
     failed = [result for result in run.results if result.status == "failed"]
@@ -88,7 +89,7 @@ class InterruptsSecondCell(Watcher):
     ("within a cell", ["finished", "interrupted"]),
 ])  # fmt: skip
 def test_ctrl_c_ends_the_study_with_what_there_is(where: str, statuses: list[str], images: ImageSet) -> None:
-    run = run_study(tiny(), images, watcher=InterruptsSecondCell(where))
+    run = run_study(tiny(), images, watcher=InterruptsSecondCell(where), jobs=1)
     assert run.status == "interrupted"
     assert [result.status for result in run.results] == statuses
     assert run.verdicts

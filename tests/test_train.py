@@ -6,16 +6,18 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from factories import make_layers
+from factories import make_layers, without_seconds
 from torch import Tensor, nn
 from torch.nn import functional
 
+import vgharness.packs
 import vgharness.train
 from vgharness.augmentation import augment
 from vgharness.data import synthetic
 from vgharness.nets import DeepCNN
+from vgharness.packs import Pack, Resident
 from vgharness.records import QUANTITIES, Activation, Architecture, Cell, CellResult, Epoch, GradientFlow
-from vgharness.train import Resident, Watcher, seconds_per_image, train
+from vgharness.train import Watcher, seconds_per_image, train
 
 pytestmark = pytest.mark.fast
 
@@ -47,13 +49,6 @@ def small_cell(activation: Activation = "relu", **changes: Any) -> Cell:
     return make_cell(activation, **{"depth": 2, "batch_size": 10} | changes)
 
 
-def without_seconds(result: CellResult) -> dict[str, Any]:
-    fields = result.model_dump()
-    for part in (fields, *fields["epochs"]):
-        assert part.pop("seconds") > 0
-    return fields
-
-
 class Draw(NamedTuple):
     """One batch as it was augmented."""
 
@@ -73,7 +68,7 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[Draw]:
         seen.append(Draw(index.tolist(), offsets, flips, crops))
         return crops
 
-    monkeypatch.setattr(vgharness.train, "augment", record)
+    monkeypatch.setattr(vgharness.packs, "augment", record)
     return seen
 
 
@@ -168,9 +163,11 @@ def test_every_epoch_shows_every_image_once_in_a_new_order(few_images: Resident,
 
 
 def test_crops_and_flips_take_every_value_and_change_with_the_epoch(images: Resident, draws: list[Draw]) -> None:
-    training = vgharness.train._Training(make_cell(), images, "fp32")
+    pack = Pack((make_cell(),), images, "fp32")
     for _ in range(2):
-        assert len(list(training.batches())) == 2
+        pack.shuffle()
+        for size in pack.sizes:
+            pack.batch(size)
     offsets, flips = (torch.cat([getattr(d, name) for d in draws]) for name in ("offsets", "flips"))
 
     assert offsets.shape == (2 * TRAIN, 2)
@@ -266,9 +263,11 @@ def test_an_epoch_equals_a_plain_loop(images: Resident, activation: Activation) 
     plain, result = plain_epoch(cell), train(cell, images, "fp32")
     (epoch,) = result.epochs
 
-    assert figures(result.initial) == pytest.approx(plain.steps[0], rel=1e-4)
+    # Sigmoid's first layer is the one whose gradient float32 hardly carries: each way is off by up to 3e-3 there.
+    rel = 1e-3 if activation == "sigmoid" else 1e-4
+    assert figures(result.initial) == pytest.approx(plain.steps[0], rel=rel)
     mean = {key: (plain.steps[0][key] + plain.steps[1][key]) / 2 for key in plain.steps[0]}
-    assert figures(epoch.flow) == pytest.approx(mean, rel=1e-4)
+    assert figures(epoch.flow) == pytest.approx(mean, rel=rel)
     assert epoch.train_loss == pytest.approx((128 * plain.losses[0] + 80 * plain.losses[1]) / TRAIN, rel=1e-5)
     assert epoch.train_accuracy == pytest.approx(100 * plain.correct / TRAIN)
 
@@ -281,25 +280,26 @@ def test_an_epoch_equals_a_plain_loop(images: Resident, activation: Activation) 
 
 
 def test_the_optimizer_is_adam_by_pytorchs_defaults(few_images: Resident) -> None:
-    training = vgharness.train._Training(small_cell(learning_rate=0.25), few_images, "fp32")
-    expected = torch.optim.Adam(training.model.parameters(), lr=0.25).defaults
-    assert type(training.optimizer) is torch.optim.Adam
-    assert training.optimizer.defaults | {"fused": None} == expected
-    (group,) = training.optimizer.param_groups
-    assert set(group["params"]) == set(training.model.parameters())
+    pack = Pack((small_cell(learning_rate=0.25),), few_images, "fp32")
+    expected = torch.optim.Adam(pack.models.parameters(), lr=0.25).defaults
+    assert type(pack.optimizer) is torch.optim.Adam
+    assert pack.optimizer.defaults | {"fused": None} == expected
+    (group,) = pack.optimizer.param_groups
+    assert set(group["params"]) == set(pack.models.parameters())
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])
 def test_evaluation_equals_a_plain_one_over_several_chunks(
     images: Resident, monkeypatch: pytest.MonkeyPatch, norm: Any
 ) -> None:
-    monkeypatch.setattr(vgharness.train, "_TEST_BATCH", 30)
-    training = vgharness.train._Training(make_cell(norm=norm), images, "fp32")
-    training.model(torch.randn(8, 3, 32, 32))  # moves BatchNorm's running statistics
-    loss, correct = training.evaluate(TEST).tolist()
-    assert training.model.training
+    monkeypatch.setattr(vgharness.packs, "_TEST_BATCH", 30)
+    pack = Pack((make_cell(norm=norm),), images, "fp32")
+    (model,) = pack.models
+    model(torch.randn(8, 3, 32, 32))  # moves BatchNorm's running statistics
+    ((loss, correct),) = pack.evaluate(TEST).tolist()
+    assert model.training
 
-    model, data = training.model.eval(), synthetic(1, TEST)
+    model, data = model.eval(), synthetic(1, TEST)
     with torch.no_grad():
         outputs = torch.cat([model(standardise(image[None])) for image in data.test_images])
     assert correct == sum(outputs.argmax(1).eq(data.test_labels).tolist())
@@ -311,11 +311,11 @@ def test_heatmap_is_the_gradient_at_the_first_pre_activation(
     images: Resident, monkeypatch: pytest.MonkeyPatch, norm: Any
 ) -> None:
     monkeypatch.setattr(vgharness.train, "HEATMAP_IMAGES", 40)
-    training = vgharness.train._Training(make_cell(norm=norm), images, "fp32")
-    heatmap = torch.tensor(training.heatmap())
-    assert training.model.training
+    pack = Pack((make_cell(norm=norm),), images, "fp32")
+    with pack.evaluating():
+        heatmap = torch.tensor(vgharness.train._heatmap(pack.models[0], images))
 
-    model, data = training.model.eval(), synthetic(1, TEST)
+    model, data = pack.models[0].eval(), synthetic(1, TEST)
     seen: list[Tensor] = []
     model.get_submodule("conv1").register_forward_hook(lambda module, inputs, output: seen.append(output))
     outputs = model(standardise(data.test_images[:40]))
@@ -324,12 +324,12 @@ def test_heatmap_is_the_gradient_at_the_first_pre_activation(
     torch.testing.assert_close(heatmap, gradient.abs().mean((0, 1)), rtol=1e-3, atol=0)
 
 
-def test_heatmap_is_of_the_first_256_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = synthetic(1, 300)
-    training = vgharness.train._Training(make_cell(depth=2), Resident(data, torch.device("cpu")), "fp32")
+def test_heatmap_is_of_the_first_256_test_images() -> None:
+    images = Resident(synthetic(1, 300), torch.device("cpu"))
+    (model,) = Pack((make_cell(depth=2),), images, "fp32").models
     sizes: list[int] = []
-    training.model.get_submodule("conv1").register_forward_hook(lambda m, inputs, output: sizes.append(len(output)))
-    training.heatmap()
+    model.get_submodule("conv1").register_forward_hook(lambda m, inputs, output: sizes.append(len(output)))
+    vgharness.train._heatmap(model, images)
     assert sizes == [256]
 
 

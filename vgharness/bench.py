@@ -1,4 +1,10 @@
-"""``python -m vgharness.bench probe``: speed on this machine, of which nothing is judged; ``… gallery``: of sight."""
+"""Speed on this machine, of which nothing is judged, and the gallery.
+
+python -m vgharness.bench train    # training, beside the usual script and the hardware's floor
+python -m vgharness.bench scale    # time and memory as a study grows
+python -m vgharness.bench probe    # what measuring gradients costs
+python -m vgharness.bench gallery  # sick and healthy models, judged
+"""
 
 from __future__ import annotations
 
@@ -14,9 +20,13 @@ from rich.table import Table
 from vgharness.errors import UsageError
 from vgharness.files import check_writable, write_whole
 from vgharness.records import ARCHITECTURES
-from vgharness.terminal import usage_errors
+from vgharness.terminal import named_precision, usage_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vgharness.records import Machine
+    from vgharness.speed import Growths, TrainSpeeds
     from vgharness.timing import ProbeCosts, Ratio
 
 app = typer.Typer(
@@ -39,12 +49,7 @@ def probe(
 ) -> None:
     """What measuring gradients costs a training step: without the probe, with it, and the usual way."""
     with usage_errors("vgharness bench"):
-        for option, value, least in (("--rounds", rounds, 2), ("--steps", steps, 1), ("--batch-size", batch_size, 1)):
-            if value < least:
-                raise UsageError(f"{option} {value}: give {least} or more")
-        if json is not None:
-            check_writable(json.parent, "--json", "give a file in another folder with --json")
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the main job does, and before torch is imported
+        _check({"--rounds": (rounds, 2), "--steps": (steps, 1), "--batch-size": (batch_size, 1)}, json)
         from vgharness.machine import describe, pick_device  # torch is slow to import
         from vgharness.timing import ProbeCosts, probe_cost
 
@@ -55,6 +60,69 @@ def probe(
         )
         found = ProbeCosts(machine=describe(where), costs=costs)
         _print(Console(highlight=False), found)
+        if json is not None:
+            write_whole(json, found.model_dump_json(indent=1).encode())
+
+
+@app.command()
+def train(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, tf32 (a GPU only) or bf16, of ours and the usual")] = "fp32",
+    rounds: Annotated[int, typer.Option(help="how often each is timed, in turn")] = 3,
+    images: Annotated[int | None, typer.Option(help="per network and turn; by default 2560, on a GPU 12800")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="of ours, with sigmoid and ReLU for each; by default 1, on a GPU 5")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="also write the figures, with hardware and versions")] = None,
+) -> None:
+    """Images per second: the usual script, ours, and the floor that this hardware sets."""
+    with usage_errors("vgharness bench"):
+        _check({"--rounds": (rounds, 2), "--images": (images, 1280), "--seeds": (seeds, 1)}, json)
+        named = named_precision(precision)
+        from vgharness.machine import check_precision, describe, pick_device
+        from vgharness.speed import TrainSpeeds, train_speed
+
+        where = pick_device(device)
+        check_precision(named, where)
+        on_gpu = where.type == "cuda"
+        rows = tuple(
+            train_speed(
+                architecture,
+                where,
+                precision=named,
+                rounds=rounds,
+                images=images or (12_800 if on_gpu else 2_560),
+                seeds=seeds or (5 if on_gpu else 1),
+            )
+            for architecture in ARCHITECTURES
+        )
+        found = TrainSpeeds(machine=describe(where), rows=rows)
+        _print_speeds(Console(highlight=False), found)
+        if json is not None:
+            write_whole(json, found.model_dump_json(indent=1).encode())
+
+
+@app.command()
+def scale(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    architecture: Annotated[str, typer.Option(help="script or readme")] = "script",
+    images: Annotated[int | None, typer.Option(help="per epoch; by default 1024, on a GPU 12800")] = None,
+    json: Annotated[Path | None, typer.Option(help="also write the figures, with hardware and versions")] = None,
+) -> None:
+    """Time and memory of an epoch against seeds (1 to 16), depth (2 to 10) and batch, and how they grow."""
+    with usage_errors("vgharness bench"):
+        _check({"--images": (images, 512)}, json)
+        known = {name: name for name in ARCHITECTURES}
+        if architecture not in known:
+            raise UsageError(f"--architecture {architecture}: use {' or '.join(known)}")
+        from vgharness.machine import describe, pick_device
+        from vgharness.speed import AXES, Growths, growth
+
+        where = pick_device(device)
+        count = images or (12_800 if where.type == "cuda" else 1_024)
+        axes = tuple(growth(axis, known[architecture], where, count) for axis in AXES)
+        found = Growths(machine=describe(where), architecture=known[architecture], images=count, axes=axes)
+        _print_growths(Console(highlight=False), found)
         if json is not None:
             write_whole(json, found.model_dump_json(indent=1).encode())
 
@@ -92,15 +160,78 @@ def gallery() -> None:
             )
 
 
-def _print(console: Console, found: ProbeCosts) -> None:
-    machine = found.machine
+def _check(options: Mapping[str, tuple[int | None, int]], json: Path | None) -> None:
+    """Each option's value against its least; and that ``--json`` can be written. Settles what must be set before
+    torch is imported."""
+    for option, (value, least) in options.items():
+        if value is not None and value < least:
+            raise UsageError(f"{option} {value}: give {least} or more")
+    if json is not None:
+        check_writable(json.parent, "--json", "give a file in another folder with --json")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the main job does
+
+
+def _print_speeds(console: Console, found: TrainSpeeds) -> None:
+    _print_machine(console, found.machine)
+    table = _table("images per second", "network", "precision", "usual script", "vgharness", "ratio", "floor", "gap")
+    for row in found.rows:
+        table.add_row(
+            row.architecture,
+            row.precision,
+            f"{row.usual_images_per_s:,.0f}",
+            f"{row.images_per_s:,.0f}",
+            f"{row.ratio:.2f} ({row.ratio_low:.2f}–{row.ratio_high:.2f})",
+            f"{row.floor_images_per_s:,.0f}",
+            f"{row.floor_images_per_s / row.images_per_s:.2f}",
+        )
+    console.print(table)
+    for row in found.rows:
+        console.print(
+            f"{row.architecture}: {row.flop_per_image / 1e6:.1f} MFLOP and {row.bytes_per_image / 1e6:.2f} MB an image;"
+            f" here {row.ceilings.flop_per_s / 1e9:,.0f} GFLOP/s and {row.ceilings.bytes_per_s / 1e9:,.0f} GB/s",
+            soft_wrap=True,
+        )
+    row = found.rows[0]
+    console.print(
+        f"Training only, {row.images:,} synthetic images, medians of {row.rounds} rounds in turn, ratio with quartiles."
+        " Usual script: DataLoader with two workers, PIL transforms, one network after the other, .item() per layer and"
+        f" step. vgharness: {row.cells} networks side by side, gradients measured.",
+        soft_wrap=True,
+    )
+
+
+def _print_growths(console: Console, found: Growths) -> None:
+    _print_machine(console, found.machine)
+    for growth in found.axes:
+        table = _table(f"{found.architecture} ReLU, {found.images:,} images", growth.axis, "epoch", "memory")
+        for cost in growth.costs:
+            table.add_row(str(cost.value), f"{cost.seconds:.2f} s", f"{cost.memory / 2**20:,.0f} MiB")
+        console.print(table)
+        one = {"seeds": "network", "depth": "layer", "batch": "image of a batch"}[growth.axis]
+        console.print(
+            f"time grows as {growth.axis}^{growth.exponent:.2f}; memory by {growth.memory_per_step / 2**20:.1f} MiB "
+            f"for each {one} more",
+            soft_wrap=True,
+        )
+
+
+def _print_machine(console: Console, machine: Machine) -> None:
     console.print(
         f"{machine.processor}, {machine.threads} threads, {machine.device}; torch {machine.versions['torch']}",
         soft_wrap=True,
     )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="time of a training step", title_justify="left")
-    for heading in ("network", "without", "probe", "+ saturated", "usual way"):
-        table.add_column(heading, justify="left" if heading == "network" else "right")
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if i else "left")
+    return table
+
+
+def _print(console: Console, found: ProbeCosts) -> None:
+    _print_machine(console, found.machine)
+    table = _table("time of a training step", "network", "without", "probe", "+ saturated", "usual way")
     for cost in found.costs:
         table.add_row(
             f"{cost.architecture} {cost.activation}",

@@ -20,9 +20,9 @@ from rich.console import Console
 from vgharness.errors import UsageError
 from vgharness.files import check_writable
 from vgharness.presets import FIRST_SEED, PRESETS, plan
-from vgharness.records import ACTIVATIONS, PRECISIONS, Activation, Precision, Run, Study
+from vgharness.records import ACTIVATIONS, Activation, Precision, Run, Study
 from vgharness.store import RunStore
-from vgharness.terminal import print_verdicts, usage_errors
+from vgharness.terminal import named_precision, print_verdicts, usage_errors
 
 REPRODUCED, NOT_REPRODUCED, FAILED, INTERRUPTED = 0, 1, 3, 130
 
@@ -41,6 +41,9 @@ def full(
     seed: Annotated[str | None, typer.Option(help="which seeds, in place of --seeds: 42,43,44")] = None,
     activations: Annotated[str | None, typer.Option(help=f"which to train: {','.join(ACTIVATIONS)}")] = None,
     depths: Annotated[str, typer.Option(help="how many convolutions, 2 to 10; two claims need 2,4,6,8,10")] = "4",
+    jobs: Annotated[
+        int | None, typer.Option(help="networks that train side by side on a CPU; by default one for each core")
+    ] = None,
     precision: Annotated[str, typer.Option(help="fp32, tf32 (a GPU only) or bf16")] = "fp32",
     out: Annotated[Path, typer.Option(help="where the page, the figures and run.json go")] = Path("reports"),
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")] = False,
@@ -62,7 +65,8 @@ def full(
                 seeds=_seeds(seeds, seed),
                 activations=_activations(activations),
                 depths=_depths(depths),
-                precision=_precision(precision),
+                precision=named_precision(precision),
+                jobs=_positive("--jobs", jobs),
             )
         except KeyboardInterrupt:
             typer.echo("vgharness.full: interrupted before anything was trained", err=True)
@@ -94,6 +98,7 @@ def _run(
     activations: tuple[Activation, ...] | None,
     depths: tuple[int, ...],
     precision: Precision,
+    jobs: int | None,
 ) -> Run:
     if preset is not None and preset not in PRESETS:
         raise UsageError(f"--preset {preset}: use one of {', '.join(PRESETS)}")
@@ -106,14 +111,13 @@ def _run(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Slow to import, so only once the arguments are known to be good.
     from vgharness.data import load_images
-    from vgharness.machine import pick_device
+    from vgharness.machine import check_precision, pick_device
     from vgharness.progress import StudyProgress, decoding
     from vgharness.report import write_report
     from vgharness.study import run_study, worst_error
 
     device = pick_device(device_name)
-    if precision == "tf32" and device.type != "cuda":
-        raise UsageError("--precision tf32: only a CUDA GPU has it; use fp32 or bf16")
+    check_precision(precision, device)
     preset = preset or ("full" if device.type == "cuda" else "quick")
     source = source or PRESETS[preset].source
     study = plan(preset, epochs=epochs, seeds=seeds, activations=activations, depths=depths, precision=precision)
@@ -129,7 +133,12 @@ def _run(
         )
     with StudyProgress(console) as watcher:
         run = run_study(
-            study, images, device=device, command=_command(study, str(device), source, depths), watcher=watcher
+            study,
+            images,
+            device=device,
+            command=_command(study, str(device), source, depths),
+            watcher=watcher,
+            jobs=jobs,
         )
     saved = store.save(run, preset)
     print_verdicts(console, run)
@@ -200,13 +209,6 @@ def _activations(listed: str | None) -> tuple[Activation, ...] | None:
             raise UsageError(f"--activations: {name!r} is not known; use {', '.join(ACTIVATIONS)}")
         chosen.append(known[name])
     return tuple(chosen)
-
-
-def _precision(name: str) -> Precision:
-    for known in PRECISIONS:
-        if name == known:
-            return known
-    raise UsageError(f"--precision {name}: use {', '.join(PRECISIONS)}")
 
 
 def main() -> NoReturn:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from vgharness.errors import UsageError
-from vgharness.records import Machine
+from vgharness.records import Machine, Precision
 
 _PACKAGES = ("vgharness", "torch", "torchvision", "numpy", "scipy", "pillow")
 
@@ -37,6 +37,12 @@ def pick_device(name: str) -> torch.device:
             raise UsageError(f"--device {name}: there are {count} GPUs here; use cuda:0 to cuda:{count - 1}")
         return torch.device("cuda", device.index or 0)
     return device
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Raises :class:`~vgharness.errors.UsageError` where ``device`` does not have it."""
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError("--precision tf32: only a CUDA GPU has it; use fp32 or bf16")
 
 
 def synchronize(device: torch.device) -> None:

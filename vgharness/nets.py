@@ -22,7 +22,7 @@ So a shallow network is the README's cut short, and a deep one is the README's c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -36,14 +36,19 @@ _ACTIVATION_MODULES: dict[Activation, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
+_MONOTONE = (nn.Sigmoid, nn.Tanh, nn.ReLU)  # never fall, so the greatest of φ(h) is φ of the greatest h
 _POOLS_AFTER: dict[Architecture, tuple[int, ...]] = {"readme": (2, 3, 4), "script": (1, 2, 3)}
 
 
 class _Chain(nn.Module):
     """Its children one after the other."""
 
+    def chain(self) -> Iterable[nn.Module]:
+        """What the forward pass runs, in its order."""
+        return self.children()
+
     def forward(self, x: Tensor) -> Tensor:
-        for module in self.children():
+        for module in self.chain():
             x = module(x)
         return x
 
@@ -74,6 +79,7 @@ class DeepCNN(_Chain):
             raise ValueError(f"unknown pools {pools!r}: use one of {', '.join(_POOLS_AFTER)}")
 
         super().__init__()
+        self._pools_early = False
         channels, size = 3, 32
         for i in range(1, depth + 1):
             width = min(16 * 2**i, 128)
@@ -88,6 +94,24 @@ class DeepCNN(_Chain):
         self.add_module("flatten", nn.Flatten())
         self.add_module("fc", nn.Linear(channels * size * size, num_classes))
         self.apply(_INITS[init])
+
+    def pool_early(self) -> DeepCNN:
+        """From here on a max-pool runs before the φ it follows, where φ never falls: the same function, in which φ
+        works on a quarter of the numbers. Modules keep their names and places. Returns the network itself.
+
+        Its gradients are the same too, but for units whose φ(h) rounds to the same number: of those the pool takes the
+        greatest h, where without this it takes the first.
+        """
+        self._pools_early = True
+        return self
+
+    def chain(self) -> list[nn.Module]:
+        modules = list(self.children())
+        if self._pools_early:
+            for i, (module, following) in enumerate(pairwise(self.children())):
+                if isinstance(module, _MONOTONE) and isinstance(following, nn.MaxPool2d):
+                    modules[i : i + 2] = following, module
+        return modules
 
 
 class MLP(_Chain):

@@ -30,15 +30,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.optim.optimizer import (
-    Optimizer,
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
+from torch.optim.optimizer import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from vgharness.calls import COLUMNS, Call, Round, Row, Watched, gradients_of, packs, rows_of
+from vgharness.listening import leave, listen
 from vgharness.records import QUANTITIES, GradientFlow
 from vgharness.saturation import greatest_slope, is_activation, saturated_share
 from vgharness.sites import Layers, find_sites
@@ -104,13 +100,7 @@ class GradientProbe:
         # or a file saved meanwhile carries no hook. Those on parameters are neither copied nor saved.
         if not self._entered:
             self._stale = True
-            self._handles = [
-                register_module_forward_hook(self._after_forward),
-                register_optimizer_step_pre_hook(self._before_step),
-                register_optimizer_step_post_hook(self._after_step),
-            ]
-            if self._slopes:
-                self._handles.append(register_module_forward_pre_hook(self._before_activation))
+            listen(self)
             for weight in {id(w): w for site in self._sites.values() for w in site.weights}.values():
                 if weight.requires_grad:
                     self._handles.append(weight.register_post_accumulate_grad_hook(self._on_accumulate))  # type: ignore[no-untyped-call]
@@ -122,6 +112,7 @@ class GradientProbe:
     ) -> None:
         self._entered -= 1
         if not self._entered:
+            leave(self)
             while self._handles:
                 self._handles.pop().remove()
             self._copies.clear()
@@ -129,7 +120,7 @@ class GradientProbe:
 
     # --- hooks -------------------------------------------------------------------------------------
 
-    def _after_forward(self, module: nn.Module, inputs: Any, output: Any) -> None:
+    def after_forward(self, module: nn.Module, output: Any) -> None:
         site = self._sites.get(module)
         if site is None:
             return
@@ -184,12 +175,12 @@ class GradientProbe:
         self._order = self._in_order()
         self._round, self._stale = Round(), False
 
-    def _before_activation(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def before_forward(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if module in self._slopes and self._round.latest is not None and torch.is_grad_enabled() and inputs:
             share = saturated_share(module, inputs[0], self._slopes[module])
             self._round.latest.saturated.append((share, inputs[0].numel()))
 
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def before_step(self, optimizer: Optimizer) -> None:
         self._stepping.pop(optimizer, None)  # a step that raised
         stepped = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
         sites = [site for site in self._sites.values() if any(id(weight) in stepped for weight in site.weights)]
@@ -197,7 +188,7 @@ class GradientProbe:
             copy = self._copies.setdefault((optimizer, number), Packed())
             self._stepping.setdefault(optimizer, []).append((pack, copy.fill([site.weights for site in pack])))
 
-    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
         for pack, before in self._stepping.pop(optimizer, []):
             was = before.norms()
             changed = self._scratch.fill([site.weights for site in pack]).subtract(before).norms()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vgharness.records import Cell, CellResult, Epoch, Study, nan_if_none
 from vgharness.train import Watcher
+
+_REFRESH = 0.1  # seconds
 
 
 def duration(seconds: float) -> str:
@@ -39,24 +41,26 @@ def decoding(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 class StudyProgress(Watcher):
-    """A bar over the whole study and a line per cell; when piped, no bar and a line per epoch."""
+    """A bar over the whole study, cells side by side, and a line per cell; when piped, no bar and a line per epoch."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bar = _bar(console)
         self.task = self.bar.add_task("", total=None)
 
-    def study_started(self, study: Study, expected_seconds: float) -> None:
+    def study_started(self, study: Study, expected_seconds: float | None) -> None:
         trained = sum(cell.epochs > 0 for cell in study.cells)
         at_start = len(study.cells) - trained
         self.console.print(
             f"{trained} networks to train"
             + (f", {at_start} to measure at initialisation" if at_start else "")
-            + f"; expected to take about {duration(expected_seconds)} here"
+            + (f"; expected to take about {duration(expected_seconds)} here" if expected_seconds is not None else "")
         )
-        self.started = time.monotonic()
-        self.cells, self.index = len(study.cells), 0
-        self.epochs, self.epochs_done = sum(cell.epochs for cell in study.cells), 0
+        self.started = self.shown = time.monotonic()
+        self.cells = study.cells
+        self.epochs = sum(cell.epochs for cell in study.cells)
+        self.done = dict.fromkeys(study.cells, 0.0)  # epochs, whole and begun
+        self.under_way: list[Cell] = []
         self.bar.update(self.task, total=self.epochs)
         self.bar.start()
 
@@ -67,34 +71,54 @@ class StudyProgress(Watcher):
         self.bar.stop()  # leaves the terminal as it was, however the study ended
 
     def cell_started(self, cell: Cell) -> None:
-        self.index += 1
-        self.bar.update(self.task, description=f"[{self.index}/{self.cells}] {cell.name}".replace("[", r"\["))
+        self.under_way.append(cell)
+        self._show()
 
     def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
-        self.bar.update(self.task, completed=self.epochs_done + step / steps)
+        self.done[cell] = epoch - 1 + step / steps
+        if time.monotonic() - self.shown > _REFRESH:  # a GPU does thousands of steps a second
+            self._show()
 
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
-        self.epochs_done += 1
+        self.done[cell] = epoch.epoch
         if self.console.is_terminal:
             return
-        left = (time.monotonic() - self.started) / self.epochs_done * (self.epochs - self.epochs_done)
+        done = sum(self.done.values())
+        left = (time.monotonic() - self.started) / done * (self.epochs - done)
         self._line(
-            f"{cell.name}, epoch {epoch.epoch} of {cell.epochs}: {_losses(epoch)}, "
-            f"{epoch.seconds:.1f} s; about {duration(left)} left"
+            cell,
+            f", epoch {epoch.epoch} of {cell.epochs}: {_losses(epoch)}, {epoch.seconds:.1f} s; "
+            f"about {duration(left)} left",
         )
 
     def cell_done(self, result: CellResult) -> None:
-        # What a cell that stopped early did not train is not left to be done.
-        self.epochs_done += result.cell.epochs - len(result.epochs)
+        self.under_way.remove(result.cell)
+        self.done[result.cell] = result.cell.epochs  # what one that stopped early did not train is not left to be done
         if not result.epochs:
             figures = "measured at initialisation" if result.status == "finished" else ""
         else:
             figures = _losses(result.epochs[-1])
         status = "" if result.status == "finished" else f"{result.status}: {result.reason}; "
-        self._line(f"{result.cell.name}: {status}{figures}, {duration(result.seconds)}")
+        self._line(result.cell, f": {status}{figures}, {duration(result.seconds)}")
 
-    def _line(self, text: str) -> None:
-        self.console.print(f"[{self.index}/{self.cells}] {text}", markup=False, highlight=False, soft_wrap=True)
+    def pack_split(self, cells: Sequence[Cell], reason: str) -> None:
+        self.done.update(dict.fromkeys(cells, 0.0))
+        self.console.print(
+            f"{len(cells)} networks did not train side by side ({reason}): again in two halves",
+            markup=False,
+            soft_wrap=True,
+        )
+
+    def _show(self) -> None:
+        self.shown = time.monotonic()
+        names = ", ".join(self._numbered(cell) for cell in self.under_way)
+        self.bar.update(self.task, description=names.replace("[", r"\["), completed=sum(self.done.values()))
+
+    def _line(self, cell: Cell, text: str) -> None:
+        self.console.print(f"{self._numbered(cell)}{text}", markup=False, highlight=False, soft_wrap=True)
+
+    def _numbered(self, cell: Cell) -> str:
+        return f"[{self.cells.index(cell) + 1}/{len(self.cells)}] {cell.name}"
 
 
 def _losses(epoch: Epoch) -> str:

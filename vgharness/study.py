@@ -1,4 +1,4 @@
-"""A study: a grid of cells, trained one after the other into a run with its verdicts."""
+"""A study: a grid of cells, trained into a run with its verdicts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import torch
 
 from vgharness.claims import Claim, load_claims
 from vgharness.data import ImageSet
+from vgharness.executors import Execution, lanes_of, single_threaded
 from vgharness.machine import commit, describe
-from vgharness.records import Cell, CellResult, Run, Study
-from vgharness.train import Resident, Watcher, first_batch, seconds_per_image, train
+from vgharness.packs import Resident, shape
+from vgharness.records import Cell, Run, Study
+from vgharness.train import Watcher, first_batch, seconds_per_image
 from vgharness.verdicts import judge
 
 
@@ -25,56 +27,54 @@ def run_study(
     claims: Iterable[Claim] | None = None,
     command: str = "",
     watcher: Watcher | None = None,
+    jobs: int | None = None,
 ) -> Run:
     """Trains every cell and judges the claims, by default the studied README's.
 
-    A cell that raises is recorded as ``failed`` and the others go on. Ctrl-C ends the study with what
-    there is: the run's status is then ``interrupted``. ``command`` is recorded as what reproduces it.
+    On a CPU ``jobs`` cells train at a time, by default one for each core; results do not depend on it. A cell that
+    raises is recorded as ``failed`` and the others go on. Ctrl-C ends the study with what there is: the run's status
+    is then ``interrupted``. ``command`` is recorded as what reproduces it.
     """
     started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     source = commit()  # now: the files may change while the study runs
     device = torch.device(device)
     resident = Resident(images, device)
-    results: list[CellResult] = []
+    execution = Execution(study.cells)
     try:
         if watcher:
-            watcher.study_started(study, expected_seconds(study, resident))
-        for cell in study.cells:
-            if watcher:
-                watcher.cell_started(cell)
-            results.append(_train(cell, resident, study, watcher))
-            if watcher:
-                watcher.cell_done(results[-1])
-            if results[-1].status == "interrupted":
-                break
+            watcher.study_started(study, expected_seconds(study, resident, jobs))
+        execution.run(resident, study.precision, watcher, jobs)
     except KeyboardInterrupt:
-        pass  # between two cells; what is finished counts
-    complete = len(results) == len(study.cells) and all(r.status != "interrupted" for r in results)
+        pass  # what there is counts
     run = Run(
         created=created,
-        status="finished" if complete else "interrupted",
+        status="finished" if execution.complete else "interrupted",
         command=command,
         commit=source,
         machine=describe(device),
         data=images.provenance,
         study=study,
-        results=tuple(results),
+        results=execution.results,
         seconds=time.perf_counter() - started,
     )
     return run.model_copy(update={"verdicts": judge(load_claims() if claims is None else claims, run)})
 
 
-def expected_seconds(study: Study, images: Resident) -> float:
-    """How long the study will take here, from a few steps of each kind of network in it."""
+def expected_seconds(study: Study, images: Resident, jobs: int | None = None) -> float | None:
+    """How long the study will take on this CPU, from a few steps of each kind of network in it; ``None`` on a GPU,
+    where a pack of them takes less than this would."""
+    if images.device.type != "cpu":
+        return None
     total = 0.0
-    speeds: dict[tuple[str, int], tuple[float, float]] = {}
-    for cell in study.cells:
-        kind = (cell.architecture, cell.depth)
-        if kind not in speeds:
-            speeds[kind] = seconds_per_image(cell, images, study.precision)
-        train_speed, test_speed = speeds[kind]
-        total += cell.epochs * (len(images.padded) * train_speed + len(images.test_images) * test_speed)
-    return total
+    speeds: dict[Cell, tuple[float, float]] = {}
+    with single_threaded(images.device):
+        for cell in study.cells:
+            kind = shape(cell).model_copy(update={"epochs": 0})
+            if kind not in speeds:
+                speeds[kind] = seconds_per_image(cell, images, study.precision)
+            train_speed, test_speed = speeds[kind]
+            total += cell.epochs * (len(images.padded) * train_speed + len(images.test_images) * test_speed)
+    return total / lanes_of(images.device, len(study.cells), jobs)
 
 
 def worst_error(study: Study, images: ImageSet, device: torch.device | str) -> tuple[float, Cell, str]:
@@ -90,11 +90,3 @@ def worst_error(study: Study, images: ImageSet, device: torch.device | str) -> t
         ),
         key=lambda found: found[0],
     )
-
-
-def _train(cell: Cell, images: Resident, study: Study, watcher: Watcher | None) -> CellResult:
-    try:
-        return train(cell, images, study.precision, watcher)
-    except Exception as error:  # whatever it was, it is this cell's: the others go on
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        return CellResult(cell=cell, status="failed", reason=reason)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vgharness.errors import UsageError
-from vgharness.records import Outcome, Run
+from vgharness.records import PRECISIONS, Outcome, Precision, Run
 from vgharness.wording import deciding, interval, measured, tally
 
 _STYLES: dict[Outcome, str] = {
@@ -35,6 +35,14 @@ def usage_errors(program: str) -> Iterator[None]:
     except UsageError as error:
         typer.echo(f"{program}: {error}", err=True)
         raise typer.Exit(USAGE) from None
+
+
+def named_precision(name: str) -> Precision:
+    """``name`` as one of the known ones. Raises :class:`~vgharness.errors.UsageError` where it is none."""
+    for known in PRECISIONS:
+        if name == known:
+            return known
+    raise UsageError(f"--precision {name}: use {', '.join(PRECISIONS)}")
 
 
 def print_verdicts(console: Console, run: Run) -> None:

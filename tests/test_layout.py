@@ -12,7 +12,7 @@ pytestmark = pytest.mark.fast
 PACKAGE = Path(vgharness.__file__).parent
 FLOORS = (
     {"errors", "records", "text"},
-    {"files", "sites", "saturation", "tensors", "listening", "samples"},
+    {"files", "process", "sites", "saturation", "tensors", "listening", "samples"},
     {"calls"},
     {
         "nets",

@@ -1,6 +1,7 @@
 """What the benchmark counts and fits; never a time."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from vgharness import cli, speed, usual
+from vgharness import cli, process, speed, usual
 from vgharness.data import synthetic
 from vgharness.nets import DeepCNN
+from vgharness.process import prepare_to_train
 from vgharness.records import ARCHITECTURES, Architecture
 from vgharness.speed import growth, measure_cost, train_speed, work_per_image
 from vgharness.usual import UsualScript
@@ -28,7 +30,13 @@ forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:Dep
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has a process of its own runs in this one, with what is patched."""
+    monkeypatch.setattr(speed, "_process", lambda *_: ThreadPoolExecutor(1))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, here: None) -> None:
     """Batches of 4, of which one warms up; ceilings of 1 GFLOP/s and 100 MB/s."""
     monkeypatch.setattr(speed, "BATCH", 4)
     for module in (speed, usual):
@@ -86,6 +94,25 @@ def test_too_few_images_are_refused() -> None:
         train_speed("script", CPU, images=4)
 
 
+def test_the_usual_scripts_process_is_as_a_user_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with our settings; and its workers are started as the platform has it, not as the process itself was."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr(process, "_added", {})
+    prepare_to_train()
+    with speed._process(speed._start_workers_by, "forkserver") as other:
+        asked = "__import__('multiprocessing').get_start_method()"  # itself, sent along, would answer for this process
+        assert other.submit(eval, asked).result() == "forkserver"
+        assert other.submit(os.getenv, "OMP_WAIT_POLICY").result() is None
+    assert os.environ.pop("OMP_WAIT_POLICY") == "PASSIVE"
+
+
+def test_a_process_that_measures_growth_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    with speed._process(prepare_to_train) as other:
+        assert other.submit(os.getenv, "OMP_WAIT_POLICY").result() == "PASSIVE"
+    assert "OMP_WAIT_POLICY" not in os.environ
+
+
 @forks
 def test_the_usual_script_shows_every_image_once_and_waits_for_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     data, shown, waits = synthetic(10, 1), [], []
@@ -112,7 +139,7 @@ def test_the_usual_script_is_the_plain_network() -> None:
 
 
 @pytest.fixture
-def costs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def costs(monkeypatch: pytest.MonkeyPatch, here: None) -> list[tuple[Any, ...]]:
     """Instead of training: seconds that grow with the square of what changes, memory by 100 for each one more."""
     asked: list[tuple[Any, ...]] = []
 
@@ -121,7 +148,6 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         return 3.0 * (seeds * depth * batch) ** 2, 7_000 + 100 * (seeds + depth + batch)
 
     monkeypatch.setattr(speed, "measure_cost", cost)
-    monkeypatch.setattr(speed, "ProcessPoolExecutor", lambda count, mp_context: ThreadPoolExecutor(count))
     return asked
 
 

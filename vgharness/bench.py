@@ -8,7 +8,6 @@ python -m vgharness.bench gallery  # sick and healthy models, judged
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from vgharness.errors import UsageError
 from vgharness.files import check_writable, write_whole
+from vgharness.process import prepare_to_train
 from vgharness.records import ARCHITECTURES
 from vgharness.terminal import named_precision, usage_errors
 
@@ -168,7 +168,7 @@ def _check(options: Mapping[str, tuple[int | None, int]], json: Path | None) -> 
             raise UsageError(f"{option} {value}: give {least} or more")
     if json is not None:
         check_writable(json.parent, "--json", "give a file in another folder with --json")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the main job does
+    prepare_to_train()  # as the main job does
 
 
 def _print_speeds(console: Console, found: TrainSpeeds) -> None:

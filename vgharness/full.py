@@ -9,7 +9,6 @@ diverged; 130 interrupted.
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -20,6 +19,7 @@ from rich.console import Console
 from vgharness.errors import UsageError
 from vgharness.files import check_writable
 from vgharness.presets import FIRST_SEED, PRESETS, plan
+from vgharness.process import prepare_to_train
 from vgharness.records import ACTIVATIONS, Activation, Precision, Run, Study
 from vgharness.store import RunStore
 from vgharness.terminal import named_precision, print_verdicts, usage_errors
@@ -106,9 +106,7 @@ def _run(
     check_writable(out, "--out", "give another folder with --out")
     check_writable(store.root, "the folder of saved runs", "start from a folder that you may write to")
 
-    # Before torch is imported: threads that spin while they wait for one another take three times as long
-    # as threads that sleep where anything else is running.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_to_train()
     # Slow to import, so only once the arguments are known to be good.
     from vgharness.data import load_images
     from vgharness.machine import check_precision, pick_device

@@ -44,18 +44,27 @@ def exact_gradients(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[L
 def layer_gradients(
     model: nn.Module, inputs: Tensor, targets: Tensor, context: AbstractContextManager[object]
 ) -> list[LayerGradients]:
-    """Of every linear and convolution layer of ``model``, whose children run one after the other, L the
-    mean cross-entropy, with ``context`` around the forward pass. By ``torch.autograd.grad``, so that no
-    parameter's ``grad`` is touched."""
-    hidden, names, weights, outputs = inputs, [], [], []
-    with context:
-        for name, module in model.named_children():
-            hidden = module(hidden)
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                names.append(name)
-                weights.append(module.weight)
-                outputs.append(hidden)
-        loss = functional.cross_entropy(hidden, targets)
+    """Of every linear and convolution layer of ``model``, in the order in which it calls them, each once; L the mean
+    cross-entropy, with ``context`` around the forward pass. By ``torch.autograd.grad``, so that no parameter's
+    ``grad`` is touched."""
+    names, weights, outputs = [], [], []
+
+    def keep(name: str, weight: Tensor, output: Tensor) -> None:
+        names.append(name)
+        weights.append(weight)
+        outputs.append(output)
+
+    handles = [
+        module.register_forward_hook(lambda m, inputs, output, name=name: keep(name, m.weight, output))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    try:
+        with context:
+            loss = functional.cross_entropy(model(inputs), targets)
+    finally:
+        for handle in handles:
+            handle.remove()
     gradients = torch.autograd.grad(loss, [*weights, *outputs])
     return [LayerGradients(*each) for each in zip(names, gradients[: len(names)], gradients[len(names) :], strict=True)]
 

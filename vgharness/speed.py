@@ -11,10 +11,11 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
-from multiprocessing import get_context
+from multiprocessing import get_context, get_start_method, set_start_method
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from vgharness.machine import synchronize
 from vgharness.nets import DeepCNN
 from vgharness.packs import Pack, Resident
 from vgharness.presets import FIRST_SEED
+from vgharness.process import prepare_to_train, unprepared
 from vgharness.records import Activation, Architecture, Cell, Machine, Precision, Record
 from vgharness.timing import ratio, take_turns
 from vgharness.train import float32_precision
@@ -112,23 +114,24 @@ def train_speed(
     seeds: int = 1,
 ) -> TrainSpeed:
     """The usual script and the study's own way in turn: training only, without evaluation, on ``images`` synthetic
-    images; ours with a sigmoid and a ReLU network for each of ``seeds``. Raises ``ValueError`` for too few images."""
+    images; ours with a sigmoid and a ReLU network for each of ``seeds``. The usual script in a process of its own, with
+    the settings that PyTorch comes with. Raises ``ValueError`` for too few images."""
     if images <= WARM_UP * BATCH:
         raise ValueError(f"{images} images: the usual script needs more than {WARM_UP * BATCH} to warm up")
-    data = synthetic(images, 1)
     cells = [
         Cell(architecture=architecture, activation=activation, seed=FIRST_SEED + i, batch_size=BATCH)
         for i in range(seeds)
         for activation in ACTIVATIONS
     ]
-    resident = Resident(data, device)
+    resident = Resident(synthetic(images, 1), device)
     packs = [Pack([cells[i] for i in pack], resident, precision) for pack in packs_of(cells, device)]
-    scripts = [UsualScript(architecture, activation, data, device, precision, BATCH) for activation in ACTIVATIONS]
     product, copy = _product(device), _copy(device)
-    with float32_precision(precision):
+    with _process(_start_workers_by, get_start_method()) as process, float32_precision(precision):
         times = take_turns(
             {
-                "usual": lambda: statistics.mean(script.seconds_per_image() for script in scripts),
+                "usual": lambda: process.submit(
+                    usual_seconds, architecture, str(device), precision, images, BATCH
+                ).result(),
                 "ours": lambda: _epoch(packs, device) / (images * len(cells)),
                 "product": product,
                 "copy": copy,
@@ -156,6 +159,18 @@ def train_speed(
         images=images,
         rounds=rounds,
     )
+
+
+def usual_seconds(
+    architecture: Architecture, device_name: str, precision: Precision, images: int, batch_size: int
+) -> float:
+    """Seconds that the usual script takes for an image, mean over the activations."""
+    data, device = synthetic(images, 1), torch.device(device_name)
+    with float32_precision(precision):
+        return statistics.mean(
+            UsualScript(architecture, activation, data, device, precision, batch_size).seconds_per_image()
+            for activation in ACTIVATIONS
+        )
 
 
 def work_per_image(architecture: Architecture, batch_size: int) -> tuple[float, float]:
@@ -199,6 +214,23 @@ def _copy(device: torch.device) -> Callable[[], float]:
     return lambda: _best(lambda: target.copy_(source), 5, device) / (2 * _FLOAT * source.numel())
 
 
+@contextmanager
+def _process(begin: Callable[..., object], *arguments: object) -> Iterator[ProcessPoolExecutor]:
+    """Another one, which knows nothing of what this one has set and first calls ``begin``."""
+    with ProcessPoolExecutor(1, get_context("spawn"), begin, arguments) as process:
+        with unprepared():
+            process.submit(_nothing).result()  # starts it
+        yield process
+
+
+def _nothing() -> None: ...
+
+
+def _start_workers_by(method: str) -> None:
+    """A process that was spawned would spawn a DataLoader's workers too, which import torch while they are timed."""
+    set_start_method(method, force=True)
+
+
 def _best(run: Callable[[], Tensor], times: int, device: torch.device) -> float:
     def once() -> None:
         run()
@@ -217,7 +249,7 @@ def growth(axis: str, architecture: Architecture, device: torch.device, images: 
     costs, values = [], AXES[axis]
     for value in values:
         setting = {"seeds": 1, "depth": 4, "batch": BATCH} | {axis: value}
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        with _process(prepare_to_train) as process:
             seconds, memory = process.submit(
                 measure_cost, architecture, str(device), setting["seeds"], setting["depth"], setting["batch"], images
             ).result()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgharness.records import QUANTITIES, LayerGradient, State
 from vgharness.sites import Site
-from vgharness.tensors import Packed, norm_of
+from vgharness.tensors import Packed, constant, norm_of
 
 COLUMNS: Final = (*QUANTITIES, "relative_update", "saturated")
 _PACK = 2**20
@@ -82,8 +82,10 @@ class Row:
         self.came: frozenset[str] = frozenset()
 
     def figures(self, gradient: tuple[Tensor, Tensor] | None) -> list[Tensor | None]:
-        """As in ``COLUMNS``. Which there are is kept: the host knows without a sync."""
-        figures = [*(gradient or (None, None)), *self._signal(), self.site.update, self._saturation()]
+        """As in ``COLUMNS``, but ``signal_rms`` is still to be divided by :attr:`root_numel`. Which there are is kept:
+        the host knows without a sync."""
+        signal = self._signal()
+        figures = [*(gradient or (None, None)), signal, signal, self.site.update, self._saturation()]
         self.came = frozenset(column for column, x in zip(COLUMNS, figures, strict=True) if x is not None)
         return figures
 
@@ -98,12 +100,16 @@ class Row:
             **kept,  # type: ignore[arg-type]
         )
 
-    def _signal(self) -> tuple[Tensor | None, Tensor | None]:
-        """``signal_l2`` and ``signal_rms``."""
+    @property
+    def root_numel(self) -> float:
+        """Of the signals that came; 1 where none did."""
+        return math.sqrt(sum(numel for _, numel in self.signals) or 1)
+
+    def _signal(self) -> Tensor | None:
         if not self.signals:
-            return None, None
-        l2 = norm_of([length[None] for length, _ in self.signals])
-        return l2, l2 / math.sqrt(sum(numel for _, numel in self.signals))
+            return None
+        lengths = [length for length, _ in self.signals]
+        return lengths[0] if len(lengths) == 1 else norm_of([length[None] for length in lengths])
 
     def _saturation(self) -> Tensor | None:
         """The mean over the units of all activations that follow this call."""
@@ -141,8 +147,9 @@ def gradients_of(pack: Sequence[Watched], buffer: Packed) -> dict[Watched, tuple
     packed = buffer.fill([site.grads() for site in pack])
     lengths, sums = packed.norms(), packed.norms(1)
     # Elements that a sparse gradient leaves out are zeros of the weight all the same.
-    numels = [sum(weight.numel() for weight in site.weights if weight.grad is not None) for site in pack]
-    return {site: (sums[i] / numel, lengths[i]) for i, (site, numel) in enumerate(zip(pack, numels, strict=True))}
+    numels = tuple(sum(weight.numel() for weight in site.weights if weight.grad is not None) for site in pack)
+    means = sums / constant(numels, sums.device)
+    return dict(zip(pack, zip(means.unbind(), lengths.unbind(), strict=True), strict=True))
 
 
 def rows_of(rounds: Sequence[Round], sites: Sequence[Watched]) -> list[Row]:

@@ -7,8 +7,8 @@ paired by seed.
 
 What a step needs lies on the device before the epoch begins, and what it measures stays there until the epoch's end:
 a step is the same work every time, found by a counter that it moves itself. On a GPU it is therefore recorded once as
-a CUDA graph, one for each size of batch, and launched as a whole; networks compute on streams of their own. On a CPU
-the same code runs without the graph.
+a CUDA graph, one for each size of batch and one for the evaluation, and launched as a whole; networks compute on
+streams of their own. On a CPU the same code runs without the graphs.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class Pack:
         self._measured = torch.empty(0, device=device)
         self._streams = [_stream(device) for _ in cells[:_STREAMS]] if device.type == "cuda" else []
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._evaluation: tuple[torch.cuda.CUDAGraph, Tensor] | None = None  # and where it leaves its sums
 
     def __len__(self) -> int:
         return len(self.models)
@@ -155,6 +156,10 @@ class Pack:
 
     def evaluate(self, count: int) -> Tensor:
         """On the first ``count`` test images → [R, 2] on the device: summed loss and right answers."""
+        if self._evaluation is not None and count == len(self.images.test_images):
+            graph, sums = self._evaluation
+            graph.replay()
+            return sums
         total = torch.zeros(len(self), 2, device=self.images.device)
         chunks = zip(
             torch.split(self.images.test_images[:count], _TEST_BATCH),
@@ -192,12 +197,18 @@ class Pack:
         self._steps += 1
 
     def _prepare(self) -> None:
-        """On a GPU, once: records a step for each size of batch."""
+        """On a GPU, once: records a step for each size of batch, and the evaluation."""
         if self.images.device.type != "cuda" or self._graphs:
             return
         self.rehearse(_WARM_UP)
+        count = len(self.images.test_images)
+        self.evaluate(count)
+        pool = torch.cuda.graph_pool_handle()
+        evaluation = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(evaluation, pool=pool):
+            sums = self.evaluate(count)
+        self._evaluation = evaluation, sums
         with self.probe:
-            pool = torch.cuda.graph_pool_handle()
             for size in sorted(set(self.sizes), reverse=True):
                 self.optimizer.zero_grad()
                 self._graphs[size] = torch.cuda.CUDAGraph()

@@ -38,7 +38,7 @@ from vgharness.listening import leave, listen
 from vgharness.records import QUANTITIES, GradientFlow
 from vgharness.saturation import greatest_slope, is_activation, saturated_share
 from vgharness.sites import Layers, find_sites
-from vgharness.tensors import Packed, norm, tensors_in
+from vgharness.tensors import Packed, constant, norm, tensors_in
 
 
 class GradientProbe:
@@ -212,6 +212,7 @@ class GradientProbe:
         nothing = torch.full((), math.nan, device=self._rows[0].site.weights[0].device)
         read = torch.stack([nothing if figure is None else figure.to(nothing.device) for figure in figures])
         read = read.view(-1, len(COLUMNS))
+        read[:, COLUMNS.index("signal_rms")] /= constant(tuple(row.root_numel for row in self._rows), read.device)
         if self._scaler is not None:  # as a tensor: its `get_scale` would wait for the device
             scale = self._scaler.scale(torch.ones((), device=read.device))
             read = torch.cat([read[:, : len(QUANTITIES)] / scale, read[:, len(QUANTITIES) :]], dim=1)

@@ -45,17 +45,21 @@ class Packed:
 
     def __init__(self) -> None:
         self._buffer = torch.empty(0)
-        self._rows: list[int] = []  # of each group
+        self._padding = torch.empty(0)
+        self._rows: tuple[int, ...] = ()  # of each group
 
     def fill(self, groups: Sequence[Sequence[Tensor]]) -> Packed:
         flats = [[_flat(tensor) for tensor in group] for group in groups]
-        pieces = [piece for group in flats for flat in group for piece in (flat, flat.new_zeros(-flat.numel() % _ROW))]
-        self._rows = [sum(-(-flat.numel() // _ROW) for flat in group) for group in flats]
-        like = functools.reduce(lambda a, b: a if torch.can_cast(b.dtype, a.dtype) else b, pieces)
-        size = _ROW * sum(self._rows)
+        like = functools.reduce(
+            lambda a, b: a if torch.can_cast(b.dtype, a.dtype) else b, [flat for group in flats for flat in group]
+        )
+        rows = tuple(sum(-(-flat.numel() // _ROW) for flat in group) for group in flats)
+        size = _ROW * sum(rows)
         if (self._buffer.numel(), self._buffer.dtype, self._buffer.device) != (size, like.dtype, like.device):
-            self._buffer = like.new_empty(size)
+            self._buffer, self._padding = like.new_empty(size), like.new_zeros(_ROW)
+        pieces = [piece for group in flats for flat in group for piece in (flat, self._padding[: -flat.numel() % _ROW])]
         torch.cat(pieces, out=self._buffer)
+        self._rows = rows
         return self
 
     def subtract(self, other: Packed) -> Packed:
@@ -70,15 +74,38 @@ class Packed:
             lengths = rows.abs_().sum(1)
         else:
             lengths = torch.linalg.vector_norm(rows, ord=order, dim=1)
-        parts = lengths.split(self._rows)  # type: ignore[no-untyped-call]
-        return torch.stack([norm_of([part], order) for part in parts])
+        wide, groups = lengths.to(_wide(lengths.device)), _group_of_row(self._rows, lengths.device)
+        sums = wide.new_zeros(len(self._rows))
+        if order == 1:
+            return sums.index_add_(0, groups, wide)
+        return sums.index_add_(0, groups, wide.square()).sqrt_()
 
 
-def norm_of(parts: Sequence[Tensor], order: Order = 2) -> Tensor:
-    """The norm of the one-dimensional ``parts``, put together; on a CPU in float64."""
+# Constants are brought to a device once and kept for good: a copy at every step would wait for a GPU, and a CUDA graph
+# knows no more of one than its address.
+
+
+@functools.cache
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """``values`` on ``device``, in float64 where it has that."""
+    return torch.tensor(values, dtype=_wide(device), device=device)
+
+
+@functools.cache
+def _group_of_row(rows: tuple[int, ...], device: torch.device) -> Tensor:
+    """Groups of so many rows each → int64 [all rows]."""
+    return torch.arange(len(rows)).repeat_interleave(torch.tensor(rows)).to(device)
+
+
+def _wide(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64  # which Apple's GPUs lack
+
+
+def norm_of(parts: Sequence[Tensor]) -> Tensor:
+    """‖parts‖₂ of the one-dimensional ``parts``, put together; on a CPU in float64."""
     whole = parts[0] if len(parts) == 1 else torch.cat(list(parts))
     dtype = torch.promote_types(whole.dtype, torch.float64) if whole.device.type == "cpu" else None
-    exact: Tensor = torch.linalg.vector_norm(whole, ord=order, dtype=dtype)
+    exact: Tensor = torch.linalg.vector_norm(whole, dtype=dtype)
     return exact
 
 

@@ -97,6 +97,13 @@ def test_the_number_of_jobs_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     assert jobs == [3, None]
 
 
+def test_the_process_is_prepared(asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[int] = []
+    monkeypatch.setattr("vgharness.full.prepare_to_train", lambda: called.append(len(asked)))
+    full()
+    assert called == [0]  # before anything is trained
+
+
 def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
     options = "--epochs 2 --seed 7,9 --activations gelu,silu --depths 2,6 --precision bf16 --out elsewhere/deep"
     result = full("--preset", "quick", *options.split())

@@ -106,6 +106,7 @@ def test_measuring_leaves_the_model_as_it_was() -> None:
     errors_of(model, inputs, targets, BF16)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(p.grad is None and p.dtype == torch.float32 for p in model.parameters())
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_a_cell_is_trained_the_same_with_and_without(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:

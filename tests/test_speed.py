@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from vgharness import cli, process, speed, usual
+from vgharness import bench, cli, process, speed, usual
 from vgharness.data import synthetic
 from vgharness.nets import DeepCNN
 from vgharness.process import prepare_to_train
@@ -139,6 +139,14 @@ def test_the_usual_script_is_the_plain_network() -> None:
 
 
 @pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch, here: None) -> list[tuple[Any, ...]]:
+    """How processes were begun."""
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(speed, "_process", lambda *begin: asked.append(begin) or ThreadPoolExecutor(1))
+    return asked
+
+
+@pytest.fixture
 def costs(monkeypatch: pytest.MonkeyPatch, here: None) -> list[tuple[Any, ...]]:
     """Instead of training: seconds that grow with the square of what changes, memory by 100 for each one more."""
     asked: list[tuple[Any, ...]] = []
@@ -151,12 +159,13 @@ def costs(monkeypatch: pytest.MonkeyPatch, here: None) -> list[tuple[Any, ...]]:
     return asked
 
 
-def test_growth_is_fitted_along_each_axis(costs: list[tuple[Any, ...]]) -> None:
+def test_growth_is_fitted_along_each_axis(costs: list[tuple[Any, ...]], begun: list[tuple[Any, ...]]) -> None:
     for axis in speed.AXES:
         found = growth(axis, "script", CPU, 1024)
         assert found.exponent == pytest.approx(2)
         assert found.memory_per_step == pytest.approx(100)
         assert [cost.value for cost in found.costs] == list(speed.AXES[axis])
+    assert begun == [(prepare_to_train,)] * 15
     assert costs[:5] == [(seeds, 4, 128) for seeds in (1, 2, 4, 8, 16)]
     assert costs[5:10] == [(1, depth, 128) for depth in (2, 4, 6, 8, 10)]
     assert costs[10:] == [(1, 4, batch) for batch in (32, 64, 128, 256, 512)]
@@ -187,6 +196,14 @@ def test_train_prints_a_table_and_writes_its_rows(tmp_path: Path, monkeypatch: p
         assert {"device", "precision", "usual_images_per_s", "images_per_s", "ratio", "floor_images_per_s"} < set(row)
     assert written["machine"]["versions"]["torch"]
     assert written["machine"]["processor"]
+
+
+def test_the_commands_prepare_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(bench, "prepare_to_train", lambda: called.append("bench"))
+    for command in ("probe", "train", "scale"):
+        CliRunner().invoke(cli.app, ["bench", command, "--device", "tpu"])
+    assert called == ["bench"] * 3
 
 
 @pytest.mark.usefixtures("costs")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.fast
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # so that whatever a test makes of it is undone
-    monkeypatch.setattr(process, "_added", {})
+    monkeypatch.setattr(process, "_added", set())
     monkeypatch.setattr(process, "_MALLOPT", {})
 
 

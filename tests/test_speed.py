@@ -97,7 +97,7 @@ def test_too_few_images_are_refused() -> None:
 def test_the_usual_scripts_process_is_as_a_user_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with our settings; and its workers are started as the platform has it, not as the process itself was."""
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setattr(process, "_added", {})
+    monkeypatch.setattr(process, "_added", set())
     prepare_to_train()
     with speed._process(speed._start_workers_by, "forkserver") as other:
         asked = "__import__('multiprocessing').get_start_method()"  # itself, sent along, would answer for this process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Threads that spin while they wait for one another take three times as long as threads that sleep where anything else
@@ -16,14 +16,15 @@ _ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 # (M_TOP_PAD). Numbers from malloc.h.
 _MALLOPT = {-8: 1, -4: 0, -1: 2**31 - 1, -2: 2**26}
 
-_added: dict[str, str] = {}
+_added: set[str] = set()
 
 
 def prepare_to_train() -> None:
     """For a face to call. What the user has set in the environment stays; a C library without ``mallopt`` as well."""
     for name, value in _ENVIRONMENT.items():
         if name not in os.environ:
-            _added[name] = os.environ[name] = value
+            os.environ[name] = value
+            _added.add(name)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         for parameter, number in _MALLOPT.items():
@@ -33,10 +34,8 @@ def prepare_to_train() -> None:
 @contextmanager
 def unprepared() -> Iterator[None]:
     """A process started within begins as if :func:`prepare_to_train` had not been called here."""
-    added: Mapping[str, str] = dict(_added)
-    for name in added:
-        del os.environ[name]
+    removed = {name: os.environ.pop(name) for name in _added if name in os.environ}
     try:
         yield
     finally:
-        os.environ.update(added)
+        os.environ.update(removed)

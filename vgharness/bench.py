@@ -195,7 +195,8 @@ def _print_speeds(console: Console, found: TrainSpeeds) -> None:
     console.print(
         f"Training only, {row.images:,} synthetic images, medians of {row.rounds} rounds in turn, ratio with quartiles."
         " Usual script: DataLoader with two workers, PIL transforms, one network after the other, .item() per layer and"
-        f" step. vgharness: {row.cells} networks side by side, gradients measured.",
+        " step; in a process of its own, with the settings that PyTorch comes with."
+        f" vgharness: {row.cells} networks side by side, gradients measured.",
         soft_wrap=True,
     )
 

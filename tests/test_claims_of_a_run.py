@@ -5,6 +5,7 @@ import pytest
 from vgharness.claims import load_claims
 from vgharness.errors import UsageError
 from vgharness.presets import plan
+from vgharness.process import prepare_to_train
 from vgharness.records import Run, Verdict
 from vgharness.store import load_run
 from vgharness.verdicts import judge
@@ -47,6 +48,7 @@ def verdicts(pytestconfig: pytest.Config) -> dict[tuple[str, str], Verdict]:
 
 
 def _train(config: pytest.Config) -> Run:
+    prepare_to_train()
     from vgharness.data import load_images
     from vgharness.machine import pick_device
     from vgharness.presets import PRESETS

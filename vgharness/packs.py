@@ -72,7 +72,9 @@ class Pack:
         self._seen = torch.zeros(1, dtype=torch.int64, device=device)  # images of the epoch
         self._steps = torch.zeros(1, dtype=torch.int64, device=device)
         self._measured = torch.empty(0, device=device)
-        self._streams = [_stream(device) for _ in cells[:_STREAMS]] if device.type == "cuda" else []
+        on_gpu = device.type == "cuda"
+        self._streams = [_stream(device) for _ in cells[:_STREAMS]] if on_gpu else []
+        self._side = _stream(device) if on_gpu else None  # where graphs are rehearsed and captured
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._evaluation: tuple[torch.cuda.CUDAGraph, Tensor] | None = None  # and where it leaves its sums
 
@@ -202,43 +204,50 @@ class Pack:
             return
         self.rehearse(_WARM_UP)
         count = len(self.images.test_images)
-        self.evaluate(count)
+        with self._aside():
+            self.evaluate(count)
         pool = torch.cuda.graph_pool_handle()
         evaluation = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(evaluation, pool=pool):
+        with torch.cuda.graph(evaluation, pool, self._side):
             sums = self.evaluate(count)
         self._evaluation = evaluation, sums
         with self.probe:
             for size in sorted(set(self.sizes), reverse=True):
                 self.optimizer.zero_grad()
                 self._graphs[size] = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(self._graphs[size], pool=pool):
+                with torch.cuda.graph(self._graphs[size], pool, self._side):
                     self._measure(size)
 
     def rehearse(self, steps: int) -> None:
         """Trains ``steps`` steps of each size of batch and takes them back, generators excepted that no step uses: what
         libraries do at first is then done, and the optimizer's state is there."""
         before = {name: tensor.clone() for name, tensor in self.models.state_dict().items()}
-        device = self.images.device
-        aside = _stream(device) if device.type == "cuda" else None
         self._index.zero_()
         self._offsets.zero_()
         self._flips.zero_()
-        if aside is not None:
-            aside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(aside), self.probe:
+        with self._aside(), self.probe:
             for size in sorted(set(self.sizes), reverse=True):
                 for _ in range(steps):
                     self._seen.zero_()
                     self._steps.zero_()
                     self._measure(size)
-        if aside is not None:
-            torch.cuda.current_stream(device).wait_stream(aside)
         self.models.load_state_dict(before)
         self.optimizer.zero_grad()
         for state in self.optimizer.state.values():
             for tensor in state.values():
                 tensor.zero_()
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """On a GPU what is within runs on the side stream, after what came before and before what comes then."""
+        if self._side is None:
+            yield
+            return
+        main = torch.cuda.current_stream(self.images.device)
+        self._side.wait_stream(main)
+        with torch.cuda.stream(self._side):
+            yield
+        main.wait_stream(self._side)
 
     def _loss(self, replica: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         with self.autocast():

@@ -41,6 +41,7 @@ def small(monkeypatch: pytest.MonkeyPatch, here: None) -> None:
     monkeypatch.setattr(speed, "BATCH", 4)
     for module in (speed, usual):
         monkeypatch.setattr(module, "WARM_UP", 1)
+        monkeypatch.setattr(module, "AHEAD", 0)
     monkeypatch.setattr(speed, "_product", lambda device: lambda: 1e-9)
     monkeypatch.setattr(speed, "_copy", lambda device: lambda: 1e-8)
 
@@ -117,6 +118,7 @@ def test_a_process_that_measures_growth_is_prepared(monkeypatch: pytest.MonkeyPa
 def test_the_usual_script_shows_every_image_once_and_waits_for_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     data, shown, waits = synthetic(10, 1), [], []
     monkeypatch.setattr(usual, "WARM_UP", 1)
+    monkeypatch.setattr(usual, "AHEAD", 1)
     script = UsualScript("script", "relu", data, CPU, "fp32", 4)
     script._optimizer = torch.optim.SGD(script._model.parameters(), lr=1.0)  # Adam's own step uses `item` too
     before = [weight.detach().clone() for weight in script._model.parameters()]
@@ -127,6 +129,18 @@ def test_the_usual_script_shows_every_image_once_and_waits_for_each_layer(monkey
     steps = [after - before for (_, before), (_, after) in pairwise(shown)]
     assert steps == [6, 6]  # waits: a gradient for each of four convolutions, the loss and the right answers
     assert all(not torch.equal(a, b) for a, b in zip(before, script._model.parameters(), strict=True))
+
+
+@forks
+def test_neither_its_first_nor_its_last_batches_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usual, "WARM_UP", 2)
+    monkeypatch.setattr(usual, "AHEAD", 1)
+    takes, clock = [100.0, 100.0, 1.0, 1.0, 1.0, 1000.0], [0.0]
+    script = UsualScript("script", "relu", synthetic(22, 1), CPU, "fp32", 4)
+    script._model.register_forward_hook(lambda *_: clock.append(clock[-1] + takes[len(clock) - 1]))
+    monkeypatch.setattr(usual.time, "perf_counter", lambda: clock[-1])
+    assert script.seconds_per_image() == pytest.approx(3 / 12)
+    assert len(clock) == 7
 
 
 def test_the_usual_script_is_the_plain_network() -> None:

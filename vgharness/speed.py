@@ -33,7 +33,7 @@ from vgharness.process import prepare_to_train, unprepared
 from vgharness.records import Activation, Architecture, Cell, Machine, Precision, Record
 from vgharness.timing import ratio, take_turns
 from vgharness.train import float32_precision
-from vgharness.usual import WARM_UP, UsualScript
+from vgharness.usual import AHEAD, WARM_UP, UsualScript
 
 BATCH = 128
 ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "relu")
@@ -116,8 +116,10 @@ def train_speed(
     """The usual script and the study's own way in turn: training only, without evaluation, on ``images`` synthetic
     images; ours with a sigmoid and a ReLU network for each of ``seeds``. The usual script in a process of its own, with
     the settings that PyTorch comes with. Raises ``ValueError`` for too few images."""
-    if images <= WARM_UP * BATCH:
-        raise ValueError(f"{images} images: the usual script needs more than {WARM_UP * BATCH} to warm up")
+    if images <= (WARM_UP + AHEAD) * BATCH:
+        raise ValueError(
+            f"{images} images: give more than {(WARM_UP + AHEAD) * BATCH}, the first and last are not timed"
+        )
     cells = [
         Cell(architecture=architecture, activation=activation, seed=FIRST_SEED + i, batch_size=BATCH)
         for i in range(seeds)

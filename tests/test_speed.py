@@ -107,13 +107,6 @@ def test_the_usual_scripts_process_is_as_a_user_starts_it(monkeypatch: pytest.Mo
     assert os.environ.pop("OMP_WAIT_POLICY") == "PASSIVE"
 
 
-def test_a_process_that_measures_growth_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    with speed._process(prepare_to_train) as other:
-        assert other.submit(os.getenv, "OMP_WAIT_POLICY").result() == "PASSIVE"
-    assert "OMP_WAIT_POLICY" not in os.environ
-
-
 @forks
 def test_the_usual_script_shows_every_image_once_and_waits_for_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     data, shown, waits = synthetic(10, 1), [], []

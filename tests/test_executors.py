@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -154,6 +154,15 @@ def _raise() -> None:
     raise KeyboardInterrupt
 
 
+@pytest.fixture
+def _listening_to_sigint() -> Iterator[None]:
+    """As in a terminal: a process that a shell started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_listening_to_sigint")
 @pytest.mark.parametrize("interrupt", [_raise, lambda: os.kill(os.getpid(), signal.SIGINT)])
 def test_ctrl_c_ends_all_that_are_under_way(images: Resident, interrupt: Any) -> None:
     execution = Execution(cells(epochs=50))

@@ -42,7 +42,7 @@ def small(monkeypatch: pytest.MonkeyPatch, here: None) -> None:
     for module in (speed, usual):
         monkeypatch.setattr(module, "WARM_UP", 1)
         monkeypatch.setattr(module, "AHEAD", 0)
-    monkeypatch.setattr(speed, "_product", lambda device: lambda: 1e-9)
+    monkeypatch.setattr(speed, "_product", lambda device, precision: lambda: 1e-9)
     monkeypatch.setattr(speed, "_copy", lambda device: lambda: 1e-8)
 
 
@@ -50,20 +50,30 @@ def small(monkeypatch: pytest.MonkeyPatch, here: None) -> None:
 def test_operations_are_those_of_every_product(architecture: Architecture, forward_mac: int) -> None:
     """Forward, and backward twice as much, but for the first layer's input, whose gradient nobody needs."""
     first = 32 * 32 * 27 * 32
-    flop, _ = work_per_image(architecture, 128)
+    flop, _ = work_per_image(architecture, 128, "fp32")
     assert flop == 2 * (3 * forward_mac - first)
 
 
 def test_bytes_are_counted_by_hand_for_the_script() -> None:
     numbers = [3 * 32 * 32, 32 * 16 * 16, 64 * 8 * 8, 128 * 4 * 4, 128 * 4 * 4]
     layers = [3 * numbers[i] + 4 * numbers[i + 1] for i in range(4)]
-    _, moved = work_per_image("script", batch_size=128)
+    _, moved = work_per_image("script", 128, "fp32")
     assert moved == 4 * (sum(layers) - numbers[0] + 8 * 261_322 / 128)
+    _, rounded = work_per_image("script", 128, "bf16")  # Adam stays in float32
+    assert rounded == pytest.approx(2 * (sum(layers) - numbers[0]) + 4 * 8 * 261_322 / 128)
+
+
+def test_the_product_is_of_the_precision_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.dtype] = []
+    monkeypatch.setattr(speed, "_best", lambda run, times, device: seen.append(run().dtype) or 1.0)
+    for precision in ("fp32", "tf32", "bf16"):
+        speed._product(CPU, precision)()  # type: ignore[arg-type]
+    assert seen == [torch.float32, torch.float32, torch.bfloat16]
 
 
 def test_ceilings_are_seconds_per_operation_and_per_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "_best", lambda run, times, device: float(run().numel()))
-    assert speed._product(CPU)() == 1024**2 / (2 * 1024**3)
+    assert speed._product(CPU, "fp32")() == 1024**2 / (2 * 1024**3)
     assert speed._copy(CPU)() == pytest.approx(1 / 8)  # a number of four bytes is read and written
 
 
@@ -77,7 +87,7 @@ def test_a_row_follows_from_the_times_of_its_arms(architecture: Architecture, mo
     assert row.usual_images_per_s == 2
     assert row.images_per_s == pytest.approx(8 * 4 / 8)
     assert (row.ratio, row.ratio_low, row.ratio_high) == pytest.approx((2, 2, 2))
-    flop, moved = work_per_image(architecture, 4)
+    flop, moved = work_per_image(architecture, 4, "fp32")
     assert row.floor_images_per_s == pytest.approx(min(1e9 / row.flop_per_image, 1e8 / row.bytes_per_image))
     assert (row.flop_per_image, row.bytes_per_image) == (flop, moved)
 

@@ -1,9 +1,10 @@
 """How fast cells train here: beside the usual script, beside what the hardware allows, and as a study grows.
 
-The floor of a training step is the larger of two times: its arithmetic at the rate of a large matrix product, and
-its memory traffic at that of a large copy, both measured in the same run. Operations are counted by PyTorch's
-``FlopCounterMode``. Bytes are the fewest that must move where convolution, bias, φ and pool are one operation: what
-each layer reads and writes forward, for its input's gradient and for its weight's, and what Adam reads and writes.
+The floor of a training step is the larger of two times: its arithmetic at the rate of a large matrix product of the
+same precision, and its memory traffic at that of a large copy, both measured in the same run. Operations are counted
+by PyTorch's ``FlopCounterMode``. Bytes are the fewest that must move where convolution, bias, φ and pool are one
+operation: what each layer reads and writes forward, for its input's gradient and for its weight's, and what Adam reads
+and writes.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def train_speed(
     ]
     resident = Resident(synthetic(images, 1), device)
     packs = [Pack([cells[i] for i in pack], resident, precision) for pack in packs_of(cells, device)]
-    product, copy = _product(device), _copy(device)
+    product, copy = _product(device, precision), _copy(device)
     with _process(_start_workers_by, get_start_method()) as process, float32_precision(precision):
         times = take_turns(
             {
@@ -142,7 +143,7 @@ def train_speed(
             device,
         )
     ceilings = Ceilings(flop_per_s=1 / min(times["product"]), bytes_per_s=1 / min(times["copy"]))
-    flop, moved = work_per_image(architecture, BATCH)
+    flop, moved = work_per_image(architecture, BATCH, precision)
     speedup = ratio(times["usual"], times["ours"])
     return TrainSpeed(
         architecture=architecture,
@@ -175,7 +176,7 @@ def usual_seconds(
         )
 
 
-def work_per_image(architecture: Architecture, batch_size: int) -> tuple[float, float]:
+def work_per_image(architecture: Architecture, batch_size: int, precision: Precision) -> tuple[float, float]:
     """Float operations, and bytes that must at least move, of training on one image: as in the module's docstring."""
     model = DeepCNN("relu", pools=architecture)
     sizes: list[int] = []  # numbers that a convolution, or the linear layer at the end, reads of an image
@@ -189,7 +190,7 @@ def work_per_image(architecture: Architecture, batch_size: int) -> tuple[float, 
     moved = sum(3 * above + 4 * below for above, below in pairwise(sizes)) - sizes[0]
     # Adam reads weight, gradient and two moments and writes all but the gradient, which backward writes.
     weights = 8 * sum(parameter.numel() for parameter in model.parameters()) / batch_size
-    return float(counter.get_total_flops()), _FLOAT * (moved + weights)
+    return float(counter.get_total_flops()), (2 if precision == "bf16" else _FLOAT) * moved + _FLOAT * weights
 
 
 def _epoch(packs: Sequence[Pack], device: torch.device) -> float:
@@ -202,10 +203,10 @@ def _epoch(packs: Sequence[Pack], device: torch.device) -> float:
         return time.perf_counter() - started
 
 
-def _product(device: torch.device) -> Callable[[], float]:
-    """→ seconds per float operation of a matrix product, the best of some."""
+def _product(device: torch.device, precision: Precision) -> Callable[[], float]:
+    """→ seconds per float operation of a matrix product, the best of some; TF32 is the caller's to allow."""
     size, times = (1024, 20) if device.type == "cpu" else (8192, 10)
-    a, b = torch.randn(2, size, size, device=device)
+    a, b = torch.randn(2, size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
     return lambda: _best(lambda: torch.mm(a, b), times, device) / (2 * size**3)
 
 

@@ -292,7 +292,7 @@ def test_the_optimizer_is_adam_by_pytorchs_defaults(few_images: Resident) -> Non
 def test_evaluation_equals_a_plain_one_over_several_chunks(
     images: Resident, monkeypatch: pytest.MonkeyPatch, norm: Any
 ) -> None:
-    monkeypatch.setattr(vgharness.packs, "_TEST_BATCH", 30)
+    monkeypatch.setattr(vgharness.packs, "TEST_BATCH", 30)
     pack = Pack((make_cell(norm=norm),), images, "fp32")
     (model,) = pack.models
     model(torch.randn(8, 3, 32, 32))  # moves BatchNorm's running statistics

@@ -25,9 +25,9 @@ from vgharness.terminal import named_precision, usage_errors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vgharness.records import Machine
+    from vgharness.records import Machine, Record
     from vgharness.speed import Growths, TrainSpeeds
-    from vgharness.timing import ProbeCosts, Ratio
+    from vgharness.timing import ProbeCosts
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Speed on this machine, and a gallery of models judged."
@@ -59,9 +59,8 @@ def probe(
             for architecture in ARCHITECTURES
         )
         found = ProbeCosts(machine=describe(where), costs=costs)
-        _print(Console(highlight=False), found)
-        if json is not None:
-            write_whole(json, found.model_dump_json(indent=1).encode())
+        _print_costs(Console(highlight=False), found)
+        _keep(found, json)
 
 
 @app.command()
@@ -98,8 +97,7 @@ def train(
         )
         found = TrainSpeeds(machine=describe(where), rows=rows)
         _print_speeds(Console(highlight=False), found)
-        if json is not None:
-            write_whole(json, found.model_dump_json(indent=1).encode())
+        _keep(found, json)
 
 
 @app.command()
@@ -123,8 +121,7 @@ def scale(
         axes = tuple(growth(axis, known[architecture], where, count) for axis in AXES)
         found = Growths(machine=describe(where), architecture=known[architecture], images=count, axes=axes)
         _print_growths(Console(highlight=False), found)
-        if json is not None:
-            write_whole(json, found.model_dump_json(indent=1).encode())
+        _keep(found, json)
 
 
 @app.command()
@@ -171,6 +168,11 @@ def _check(options: Mapping[str, tuple[int | None, int]], json: Path | None) -> 
     prepare_to_train()  # as the main job does
 
 
+def _keep(found: Record, json: Path | None) -> None:
+    if json is not None:
+        write_whole(json, found.model_dump_json(indent=1).encode())
+
+
 def _print_speeds(console: Console, found: TrainSpeeds) -> None:
     _print_machine(console, found.machine)
     table = _table("images per second", "network", "precision", "usual script", "vgharness", "ratio", "floor", "gap")
@@ -180,7 +182,7 @@ def _print_speeds(console: Console, found: TrainSpeeds) -> None:
             row.precision,
             f"{row.usual_images_per_s:,.0f}",
             f"{row.images_per_s:,.0f}",
-            f"{row.ratio:.2f} ({row.ratio_low:.2f}–{row.ratio_high:.2f})",
+            _spread(row.ratio, row.ratio_low, row.ratio_high),
             f"{row.floor_images_per_s:,.0f}",
             f"{row.floor_images_per_s / row.images_per_s:.2f}",
         )
@@ -230,14 +232,14 @@ def _table(title: str, *headings: str) -> Table:
     return table
 
 
-def _print(console: Console, found: ProbeCosts) -> None:
+def _print_costs(console: Console, found: ProbeCosts) -> None:
     _print_machine(console, found.machine)
     table = _table("time of a training step", "network", "without", "probe", "+ saturated", "usual way")
     for cost in found.costs:
         table.add_row(
             f"{cost.architecture} {cost.activation}",
             f"{1000 * cost.step_seconds:.1f} ms",
-            *(_text(ratio) for ratio in (cost.probe, cost.saturation, cost.usual)),
+            *(_spread(ratio.median, ratio.low, ratio.high) for ratio in (cost.probe, cost.saturation, cost.usual)),
         )
     console.print(table)
     console.print(
@@ -247,8 +249,8 @@ def _print(console: Console, found: ProbeCosts) -> None:
     )
 
 
-def _text(ratio: Ratio) -> str:
-    return f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"
+def _spread(median: float, low: float, high: float) -> str:
+    return f"{median:.2f} ({low:.2f}–{high:.2f})"
 
 
 if __name__ == "__main__":

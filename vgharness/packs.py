@@ -17,7 +17,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ from vgharness.nets import DeepCNN
 from vgharness.probe import GradientProbe
 from vgharness.records import Cell, GradientFlow, Precision
 
-_TEST_BATCH = 1000
+TEST_BATCH = 1000
 _STREAMS = 8
 _WARM_UP = 3  # steps before a graph is captured, as PyTorch's documentation asks for
 _seeding = threading.Lock()  # of PyTorch's global generator, which layers initialise from
@@ -117,7 +116,7 @@ class Pack:
         and the number of right answers; gradients, loss and answers of before the update."""
         inputs, targets = self.batch(size)
         self.optimizer.zero_grad()
-        losses, correct = zip(*self._on_streams(self._loss, inputs, targets), strict=True)
+        losses, correct = zip(*self._forward(inputs, targets), strict=True)
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         self._join_streams()
         self.optimizer.step()
@@ -164,8 +163,8 @@ class Pack:
             return sums
         total = torch.zeros(len(self), 2, device=self.images.device)
         chunks = zip(
-            torch.split(self.images.test_images[:count], _TEST_BATCH),
-            torch.split(self.images.test_labels[:count], _TEST_BATCH),
+            torch.split(self.images.test_images[:count], TEST_BATCH),
+            torch.split(self.images.test_labels[:count], TEST_BATCH),
             strict=True,
         )
         with self.evaluating(), torch.no_grad(), self.autocast():
@@ -249,22 +248,18 @@ class Pack:
             yield
         main.wait_stream(self._side)
 
-    def _loss(self, replica: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        with self.autocast():
-            outputs = self.models[replica](inputs)
-            return functional.cross_entropy(outputs, targets), _correct(outputs, targets)
-
-    def _on_streams(self, run: Callable[..., Any], *arguments: Sequence[Tensor]) -> list[Any]:
-        """``run(replica, …)`` for each, on a GPU side by side."""
-        results = []
-        for replica, each in enumerate(zip(*arguments, strict=True)):
+    def _forward(self, inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Of each network the mean loss and the number of right answers, on a GPU side by side."""
+        found = []
+        for replica, (model, images, labels) in enumerate(zip(self.models, inputs, targets, strict=True)):
             stream = self._streams[replica % len(self._streams)] if self._streams else None
             if stream is not None:
                 stream.wait_stream(torch.cuda.current_stream(self.images.device))
-            with torch.cuda.stream(stream):
-                results.append(run(replica, *each))
+            with torch.cuda.stream(stream), self.autocast():
+                outputs = model(images)
+                found.append((functional.cross_entropy(outputs, labels), _correct(outputs, labels)))
         self._join_streams()
-        return results
+        return found
 
     def _join_streams(self) -> None:
         for stream in self._streams:

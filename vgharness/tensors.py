@@ -53,13 +53,12 @@ class Packed:
         like = functools.reduce(
             lambda a, b: a if torch.can_cast(b.dtype, a.dtype) else b, [flat for group in flats for flat in group]
         )
-        rows = tuple(sum(-(-flat.numel() // _ROW) for flat in group) for group in flats)
-        size = _ROW * sum(rows)
+        self._rows = tuple(sum(-(-flat.numel() // _ROW) for flat in group) for group in flats)
+        size = _ROW * sum(self._rows)
         if (self._buffer.numel(), self._buffer.dtype, self._buffer.device) != (size, like.dtype, like.device):
             self._buffer, self._padding = like.new_empty(size), like.new_zeros(_ROW)
         pieces = [piece for group in flats for flat in group for piece in (flat, self._padding[: -flat.numel() % _ROW])]
         torch.cat(pieces, out=self._buffer)
-        self._rows = rows
         return self
 
     def subtract(self, other: Packed) -> Packed:

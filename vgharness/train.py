@@ -19,7 +19,7 @@ from vgharness.augmentation import normalise
 from vgharness.data import SIZE
 from vgharness.machine import synchronize
 from vgharness.numerics import exact_gradients, gradient_errors, layer_gradients
-from vgharness.packs import Pack, Resident
+from vgharness.packs import TEST_BATCH, Pack, Resident
 from vgharness.prediction import predict
 from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerShape, Precision, Study
 
@@ -113,7 +113,7 @@ def seconds_per_image(cell: Cell, images: Resident, precision: Precision) -> tup
     """How long one image takes to train on and one to test on: measured over a few batches of a
     network that is then thrown away."""
     with float32_precision(precision):
-        pack, steps, count = Pack((cell,), images, precision), 3, min(1000, len(images.test_images))
+        pack, steps, count = Pack((cell,), images, precision), 3, min(TEST_BATCH, len(images.test_images))
         pack.rehearse(1)
         pack.evaluate(count)
         clock = _Clock(images.device)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from vgharness.data import synthetic
-from vgharness.executors import Execution
-from vgharness.packs import Pack, Resident
+from vgharness.data.images import synthetic
 from vgharness.records import ARCHITECTURES, Architecture, Cell
-from vgharness.train import float32_precision
+from vgharness.training.executor import Execution
+from vgharness.training.loop import float32_precision
+from vgharness.training.pack import Pack, Resident
 
 pytestmark = [
     pytest.mark.fast,

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from vgharness.cli import main as cli
+
 # Pytester forgets what is first imported inside one of its sessions, and numpy and torch cannot be imported twice.
-from vgharness import cli, compare, diagnosis, sampling, session_page, store, tables  # noqa: F401
-from vgharness.presets import PRESETS
+from vgharness.report import tables  # noqa: F401
+from vgharness.study.presets import PRESETS
 
 pytestmark = pytest.mark.fast
 

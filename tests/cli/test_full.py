@@ -1,0 +1,259 @@
+"""The main job from the command line: what it prints, writes and exits with."""
+
+import itertools
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from factories import CANONICAL, make_result, make_run
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from vgharness.claims.spec import load_claims
+from vgharness.cli.full import exit_status
+from vgharness.cli.main import app
+from vgharness.data.images import ImageSet
+from vgharness.records import Reading, Run, Study, Verdict
+from vgharness.storage.store import load_run
+from vgharness.study import presets
+from vgharness.training.loop import Watcher
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command starts in an empty folder, and ``quick`` takes a second."""
+    monkeypatch.chdir(tmp_path)
+    tiny = presets.Preset(("script",), epochs=1, seeds=1, source="synthetic", train_images=32, test_images=16)
+    monkeypatch.setitem(presets.PRESETS, "quick", tiny)
+    monkeypatch.setattr("vgharness.report.figures._DPI", 30)
+
+
+def full(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["full", "--device", "cpu", *arguments])
+
+
+def only_line(result: Result) -> str:
+    (line,) = result.stderr.strip().splitlines()
+    return line
+
+
+def test_quick_trains_judges_saves_and_writes_the_page() -> None:
+    result = full("--preset", "quick", "--exit-zero")
+    assert result.exit_code == 0, result.output
+    assert "expected to take about" in result.output
+    assert "script relu seed 42, epoch 1 of 1" in result.output
+    (saved,) = Path(".gradflow").glob("*/0001_quick.json")
+    run = load_run(saved)
+    assert {path.name for path in Path("reports").iterdir()} == {
+        "index.html", "run.json", "loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png"
+    }  # fmt: skip
+    assert load_run(Path("reports/run.json")) == run
+    assert all(claim.id in result.output for claim in load_claims())
+    page = Path("reports/index.html").read_text()
+    assert run.command in page
+
+
+def test_the_command_on_the_page_gives_the_same_study(asked: list[tuple[Study, ImageSet]]) -> None:
+    full("--preset", "quick", "--seeds", "2", "--depths", "2,4")
+    saved = load_run(Path("reports/run.json"))
+    CliRunner().invoke(app, ["full", *shlex.split(saved.command)[3:]])
+    assert asked[0][0] == asked[1][0]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Study, ImageSet]]:
+    """What the command asked ``run_study`` for, which then does not take its time."""
+    calls = []
+
+    def run_study(study: Study, images: ImageSet, *, command: str, **_: object) -> Run:
+        calls.append((study, images))
+        return make_run([make_result(status="failed")], command=command)
+
+    monkeypatch.setattr("vgharness.study.run.run_study", run_study)
+    return calls
+
+
+def test_the_default_without_a_gpu_is_quick(asked: list[tuple[Study, ImageSet]]) -> None:
+    assert full().output.startswith("preset quick on cpu")
+    assert asked[0][0] == presets.plan("quick")
+
+
+def test_the_number_of_jobs_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = []
+
+    def run_study(*_: object, **options: object) -> Run:
+        jobs.append(options["jobs"])
+        return make_run([make_result(status="failed")])
+
+    monkeypatch.setattr("vgharness.study.run.run_study", run_study)
+    full("--jobs", "3")
+    full()
+    assert jobs == [3, None]
+
+
+def test_the_process_is_prepared(asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[int] = []
+    monkeypatch.setattr("vgharness.cli.full.prepare_to_train", lambda: called.append(len(asked)))
+    full()
+    assert called == [0]  # before anything is trained
+
+
+def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
+    options = "--epochs 2 --seed 7,9 --activations gelu,silu --depths 2,6 --precision bf16 --out elsewhere/deep"
+    result = full("--preset", "quick", *options.split())
+    ((study, images),) = asked
+    assert [(c.seed, c.depth, c.activation, c.epochs) for c in study.cells] == list(
+        itertools.product((7, 9), (2, 6), ("gelu", "silu"), (2,))
+    )
+    assert (study.precision, images.provenance.kind, images.provenance.train_images) == ("bf16", "synthetic", 32)
+    assert Path("elsewhere/deep/index.html").exists()
+    assert re.search(
+        r"warning: at bf16 gradients are off by up to \d+% from float64's \(script (gelu|silu)", result.output
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--epochs", "0"], "--epochs 0: give 1 or more"),
+        (["--epochs", "-3"], "--epochs -3: give 1 or more"),
+        (["--seeds", "0"], "--seeds 0: give 1 or more"),
+        (["--jobs", "0"], "--jobs 0: give 1 or more"),
+        (["--seeds", "-1"], "--seeds -1: give 1 or more"),
+        (["--seed", "-1"], "--seed -1: a seed is 0 or more"),
+        (["--seed", "a,b"], "--seed a,b: give seeds like 42,43,44"),
+        (["--seeds", "2", "--seed", "42"], "give one of them"),
+        (["--activations", "sigmoid,swoosh"], "'swoosh' is not known; use sigmoid, tanh, relu, gelu, silu"),
+        (["--depths", "1"], "a depth is 2 to 10"),
+        (["--preset", "huge"], "--preset huge: use one of quick, script, readme, full"),
+        (["--precision", "fp16"], "--precision fp16: use fp32, tf32, bf16"),
+        (["--precision", "tf32"], "only a CUDA GPU has it"),
+        (["--device", "gpu"], "--device gpu: use auto, cpu, cuda or cuda:N"),
+        (["--device", "mps"], "--device mps: use auto, cpu, cuda or cuda:N"),
+        (["--data", "nowhere"], "--data nowhere: no such folder"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_fix(arguments: list[str], complaint: str) -> None:
+    Path("reports").mkdir()
+    Path("reports/index.html").write_text("an earlier page")
+    result = full("--preset", "quick", *arguments)
+    assert result.exit_code == 2
+    assert complaint in only_line(result)
+    assert Path("reports/index.html").read_text() == "an earlier page"
+    assert not list(Path(".gradflow").glob("*/*.json"))
+
+
+def test_cuda_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = full("--device", "cuda")
+    assert result.exit_code == 2
+    assert "sees no CUDA GPU here; use --device cpu" in only_line(result)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert "use cuda:0 to cuda:1" in only_line(full("--device", "cuda:5"))
+
+
+@pytest.mark.parametrize("out", ["taken", "taken/below"])
+def test_out_that_cannot_be_written(out: str) -> None:
+    Path("taken").write_text("a file, not a folder")
+    result = full("--out", out)
+    assert result.exit_code == 2
+    assert "--out" in only_line(result)
+    assert Path("taken").read_text() == "a file, not a folder"
+
+
+def test_an_image_that_is_the_wrong_size_is_named() -> None:
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            Path(split, name).mkdir(parents=True)
+            Image.new("RGB", (32, 32) if name == "dog" else (31, 32)).save(Path(split, name, "1.png"))
+    result = full("--data", ".")
+    assert result.exit_code == 2
+    assert "train/cat/1.png is 31×32 RGB, not 32×32 RGB" in only_line(result)
+
+
+def test_ctrl_c_saves_a_partial_run_and_leaves_the_earlier_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgharness.cli.progress import StudyProgress
+
+    def interrupt(self: Watcher, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    Path("reports").mkdir()
+    Path("reports/index.html").write_text("an earlier page")
+    monkeypatch.setattr(StudyProgress, "step_done", interrupt)
+    result = full()
+    assert result.exit_code == 130
+    (saved,) = Path(".gradflow").glob("*/0001_quick.json")
+    assert load_run(saved).status == "interrupted"
+    assert f"vgharness report {saved}" in result.output
+    assert Path("reports/index.html").read_text() == "an earlier page"
+    written = CliRunner().invoke(app, ["report", str(saved), "--out", "partial"])
+    assert written.exit_code == 0
+    assert "This run was interrupted." in Path("partial/index.html").read_text()
+
+
+def verdict(outcome: str) -> Verdict:
+    reading = Reading.model_validate({"label": "x", "measure": "accuracy", "expected": "≥ 1", "outcome": outcome})
+    return Verdict.model_validate(
+        {"claim": "c", "architecture": "script", "sentence": "s", "outcome": outcome, "readings": [reading]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "changes", "status"),
+    [
+        (["reproduced", "not run"], {}, 0),
+        (["not run"], {}, 1),
+        (["reproduced", "not reproduced"], {}, 1),
+        (["reproduced", "inconclusive"], {}, 1),
+        (["error"], {}, 1),
+        (["reproduced"], {"status": "failed"}, 3),
+        (["not reproduced"], {"status": "diverged"}, 3),
+    ],
+)
+def test_exit_status(outcomes: list[str], changes: dict[str, str], status: int) -> None:
+    run = make_run([make_result(curve=[10.0], **changes)], verdicts=tuple(map(verdict, outcomes)))
+    assert exit_status(run) == status
+    assert exit_status(run.model_copy(update={"status": "interrupted"})) == 130
+
+
+def test_exit_zero_forgives_verdicts_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = make_run([make_result(status="failed", reason="RuntimeError: x")], data=CANONICAL)
+    monkeypatch.setattr("vgharness.cli.full._run", lambda *a, **k: failed)
+    assert full("--exit-zero").exit_code == 3
+
+
+def test_report_of_a_file_that_is_no_run() -> None:
+    Path("run.json").write_text(json.dumps({"some": "thing"}))
+    result = CliRunner().invoke(app, ["report", "run.json"])
+    assert result.exit_code == 2
+    assert "not a run of vgharness" in only_line(result)
+
+
+def test_help_and_the_package_itself_come_without_torch() -> None:
+    code = (
+        "import sys, vgharness, vgharness.cli.main\n"
+        "from typer.testing import CliRunner\n"
+        "result = CliRunner().invoke(vgharness.cli.main.app, ['full', '--help'])\n"
+        "assert result.exit_code == 0 and '--preset' in result.output, result.output\n"
+        "assert not {'torch', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there() -> None:
+    import vgharness
+
+    for name in vgharness.__all__:
+        assert getattr(vgharness, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = vgharness.nothing

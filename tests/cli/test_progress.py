@@ -1,0 +1,101 @@
+"""What is shown of cells that train side by side."""
+
+import io
+
+import pytest
+from factories import make_result
+from rich.console import Console
+
+from vgharness.cli.progress import StudyProgress
+from vgharness.records import Cell
+from vgharness.study.presets import plan
+
+pytestmark = pytest.mark.fast
+
+STUDY = plan("script", epochs=2, seeds=(42,))  # sigmoid, ReLU, and tanh at initialisation
+
+
+@pytest.fixture
+def out() -> io.StringIO:
+    return io.StringIO()
+
+
+def started(out: io.StringIO, *, terminal: bool, expected: float | None = 60.0) -> StudyProgress:
+    progress = StudyProgress(Console(file=out, force_terminal=terminal, width=120))
+    progress.study_started(STUDY, expected)
+    return progress
+
+
+def train(progress: StudyProgress, cell: Cell, epochs: int) -> None:
+    result = make_result(cell.activation, curve=[50.0] * epochs, epochs=cell.epochs)
+    for epoch in result.epochs:
+        progress.step_done(cell, epoch.epoch, 1, 1)
+        progress.epoch_done(cell, epoch)
+    progress.cell_done(result.model_copy(update={"cell": cell}))
+
+
+def test_a_line_per_epoch_names_its_cell_whichever_began_last(out: io.StringIO) -> None:
+    sigmoid, relu, tanh = STUDY.cells
+    with started(out, terminal=False) as progress:
+        progress.cell_started(sigmoid)
+        progress.cell_started(relu)
+        train(progress, sigmoid, 2)
+        progress.cell_started(tanh)
+        train(progress, relu, 2)
+        train(progress, tanh, 0)
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "2 networks to train, 1 to measure at initialisation; expected to take about 1 min 0 s here"
+    assert [line.split(",")[0] for line in lines[1:]] == [
+        *["[1/3] script sigmoid seed 42"] * 2,
+        "[1/3] script sigmoid seed 42: train loss 2.000",
+        *["[2/3] script relu seed 42"] * 2,
+        "[2/3] script relu seed 42: train loss 2.000",
+        "[3/3] script tanh seed 42: measured at initialisation",
+    ]
+    assert "epoch 2 of 2: train loss 2.000, test loss 2.000, test accuracy 50.0 %, 1.0 s; about" in lines[2]
+
+
+def test_the_time_left_counts_what_the_others_have_done_of_their_epochs(
+    out: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("vgharness.cli.progress.time.monotonic", lambda: now[0])
+    sigmoid, relu, _ = STUDY.cells
+    with started(out, terminal=False) as progress:
+        progress.cell_started(sigmoid)
+        progress.cell_started(relu)
+        now[0] = 30.0
+        progress.step_done(relu, 1, 1, 2)  # half an epoch
+        progress.step_done(sigmoid, 1, 2, 2)
+        progress.epoch_done(sigmoid, make_result(curve=[50.0]).epochs[0])
+    assert "about 50 s left" in out.getvalue()  # 1.5 of 4 epochs in 30 s
+
+
+def test_without_an_expectation_there_is_none(out: io.StringIO) -> None:
+    with started(out, terminal=False, expected=None):
+        pass
+    assert out.getvalue() == "2 networks to train, 1 to measure at initialisation\n"
+
+
+def test_the_bar_names_all_that_are_under_way_and_ends_full(out: io.StringIO) -> None:
+    sigmoid, relu, _ = STUDY.cells
+    with started(out, terminal=True) as progress:
+        progress.cell_started(sigmoid)
+        progress.cell_started(relu)
+        assert progress.bar.tasks[0].description == r"\[1/3] script sigmoid seed 42, \[2/3] script relu seed 42"
+        train(progress, sigmoid, 1)  # diverged after the first of its two epochs
+        train(progress, relu, 2)
+        progress._show()
+        assert progress.bar.tasks[0].completed == progress.bar.tasks[0].total == 4
+        assert progress.bar.tasks[0].description == ""
+
+
+def test_a_pack_that_is_split_begins_again(out: io.StringIO) -> None:
+    sigmoid, relu, _ = STUDY.cells
+    with started(out, terminal=False) as progress:
+        progress.cell_started(sigmoid)
+        progress.cell_started(relu)
+        progress.step_done(sigmoid, 1, 1, 1)
+        progress.pack_split([sigmoid, relu], "OutOfMemoryError: CUDA out of memory. [here]")
+        assert sum(progress.done.values()) == 0
+    assert "2 networks did not train side by side (OutOfMemoryError: CUDA out of memory. [here])" in out.getvalue()

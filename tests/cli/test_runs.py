@@ -1,0 +1,371 @@
+"""What is printed of saved sessions: the tables, in 80 columns and in Markdown, and the commands with their exit."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import typer
+from factories import MACHINE, make_flow, make_result, make_run
+from rich.cells import cell_len
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from vgharness.cli.runs import register
+from vgharness.gradflow.comparison import Comparison, compare, parse_failures
+from vgharness.records import GradientFlow, LayerGradient
+from vgharness.records.session import Sample, Session
+from vgharness.report.tables import Sheet, comparison_table, markdown, number, session_table, shorten
+from vgharness.storage.store import RunStore
+
+pytestmark = pytest.mark.fast
+
+TEST = "tests/test_model.py::test_flow[relu]"
+SPREAD = (0.96, 1.04, 0.98, 1.02, 1.0)
+
+
+def sample(factor: float = 0.8, test: str = TEST, seeds: int = 5) -> Sample:
+    flows = tuple(make_flow(factor, last=1e-3 * spread) for spread in SPREAD[:seeds])
+    return Sample(test=test, seeds=tuple(range(seeds)), flows=flows)
+
+
+def named(names: Sequence[str], values: Sequence[float], test: str = TEST, state: str = "ok") -> Sample:
+    flow = GradientFlow(
+        layers=tuple(LayerGradient(name=n, state=state, signal_l2=v) for n, v in zip(names, values, strict=True))
+    )
+    return Sample(test=test, seeds=(1,), flows=(flow,))
+
+
+def session(*samples: Sample) -> Session:
+    return Session(created="2026-01-02T03:04:05+00:00", command="pytest", commit=None, machine=MACHINE, samples=samples)
+
+
+def compared(before: Sample, after: Sample, *fail: str) -> Comparison:
+    return compare(session(before), session(after), *parse_failures(fail))
+
+
+def printed(*sheets: Sheet, colour: bool = False) -> str:
+    console = Console(width=80, file=io.StringIO(), force_terminal=colour, color_system="truecolor" if colour else None)
+    console.print(*sheets, sep="\n")
+    text = console.file.getvalue()
+    assert colour or all(cell_len(line) <= 80 for line in text.splitlines())
+    return text
+
+
+def cells(text: str, first: str) -> list[str]:
+    return next(line.split() for line in text.splitlines() if line.split()[:1] == [first])
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def test_a_session_shows_layers_from_input_to_output_with_mean_interval_factor_and_bar() -> None:
+    text = printed(session_table(named(["in", "mid", "out"], [1e-4, 2e-4, 1e-2])))
+    assert [line.split()[0] for line in text.splitlines()[4:7]] == ["in", "mid", "out"]
+    assert cells(text, "in") == ["in", "0.0001", "–", "0.5", "█░░░░░░░"]
+    assert cells(text, "mid") == ["mid", "0.0002", "–", "!", "0.02", "█░░░░░░░"]
+    assert cells(text, "out") == ["out", "0.01", "–", "████████"]
+    assert f"{TEST} (1 seed)" in text
+    assert "! the step that is farthest from 1" in text
+
+
+def test_a_session_shows_the_geometric_mean_and_its_interval_over_seeds() -> None:
+    sheet = session_table(sample())
+    assert sheet.rows[3][:2] == ("conv4", number(1e-3 * math.prod(SPREAD) ** 0.2))
+    low, high = map(float, sheet.rows[3][2].split(" – "))
+    assert 0.0009 < low < 0.001 < high < 0.0011
+    assert sheet.title.endswith("(5 seeds)")
+
+
+def test_the_worst_step_is_marked_and_red() -> None:
+    sheet = session_table(named(["a", "b", "c", "d"], [1, 2, 1e3, 1e2]))
+    assert [row[3] for row in sheet.rows] == ["0.5", "! 0.002", "10", ""]
+    assert sheet.styles == ("", "red", "", "")
+    assert "\x1b[31m" in printed(sheet, colour=True)
+
+
+@pytest.mark.parametrize(("state", "value"), [("nonfinite", math.nan), ("unused", None), ("ok", None)])
+def test_a_layer_without_a_figure_says_its_state(state: str, value: float | None) -> None:
+    flow = GradientFlow(
+        layers=(
+            LayerGradient(name="a", state="ok", signal_l2=1.0),
+            LayerGradient(name="b", state=state, signal_l2=value),
+            LayerGradient(name="c", state="ok", signal_l2=0.0),
+        )
+    )
+    sheet = session_table(Sample(test="t", seeds=(1,), flows=(flow,)))
+    assert sheet.rows[1][1:] == ("not measured" if state == "ok" else state, "–", "", "░" * 8)
+    assert sheet.rows[2][1] == "0"
+    assert sheet.notes == ()
+
+
+def test_a_session_beside_another_run_shows_the_change() -> None:
+    before = named(["a", "b", "c", "d"], [1, 2, 0, 1])
+    after = named(["a", "b", "c", "d", "e"], [0.5, 40, 1, 1, 1])
+    sheet = session_table(after, compared(before, after))
+    assert sheet.headings[-1] == "change"
+    assert [row[-1] for row in sheet.rows] == ["-50.0%", "×20", "from 0", "+0.0%", "new"]
+    printed(sheet)
+
+
+LONG = "encoder.layers.10.self_attention_with_relative_positions.output_projection"
+
+
+def test_long_names_are_shortened_in_the_middle_and_lines_fit() -> None:
+    assert shorten("abcdefghij", 10) == "abcdefghij"
+    assert shorten("abcdefghijk", 10) == "abcd…ghijk"
+    names = [f"{LONG}.{i}" for i in range(3)]
+    wide = Sample(
+        test=f"{TEST}{'x' * 100}",
+        seeds=(1, 2, 3, 4, 5),
+        flows=tuple(named(names, [1.234e-105 * s, 1.234e-5 * s, 1.234e100]).flows[0] for s in SPREAD),
+    )
+    text = printed(session_table(wide, compared(wide, wide)))
+    assert "encoder.l…rojection.0" not in text
+    assert "encoder.l…ojection.0" in text
+    after = Sample(test=wide.test, seeds=wide.seeds, flows=wide.flows[:4] + wide.flows[:1])
+    text = printed(*comparison_table(compared(after, wide, "signal_l2:0.001%")))
+    assert "encoder…ection.0" in text
+    assert LONG in markdown([session_table(wide)])
+
+
+def test_a_comparison_shows_both_means_the_change_and_the_verdict() -> None:
+    text = printed(*comparison_table(compared(sample(), sample(0.4), "signal_l2:-20%")))
+    assert cells(text, "conv1")[:5] == ["conv1", "signal_l2", "0.000512", "6.4e-05", "-87.5%"]
+    assert cells(text, "conv1")[-1] == "FAIL"
+    assert cells(text, "conv4")[-1] == "ok"
+    assert "conv1 signal_l2: beyond signal_l2:-20%; p = 0.0079" in text
+    assert "3 regressions in 21 figures of 1 test" in text
+    assert "weight_l2" not in text
+
+
+def test_a_comparison_without_limits_shows_the_signal_and_the_factor_and_judges_neither() -> None:
+    sheet, summary = comparison_table(compared(sample(), sample(0.4)))
+    assert [row[:2] for row in sheet.rows] == [
+        ("all layers", "factor"),
+        *((layer, "signal_l2") for layer in ("conv1", "conv2", "conv3", "conv4", "fc")),
+    ]
+    assert {row[-1] for row in sheet.rows} == {""}
+    assert summary.title == "no regressions in 21 figures of 1 test"
+
+
+def test_what_is_lost_or_has_no_figure_is_shown_whatever_the_limits() -> None:
+    before = named(["a", "b", "c"], [1.0, math.nan, 1.0])
+    after = named(["a", "b", "c"], [math.nan, math.nan, 1.0])
+    sheet, summary = comparison_table(compared(before, after, "factor:1"))
+    assert [(row[:4], row[5]) for row in sheet.rows] == [
+        (("all layers", "factor", "–", "–"), "no figure"),
+        (("a", "signal_l2", "1", "–"), "FAIL"),
+        (("b", "signal_l2", "–", "–"), "no figure"),
+    ]
+    assert summary.title == "1 regression in 4 figures of 1 test"
+    assert "a signal_l2: no finite figure for 1 of 1 seeds" in printed(sheet)
+
+
+def test_a_comparison_ends_with_what_is_new_gone_and_elsewhere() -> None:
+    there = session(named(["a", "c"], [1, 1])).model_copy(update={"machine": MACHINE.model_copy(update={"id": "gpu"})})
+    found = compare(session(named(["a", "b", "x"], [1, 1, 1])), there, (), ("vanished",))
+    text = printed(*comparison_table(found))
+    assert "another machine: Linux-x86_64-py3.11-cpu before, gpu after" in text
+    assert f"FAIL vanished: layer b of {TEST}" in text
+    assert "new: layer c of" in text
+
+
+def test_nothing_compared_is_said() -> None:
+    (summary,) = comparison_table(compare(session(), session()))
+    assert summary.title == "nothing compared: no test with a figure is in both runs"
+
+
+NASTY = "t[a|b `c` <img> [red]x[/red] \x1b[31m\n*_]"
+
+
+def test_names_are_never_taken_for_formatting() -> None:
+    sheets = [session_table(named([NASTY, "b"], [1, 2], test=NASTY))]
+    text = printed(*sheets)
+    assert "[red]x[/red]" in text
+    assert "\x1b" not in text
+    table = markdown(sheets)
+    assert "\x1b" not in table
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(rows) == 4
+    assert {row.replace("\\|", "").count("|") for row in rows} == {6}
+    assert "`t[a\\|b ´c´ <img> [red]x[/red] �[31m�*_]`" in rows[2]
+
+
+def test_markdown_of_a_comparison_stands_whole() -> None:
+    before, after = named(["a", "b_c"], [1, 2]), named(["a", "new"], [0.5, 2])
+    text = markdown(comparison_table(compared(before, after, "signal_l2:20%", "renamed")))
+    assert text == (
+        f"#### `{TEST}`\n"
+        "\n"
+        "| layer | quantity | before | after | change |   |\n"
+        "| :--- | :--- | ---: | ---: | ---: | ---: |\n"
+        "| `a` | `signal_l2` | 1 | 0.5 | -50.0% | **FAIL** |\n"
+        "| `new` | `signal_l2` | 2 | 2 | +0.0% | ok |\n"
+        "\n"
+        "- a signal\\_l2: beyond signal\\_l2:20%; size alone decides: 1 and 1 seeds, 5 on both sides rule out chance\n"
+        "\n"
+        "#### 2 regressions in 3 figures of 1 test\n"
+        "\n"
+        "- FAIL renamed: layer b\\_c of tests/test\\_model.py::test\\_flow\\[relu\\], now new\n"
+    )
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "store")
+
+
+def invoke(store: RunStore, *arguments: str) -> Result:
+    app = typer.Typer()
+    register(app)
+    return CliRunner().invoke(app, [*arguments, "--storage", str(store.root)], env={"COLUMNS": "80"})
+
+
+def line_of(result: Result, command: str) -> str:
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"vgharness {command}: ")
+    return line
+
+
+def test_list_shows_every_run_and_says_what_it_skipped(store: RunStore) -> None:
+    store.save(session(sample()), "main")
+    store.save(make_run([make_result()]), "study")
+    bad = store.save(session(), "cut")
+    bad.write_bytes(b"{")
+    result = invoke(store, "list")
+    assert result.exit_code == 0
+    assert cells(result.stdout, "0001")[:5] == ["0001", "main", "session", "2026-01-02", "03:04:05"]
+    assert cells(result.stdout, "0002")[:3] == ["0002", "study", "run"]
+    assert MACHINE.id in result.stdout
+    assert "0003" not in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"skipped {bad}: not a whole JSON file")
+    assert bad.read_bytes() == b"{"
+
+
+def test_list_of_nothing_says_so(store: RunStore) -> None:
+    result = invoke(store, "list")
+    assert (result.exit_code, result.stdout) == (0, f"{store.root}: nothing is saved here\n")
+
+
+def test_list_of_a_file_is_bad_input(store: RunStore) -> None:
+    store.root.touch()
+    assert "give the store's folder" in line_of(invoke(store, "list"), "list")
+
+
+def test_show_prints_the_latest_or_the_one_that_is_named(store: RunStore) -> None:
+    store.save(session(sample(test="first"), sample(test="second")), "a")
+    store.save(session(sample(test="third")), "b")
+    store.save(make_run([make_result()]), "study")
+    assert "third (5 seeds)" in invoke(store, "show").stdout
+    named_one = invoke(store, "show", "a").stdout
+    assert "first (5 seeds)" in named_one
+    assert "second (5 seeds)" in named_one
+    assert "0001_a.json" in named_one.replace("\n", "")
+    assert invoke(store, "show", "1", "--markdown").stdout.startswith("#### `first (5 seeds)`")
+
+
+def test_show_against_another_run_shows_the_change(store: RunStore) -> None:
+    store.save(session(sample()), "a")
+    store.save(session(sample(0.4)), "b")
+    assert cells(invoke(store, "show", "--against", "a").stdout, "conv1")[-1] == "-87.5%"
+
+
+def test_compare_exits_1_only_for_a_regression(store: RunStore) -> None:
+    store.save(session(sample()), "a")
+    store.save(session(sample(0.4)), "b")
+    for arguments, status in (
+        (("1", "2"), 0),
+        (("1", "--fail", "signal_l2:-20%"), 1),
+        (("a", "b", "--fail", "signal_l2:+20%"), 0),
+        (("2", "1", "--fail", "signal_l2:+20%", "--fail", "vanished"), 1),
+        (("1", "2", "--fail", "factor:0.1", "--markdown"), 1),
+        (("1", "2", "--fail", "factor:0.1", "--json"), 1),
+        (("1", "2", "--fail", "factor:0.1", "--csv"), 1),
+    ):
+        assert invoke(store, "compare", *arguments).exit_code == status, arguments
+
+
+def test_compare_exits_1_where_a_test_is_gone_if_asked_to(store: RunStore) -> None:
+    store.save(session(sample(), sample(0.5, test="gone")), "a")
+    store.save(session(sample()), "b")
+    assert invoke(store, "compare", "1", "2").exit_code == 0
+    result = invoke(store, "compare", "1", "2", "--fail", "vanished")
+    assert result.exit_code == 1
+    assert "FAIL vanished: test gone" in result.stdout
+
+
+def test_compare_takes_a_baseline_file(store: RunStore, tmp_path: Path) -> None:
+    store.save(session(sample(0.4)), "b")
+    baseline = tmp_path / "baseline.json"
+    baseline.write_text(session(sample()).model_dump_json(), encoding="utf-8")
+    assert invoke(store, "compare", str(baseline), "--fail", "signal_l2:-20%").exit_code == 1
+
+
+def test_compare_as_json_is_the_whole_comparison(store: RunStore) -> None:
+    before, after = session(sample()), session(sample(0.4))
+    store.save(before, "a")
+    store.save(after, "b")
+    text = invoke(store, "compare", "1", "2", "--json").stdout
+    assert Comparison.model_validate_json(text) == compare(before, after)
+    assert json.loads(text)["changes"][1]["layer"] == ["conv1", 0, 0]
+
+
+def test_compare_as_csv_is_every_figure_and_what_is_new_or_gone(store: RunStore) -> None:
+    store.save(session(named(["a", "b", "x"], [1, 2, 3])), "a")
+    other = session(named(["a", "c"], [0.5, math.nan])).model_copy(
+        update={"machine": MACHINE.model_copy(update={"versions": {"torch": "9"}})}
+    )
+    store.save(other, "b")
+    result = invoke(store, "compare", "1", "2", "--csv", "--fail", "vanished")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [(row["layer"], row["quantity"], row["outcome"]) for row in rows] == [
+        ("", "factor", "regression"),
+        ("a", "signal_l2", "within"),
+        ("b", "", "regression"),
+        ("x", "", "regression"),
+        ("c", "", "new"),
+    ]
+    assert (rows[1]["before"], rows[1]["after"], rows[1]["change"]) == ("1.0", "0.5", "-0.5")
+    assert (rows[1]["seeds_before"], rows[1]["seeds_after"], rows[1]["p"]) == ("1", "1", "")
+    assert result.stderr == "another torch: 2.11.0 before, 9 after\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("compare", "7"), "no session '7' here; `vgharness list` shows what is saved"),
+        (("compare", "no/file.json"), "no/file.json: there is no such file"),
+        (("compare", "1", "3"), "a study's run, not a pytest session; `vgharness report`"),
+        (("compare", "1", "--fail", "signal_l2"), "give QUANTITY:SIZE"),
+        (("compare", "1", "--fail", "typo:1"), "no test has measured that; there are factor, signal_l2"),
+        (("compare", "1", "--csv", "--json"), "--csv, --json and --markdown: give one of them"),
+        (("compare", "1", "2"), "no test with a figure is in both; compare runs of the same tests"),
+        (("show", "7"), "no session '7' here"),
+        (("show", "3"), "a study's run, not a pytest session"),
+        (("show", "1", "--against", "7"), "no session '7' here"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(store: RunStore, arguments: tuple[str, ...], reason: str) -> None:
+    store.save(session(sample()), "a")
+    store.save(session(sample(0.5, test="other")), "b")
+    store.save(make_run([make_result()]), "study")
+    result = invoke(store, *arguments)
+    assert reason in line_of(result, arguments[0])
+    assert result.stdout == ""
+
+
+def test_a_latest_run_that_is_cut_off_is_said_to_be_skipped(store: RunStore) -> None:
+    store.save(session(sample()), "a")
+    store.save(session(sample()), "b").write_bytes(b"")
+    result = invoke(store, "show")
+    assert result.exit_code == 0
+    assert "0002_b.json: not a whole JSON file" in result.stderr

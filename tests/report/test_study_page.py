@@ -1,0 +1,277 @@
+"""The page, the figures and the terminal's table, on made-up runs."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories import CANONICAL, SYNTHETIC, make_result, make_run, paired
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+
+from vgharness.claims.spec import load_claims
+from vgharness.claims.verdicts import judge
+from vgharness.cli.errors import print_verdicts
+from vgharness.records import Provenance, Run
+from vgharness.report.figures import Picture, draw
+from vgharness.report.study_page import render, write_report
+from vgharness.report.wording import interval, measured, number
+from vgharness.storage.store import load_run
+
+pytestmark = pytest.mark.fast
+
+FIGURES = ("loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png")
+
+
+def judged(run: Run) -> Run:
+    return run.model_copy(update={"verdicts": judge(load_claims(), run)})
+
+
+def study_run(data: Provenance = CANONICAL, **changes: object) -> Run:
+    results = paired(
+        (42, 43, 44),
+        {
+            "sigmoid": lambda seed: [10 + 3 * n + (seed - 43) / 10 for n in range(20)],
+            "relu": lambda seed: [55 + 1.3 * n + (seed - 43) / 10 for n in range(20)],
+        },
+    )
+    brightness = {"sigmoid": 1e-9, "relu": 1e-3}
+    results = [r.model_copy(update={"heatmap": ((brightness[r.cell.activation],) * 32,) * 32}) for r in results]
+    return judged(make_run(results, data=data, **changes))
+
+
+@dataclass
+class Drawn:
+    """One run's pictures, and what matplotlib was asked for on the way: drawing is slow."""
+
+    pictures: tuple[Picture, ...]
+    norms: list[LogNorm]
+    scales: list[list[str]]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Drawn:
+    norms: list[LogNorm] = []
+    scales: list[list[str]] = []
+    imshow, savefig = Axes.imshow, Figure.savefig
+
+    def watched_imshow(self: Axes, *args: object, **kwargs: Any) -> object:
+        norms.append(kwargs["norm"])
+        return imshow(self, *args, **kwargs)
+
+    def watched_savefig(self: Figure, *args: object, **kwargs: Any) -> object:
+        scales.append([axes.get_yscale() for axes in self.axes])
+        return savefig(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Axes, "imshow", watched_imshow)
+        patch.setattr(Figure, "savefig", watched_savefig)
+        pictures = draw(study_run())
+    return Drawn(pictures, norms, scales)
+
+
+@pytest.fixture(scope="module")
+def page(drawn: Drawn) -> str:
+    return render(study_run(), drawn.pictures)
+
+
+def page_without_figures(run: Run) -> str:
+    return render(run, ())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _coarse_figures() -> Iterator[None]:
+    """Drawing is most of what these tests would otherwise wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vgharness.report.figures._DPI", 30)
+        yield
+
+
+class Page(HTMLParser):
+    """Ids, links within the page, sources of images, tags, and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for key, value in attrs:
+            if key == "id":
+                self.ids.append(value or "")
+            if key == "href":
+                self.links.append(value or "")
+            if key in ("src", "srcset"):
+                self.sources.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_every_claim_is_in_the_first_table_and_links_to_its_evidence(page: str) -> None:
+    table = page[page.index('<table class="verdicts">') : page.index("</table>")]
+    for claim in load_claims():
+        assert f'href="#claim-{claim.id}-script"' in table
+    parsed = Page(page)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert {link.removeprefix("#") for link in parsed.links} <= set(parsed.ids)
+
+
+def test_the_page_is_self_contained(page: str) -> None:
+    parsed = Page(page)
+    assert "script" not in parsed.tags
+    assert "link" not in parsed.tags
+    assert len(parsed.sources) == 6
+    assert all(source.startswith("data:image/png;base64,") for source in parsed.sources)
+    assert not re.search(r"https?://|url\(", page)
+
+
+def test_the_page_says_what_it_rests_on(page: str) -> None:
+    text = Page(page).text
+    for fact in ("python -m vgharness.full", CANONICAL.sha256, "a processor", "torch", "fp32", "42, 43, 44", "abc"):
+        assert fact in text, fact
+
+
+def test_what_came_from_outside_is_escaped() -> None:
+    nasty = "<script>alert(1)</script>"
+    run = study_run(
+        CANONICAL.model_copy(update={"description": nasty, "cifar10": "no", "kind": "folder"}),
+        command=f"python -m vgharness.full --data '{nasty}'",
+        commit=nasty,
+    )
+    html = page_without_figures(run)
+    assert "script" not in Page(html).tags
+    assert "&lt;script&gt;alert(1)" in html
+
+
+@pytest.mark.parametrize(
+    ("run", "notice"),
+    [
+        (study_run(SYNTHETIC), "Not CIFAR-10."),
+        (study_run(CANONICAL.model_copy(update={"cifar10": "re-encoded"})), "Not the canonical CIFAR-10 files."),
+        (study_run(status="interrupted"), "This run was interrupted."),
+        (
+            judged(
+                make_run([make_result(curve=[10.0], status="diverged", reason="the loss of epoch 1 is not finite")])
+            ),
+            "diverged:",
+        ),
+    ],
+    ids=["synthetic", "re-encoded", "interrupted", "diverged"],
+)
+def test_the_page_opens_with_what_must_be_known_first(run: Run, notice: str) -> None:
+    text = Page(page_without_figures(run)).text
+    assert text.index(notice) < text.index("Verdicts")
+
+
+def test_a_clean_canonical_run_carries_no_notice(page: str) -> None:
+    assert 'class="notice"' not in page
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        judged(make_run([make_result(status="failed", reason="RuntimeError: out of memory", epochs=20)])),
+        judged(make_run([make_result("tanh", epochs=0)])),
+        judged(make_run([make_result(curve=[10.0], heatmap=None), make_result("relu", curve=[50.0])])),
+        judged(make_run([make_result(architecture=a, curve=[10.0]) for a in ("readme", "script")])),
+    ],
+    ids=["all failed", "nothing trained", "one without heatmap", "two architectures"],
+)
+def test_odd_runs_have_a_page_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")  # drawn, but not laid out and packed
+    assert "Verdicts" in render(run, draw(run))
+
+
+def test_two_architectures_are_told_apart() -> None:
+    run = judged(make_run([make_result(architecture=a, curve=[10.0]) for a in ("readme", "script")]))
+    html = page_without_figures(run)
+    assert 'href="#claim-sigmoid-epoch-1-readme"' in html
+    assert 'href="#claim-sigmoid-epoch-1-script"' in html
+
+
+def test_a_seed_that_diverged_shows_no_number_that_is_none() -> None:
+    results = [make_result(seed=s, curve=[10.0, 20.0]) for s in (42, 43)]
+    broken = make_result(seed=44, curve=[10.0], epochs=20, status="diverged", reason="the loss is not finite")
+    text = Page(page_without_figures(judged(make_run([*results, broken])))).text
+    assert "not finite" in text
+    assert not re.search(r"\b(None|nan|inf)\b", text)
+
+
+def test_written_files(tmp_path: Path, drawn: Drawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vgharness.report.study_page.draw", lambda run: drawn.pictures)
+    run = study_run()
+    assert write_report(run, tmp_path / "reports") == tmp_path / "reports" / "index.html"
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {*FIGURES, "run.json", "index.html"}
+    assert load_run(tmp_path / "reports" / "run.json") == run
+
+
+def test_figures_have_the_readmes_names_and_are_pictures(drawn: Drawn) -> None:
+    assert tuple(picture.name for picture in drawn.pictures) == FIGURES
+    for picture in drawn.pictures:
+        with Image.open(BytesIO(picture.png)) as wide, Image.open(BytesIO(picture.narrow_png)) as narrow:
+            assert wide.format == narrow.format == "PNG"
+            assert wide.width > narrow.width > 80
+            assert wide.height < narrow.height
+
+
+def test_published_curves_are_drawn_over_cifar10_only(drawn: Drawn) -> None:
+    assert all("published" in picture.caption for picture in drawn.pictures[:2])
+    synthetic = draw(make_run([make_result(curve=[10.0])], data=SYNTHETIC))
+    assert not any("published" in picture.caption for picture in synthetic)
+
+
+def test_both_heatmaps_are_on_one_scale(drawn: Drawn) -> None:
+    assert len(drawn.norms) == 4  # two activations, side by side and stacked
+    for norm in drawn.norms:
+        assert (norm.vmin, norm.vmax) == pytest.approx((1e-9, 1e-3))
+
+
+def test_gradient_axes_are_logarithmic(drawn: Drawn) -> None:
+    assert drawn.scales[:2] == [["linear"] * 2] * 2
+    assert drawn.scales[2:4] == [["log"] * 4] * 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(52.94, "52.9"), (0.000123456, "0.000123"), (261322.0, "261,322"), (2.0, "2"), (1234.5, "1,234"), (984.96, "985"),
+     (0.16, "0.160"), (5.0001, "5.00"),
+     (-8.25, "-8.25"), (0.0, "0"), (None, "not finite")],
+)  # fmt: skip
+def test_number(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@given(st.floats(min_value=-900, max_value=900))
+def test_number_keeps_three_significant_digits(value: float) -> None:
+    assert float(number(value)) == pytest.approx(value, rel=0.006)
+
+
+def test_a_reading_shows_mean_interval_and_seeds() -> None:
+    verdict = next(v for v in study_run().verdicts if v.claim == "sigmoid-epoch-1")
+    assert measured(verdict.readings[0]) == "10 %"
+    assert interval(verdict.readings[0]) == "95 % in 9.75 to 10.2, 3 seeds"
+
+
+def test_terminal_table_fits_80_columns_and_names_every_claim() -> None:
+    buffer = StringIO()
+    run = study_run()
+    print_verdicts(Console(file=buffer, width=80), run)
+    lines = buffer.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(any(claim.id[:20] in line for line in lines) for claim in load_claims())
+    assert f"{sum(v.outcome == 'reproduced' for v in run.verdicts)} reproduced" in lines[-1]

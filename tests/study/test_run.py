@@ -1,0 +1,113 @@
+"""A grid of cells → a run: failures, interruptions and verdicts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from factories import make_result
+
+from vgharness.data.images import ImageSet, synthetic
+from vgharness.records import Cell, CellResult, Epoch, Study
+from vgharness.storage.store import RunStore, load_run
+from vgharness.study.presets import plan
+from vgharness.study.run import run_study
+from vgharness.training import executor as executors
+from vgharness.training.loop import Watcher
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.fixture(autouse=True)
+def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its numerics and predictions have tests of their own, and take longer than these networks."""
+    monkeypatch.setattr("vgharness.training.loop.first_batch", lambda *_: {})
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    return synthetic(40, 16)
+
+
+def tiny(**changes: object) -> Study:
+    return plan("script", epochs=1, seeds=(42, 43)).model_copy(update=changes)
+
+
+def test_a_run_holds_every_cell_in_order_and_survives_its_store(images: ImageSet, tmp_path: Path) -> None:
+    run = run_study(tiny(), images, command="as typed")
+    assert run.status == "finished"
+    assert [result.cell for result in run.results] == list(tiny().cells)
+    assert all(result.status == "finished" for result in run.results)
+    assert {verdict.claim for verdict in run.verdicts} >= {"architecture", "tanh-squashes"}
+    assert run.data == images.provenance
+    assert run.command == "as typed"
+    path = RunStore(tmp_path).save(run, "tiny")
+    assert "NaN" not in path.read_text()
+    assert load_run(path) == run
+
+
+def test_the_same_study_gives_the_same_figures(images: ImageSet) -> None:
+    pair = tiny(cells=tiny().cells[:2])
+    first, second = (run_study(pair, images) for _ in range(2))
+    for a, b in zip(first.results, second.results, strict=True):
+        assert a.initial == b.initial
+        assert a.heatmap == b.heatmap
+        assert [e.model_copy(update={"seconds": 0.0}) for e in a.epochs] == [
+            e.model_copy(update={"seconds": 0.0}) for e in b.epochs
+        ]
+
+
+def test_a_cell_that_raises_is_failed_and_the_others_go_on(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_pack(cells: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
+        if any(cell.seed == 42 and cell.activation == "relu" for cell in cells):
+            raise RuntimeError("out of memory\nand a long story")
+        return tuple(make_result(cell.activation, cell.seed, curve=[50.0]) for cell in cells)
+
+    monkeypatch.setattr(executors, "train_pack", train_pack)
+    run = run_study(tiny(), images)
+    assert run.status == "finished"
+    failed = [result for result in run.results if result.status == "failed"]
+    assert [(r.cell.name, r.reason) for r in failed] == [("script relu seed 42", "RuntimeError: out of memory")]
+    assert len(run.results) == len(run.study.cells)
+
+
+class InterruptsSecondCell(Watcher):
+    def __init__(self, where: str) -> None:
+        self.where, self.begun = where, 0
+
+    def cell_started(self, cell: Cell) -> None:
+        self.begun += 1
+        if self.where == "between cells" and self.begun == 2:
+            raise KeyboardInterrupt
+
+    def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
+        if self.where == "within a cell" and self.begun == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("where", "statuses"), [
+    ("between cells", ["finished"]),
+    ("within a cell", ["finished", "interrupted"]),
+])  # fmt: skip
+def test_ctrl_c_ends_the_study_with_what_there_is(where: str, statuses: list[str], images: ImageSet) -> None:
+    run = run_study(tiny(), images, watcher=InterruptsSecondCell(where), jobs=1)
+    assert run.status == "interrupted"
+    assert [result.status for result in run.results] == statuses
+    assert run.verdicts
+
+
+def test_expected_seconds_grow_with_the_epochs_and_leave_no_trace(images: ImageSet) -> None:
+    expected = []
+
+    class Told(Watcher):
+        def study_started(self, study: Study, expected_seconds: float) -> None:
+            expected.append(expected_seconds)
+
+        def cell_started(self, cell: Cell) -> None:
+            raise KeyboardInterrupt
+
+    for epochs in (1, 200):
+        run_study(plan("script", epochs=epochs, seeds=(42,)), images, watcher=Told())
+    assert 0 < expected[0] < expected[1]
+    one = tiny(cells=tiny().cells[:1])
+    quiet, watched = run_study(one, images), run_study(one, images, watcher=Watcher())
+    assert quiet.results[0].epochs[0].flow == watched.results[0].epochs[0].flow

@@ -1,0 +1,66 @@
+"""What a process sets for itself: nothing that the user has set, and nothing that another process is to have."""
+
+import ctypes
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from vgharness.system import process
+from vgharness.system.process import prepare_to_train, unprepared
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # so that whatever a test makes of it is undone
+    monkeypatch.setattr(process, "_added", set())
+    monkeypatch.setattr(process, "_MALLOPT", {})
+
+
+def test_what_the_user_has_set_stays() -> None:
+    prepare_to_train()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    with unprepared():
+        assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+def test_another_process_begins_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    for _ in range(2):
+        prepare_to_train()
+        assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+        with unprepared():
+            assert "OMP_WAIT_POLICY" not in os.environ
+        assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+@pytest.mark.parametrize("library", [object(), ctypes.CDLL(None)])
+def test_a_c_library_that_knows_no_such_settings_is_left_alone(
+    library: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    prepare_to_train()
+
+
+_FAULTS = """
+import resource
+from vgharness.system.process import prepare_to_train
+PREPARE
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    b"x" * 2**26  # more than glibc keeps by itself
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print([faults() for _ in range(3)][-1])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep what is freed")
+@pytest.mark.parametrize("prepared", [True, False])
+def test_memory_that_was_freed_is_used_again(prepared: bool) -> None:
+    code = _FAULTS.replace("PREPARE", "prepare_to_train()" if prepared else "")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (int(done.stdout) < 10) == prepared

@@ -1,0 +1,183 @@
+"""Side by side on a CPU: the same numbers whatever runs beside, all of them when one fails, none lost at Ctrl-C."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from factories import make_result, without_seconds
+
+from vgharness.data.images import synthetic
+from vgharness.records import Cell, CellResult, Epoch
+from vgharness.training import executor as executors
+from vgharness.training.executor import Execution, packs_of
+from vgharness.training.loop import Watcher
+from vgharness.training.pack import Resident
+
+pytestmark = pytest.mark.fast
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vgharness.training.loop.first_batch", lambda *_: {})
+
+
+@pytest.fixture(scope="module")
+def images() -> Resident:
+    return Resident(synthetic(40, 10), CPU)
+
+
+def cells(**changes: Any) -> tuple[Cell, ...]:
+    shape = {"architecture": "script", "epochs": 2, "depth": 2, "batch_size": 10} | changes
+    return tuple(Cell(activation=a, seed=s, **shape) for s in (42, 43) for a in ("sigmoid", "relu"))
+
+
+def finished(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
+    return tuple(make_result(cell.activation, cell.seed, curve=[50.0]) for cell in pack)
+
+
+def test_results_do_not_depend_on_what_trains_beside(images: Resident) -> None:
+    found = []
+    for jobs in (1, 3):
+        execution = Execution(cells())
+        execution.run(images, "fp32", jobs=jobs)
+        assert execution.complete
+        assert [result.cell for result in execution.results] == list(cells())
+        found.append([without_seconds(result) for result in execution.results])
+    assert found[0] == found[1]
+
+
+def test_cells_train_side_by_side_each_on_one_thread(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+    meet, threads = threading.Barrier(2, timeout=60), []
+
+    def train_pack(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
+        meet.wait()  # breaks where the other one is not there
+        threads.append(torch.get_num_threads())
+        return finished(pack)
+
+    monkeypatch.setattr(executors, "train_pack", train_pack)
+    before, execution = torch.get_num_threads(), Execution(cells())
+    torch.set_num_threads(3)
+    try:
+        execution.run(images, "fp32", jobs=2)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert [result.status for result in execution.results] == ["finished"] * 4
+    assert threads == [1] * 4
+
+
+def test_by_default_there_is_a_lane_for_each_core(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert executors.lanes_of(CPU, 10, jobs=4) == 4
+    assert executors.lanes_of(CPU, 3, jobs=4) == 3
+    assert executors.lanes_of(torch.device("cuda"), 10, jobs=4) == 1
+    lanes: list[int] = []
+    make = executors.ThreadPoolExecutor
+
+    def pool(count: int, **options: Any) -> Any:
+        lanes.append(count)
+        return make(count, **options)
+
+    monkeypatch.setattr(executors, "ThreadPoolExecutor", pool)
+    monkeypatch.setattr(executors, "train_pack", finished)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    Execution(cells()).run(images, "fp32")
+    assert lanes == [3]
+
+
+def test_a_gpu_trains_cells_of_one_shape_together_and_a_cpu_each_alone() -> None:
+    mixed = [*cells(), *cells(epochs=0)[:1], *cells(architecture="readme")[:2]]
+    assert packs_of(mixed, torch.device("cuda")) == [(0, 1, 2, 3), (4,), (5, 6)]
+    assert packs_of(mixed, CPU) == [(0,), (1,), (2,), (3,), (4,), (5,), (6,)]
+
+
+class Splits(Watcher):
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str]] = []
+
+    def pack_split(self, cells: Sequence[Cell], reason: str) -> None:
+        self.told.append((len(cells), reason))
+
+
+def test_a_pack_that_runs_out_of_memory_halves_itself_and_says_so(
+    images: Resident, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_pack(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
+        if len(pack) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+        return finished(pack)
+
+    monkeypatch.setattr(executors, "train_pack", train_pack)
+    monkeypatch.setattr(executors, "packs_of", lambda cells, device: [(0, 2, 1), (3,)])
+    splits, execution = Splits(), Execution(cells())
+    execution.run(images, "fp32", splits)
+    assert splits.told == [(3, "OutOfMemoryError: CUDA out of memory.")]
+    assert [(r.cell.activation, r.cell.seed) for r in execution.results] == [(c.activation, c.seed) for c in cells()]
+    assert execution.complete
+
+
+def test_a_pack_is_split_until_the_cell_that_raises_is_alone(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_pack(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
+        if cells()[2] in pack:
+            raise RuntimeError("broken")
+        return finished(pack)
+
+    monkeypatch.setattr(executors, "train_pack", train_pack)
+    monkeypatch.setattr(executors, "packs_of", lambda cells, device: [(0, 1, 2, 3)])
+    splits, execution = Splits(), Execution(cells())
+    execution.run(images, "fp32", splits)
+    assert [size for size, _ in splits.told] == [4, 2]
+    assert [r.status for r in execution.results] == ["finished", "finished", "failed", "finished"]
+    assert execution.results[2].reason == "RuntimeError: broken"
+    assert execution.complete
+
+
+class InSecondEpochs(Watcher):
+    """Calls ``interrupt`` once both cells that train are in their second epoch."""
+
+    def __init__(self, interrupt: Any) -> None:
+        self.interrupt, self.begun = interrupt, set[Cell]()
+
+    def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
+        self.begun.add(cell)
+        if len(self.begun) == 2:
+            self.interrupt()
+
+
+def _raise() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def _listening_to_sigint() -> Iterator[None]:
+    """As in a terminal: a process that a shell started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_listening_to_sigint")
+@pytest.mark.parametrize("interrupt", [_raise, lambda: os.kill(os.getpid(), signal.SIGINT)])
+def test_ctrl_c_ends_all_that_are_under_way(images: Resident, interrupt: Any) -> None:
+    execution = Execution(cells(epochs=50))
+    execution.run(images, "fp32", InSecondEpochs(interrupt), jobs=2)
+    assert not execution.complete
+    assert [result.cell for result in execution.results] == list(cells(epochs=50)[:2])
+    assert {result.status for result in execution.results} == {"interrupted"}
+    assert all(result.epochs for result in execution.results)
+
+
+def test_a_broken_watcher_is_heard_of(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Watcher):
+        def cell_done(self, result: CellResult) -> None:
+            raise RuntimeError("broken watcher")
+
+    monkeypatch.setattr(executors, "train_pack", finished)
+    with pytest.raises(RuntimeError, match="broken watcher"):
+        Execution(cells()).run(images, "fp32", Broken())

@@ -1,0 +1,185 @@
+"""Claims: sentences of a document with an accepted interval for each figure. Data, read from TOML.
+
+``load_claims()`` gives those of the studied README; ``verdicts.judge`` holds them against a run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from vgharness.errors import UsageError
+from vgharness.records import Activation, Architecture, Quantity, Record
+
+Moment = Literal["init", "epoch 1", "last"]
+# What a reading can measure, and the fields that say of what. The measuring is in `measures`.
+NEEDS = {
+    "accuracy": ("of", "epoch"),
+    "accuracy_gap": ("of", "against", "epoch"),
+    "epochs_ratio": ("of", "against", "threshold"),
+    "factor": ("of", "quantity", "moment"),
+    "largest_factor": ("of", "quantity", "moment"),
+    "curve_distance": ("of",),
+    "table_rows_that_differ": ("of",),
+    "parameters": ("of",),
+    "differences_but_for_activation": ("of", "against"),
+}
+_MOMENT_WORDS = {"init": "at initialisation", "epoch 1": "over epoch 1", "last": "over epoch 20"}
+_QUANTITY_WORDS = {"signal_l2": "error signal ‖∂L/∂h‖₂", "weight_mean_abs": "README's own mean |∂L/∂W|"}
+
+
+class Accept(Record):
+    """An interval, each end closed (``at_least``, ``at_most``), open (``above``, ``below``) or absent."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    @model_validator(mode="after")
+    def _one_bound_a_side(self) -> Accept:
+        if self.at_least is not None and self.above is not None:
+            raise ValueError("give at_least or above, not both")
+        if self.at_most is not None and self.below is not None:
+            raise ValueError("give at_most or below, not both")
+        if self.low == -math.inf and self.high == math.inf:
+            raise ValueError("an accepted interval needs a bound")
+        if self.low > self.high or (self.low == self.high and not self.contains(self.low)):
+            raise ValueError(f"the accepted interval is empty: {self.low} to {self.high}")
+        return self
+
+    @property
+    def low(self) -> float:
+        return next((x for x in (self.at_least, self.above) if x is not None), -math.inf)
+
+    @property
+    def high(self) -> float:
+        return next((x for x in (self.at_most, self.below) if x is not None), math.inf)
+
+    def contains(self, value: float) -> bool:
+        """Whether a finite value is inside; NaN and infinity never are."""
+        if not math.isfinite(value):
+            return False
+        above = value > self.low if self.above is not None else value >= self.low
+        return above and (value < self.high if self.below is not None else value <= self.high)
+
+    def excludes(self, low: float, high: float) -> bool:
+        """Whether all of [low, high] is outside."""
+        under = high <= self.low if self.above is not None else high < self.low
+        return under or (low >= self.high if self.below is not None else low > self.high)
+
+    def margin(self, value: float) -> float:
+        """Distance to the nearest end."""
+        return min(abs(value - self.low), abs(value - self.high))
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return f"exactly {self.low:,.6g}"
+        if self.high == math.inf:
+            return f"{'>' if self.above is not None else '≥'} {self.low:,.6g}"
+        if self.low == -math.inf:
+            return f"{'<' if self.below is not None else '≤'} {self.high:,.6g}"
+        if self.above is not None or self.below is not None:
+            low, high = Accept(above=self.above, at_least=self.at_least), Accept(below=self.below, at_most=self.at_most)
+            return f"{low} and {high}"
+        return f"{self.low:,.6g} to {self.high:,.6g}"
+
+
+class Subject(Record):
+    """The networks a reading speaks of: the published recipe but for these."""
+
+    activation: Activation
+    depth: int = 4
+
+    def __str__(self) -> str:
+        return self.activation + (f" at depth {self.depth}" if self.depth != 4 else "")
+
+
+class ReadingSpec(Record):
+    """One figure of a claim: what is measured, of what, and what is accepted."""
+
+    label: str
+    measure: str
+    accept: Accept
+    of: Subject | None = None
+    against: Subject | None = None
+    epoch: Annotated[tuple[int, ...], Field(min_length=1)] | Literal["last"] | None = None
+    threshold: float | None = None
+    quantity: Quantity | None = None
+    moment: Moment | None = None
+    unit: str = ""
+    either: str | None = None
+
+    @model_validator(mode="after")
+    def _known_and_complete(self) -> ReadingSpec:
+        if self.measure not in NEEDS:
+            raise ValueError(f"unknown measure {self.measure!r}: use one of {', '.join(NEEDS)}")
+        for name in NEEDS[self.measure]:
+            if getattr(self, name) is None:
+                raise ValueError(f"measure {self.measure!r} needs {name!r}")
+        return self
+
+
+class Claim(Record):
+    """A sentence of the document and the readings that all have to hold for it to be true."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    sentences: tuple[str, ...] = Field(min_length=1)
+    readings: tuple[ReadingSpec, ...] = Field(min_length=1)
+    about_cifar10: bool = False
+    architecture: Architecture | None = None
+    document_epochs: int
+
+    @property
+    def sentence(self) -> str:
+        return " … ".join(self.sentences)
+
+
+def load_claims(path: Path | None = None) -> tuple[Claim, ...]:
+    """The claims in a TOML file, by default those of the studied README.
+
+    Raises :class:`~vgharness.errors.UsageError` with the claim's id where one is not valid.
+    """
+    source = path or files("vgharness.claims") / "document" / "claims.toml"
+    try:
+        table = tomllib.loads(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    entries = table.get("claim")
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f"{path}: no claims in it; each begins with [[claim]]")
+    claims = []
+    for entry in entries:
+        try:
+            readings = [one for reading in entry.get("reading", []) for one in _each(reading)]
+            fields = {key: value for key, value in entry.items() if key != "reading"}
+            claims.append(Claim.model_validate({**fields, "readings": readings, "document_epochs": table["epochs"]}))
+        except KeyError as error:
+            raise UsageError(f"claim {entry.get('id', '?')!r}: {error.args[0]} is missing") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UsageError(f"claim {entry.get('id', '?')!r}: {where}: {first['msg']}") from error
+    ids = [claim.id for claim in claims]
+    if twice := sorted({i for i in ids if ids.count(i) > 1}):
+        raise UsageError(f"claim {twice[0]!r} is there twice: give each its own id")
+    return tuple(claims)
+
+
+def _each(reading: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A reading with lists of quantities and moments → one reading for each, told apart by its label."""
+    epoch = reading.get("epoch")
+    fields = {**reading, "epoch": (epoch,) if isinstance(epoch, int) else epoch}
+    lists = {key: value for key in ("quantity", "moment") if isinstance(value := reading.get(key), list)}
+    for combination in itertools.product(*lists.values()):
+        words = [_QUANTITY_WORDS.get(x) or _MOMENT_WORDS.get(x) or str(x) for x in combination]
+        yield {**fields, **dict(zip(lists, combination, strict=True)), "label": ", ".join([reading["label"], *words])}

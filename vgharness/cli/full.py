@@ -1,0 +1,219 @@
+"""The main job: trains the study, judges the claims, writes the page.
+
+    python -m vgharness.full --preset quick
+    python -m vgharness.full --device cuda
+
+Exit status: 0 every claim that ran was reproduced; 1 some was not, or none ran; 2 bad input; 3 a cell failed or
+diverged; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from vgharness.cli.errors import named_precision, print_verdicts, usage_errors
+from vgharness.errors import UsageError
+from vgharness.records import ACTIVATIONS, Activation, Precision, Run, Study
+from vgharness.storage.store import RunStore
+from vgharness.study.presets import FIRST_SEED, PRESETS, plan
+from vgharness.system.files import check_writable
+from vgharness.system.process import prepare_to_train
+
+REPRODUCED, NOT_REPRODUCED, FAILED, INTERRUPTED = 0, 1, 3, 130
+
+
+def full(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    preset: Annotated[
+        str | None, typer.Option(help=f"{', '.join(PRESETS)}; by default full on a GPU, quick without one")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="cifar10, synthetic, or a folder with train/<class>/ and test/<class>/ 32×32 RGB images"),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="epochs to train, in place of the preset's")] = None,
+    seeds: Annotated[int | None, typer.Option(help=f"how many seeds, counted from {FIRST_SEED}")] = None,
+    seed: Annotated[str | None, typer.Option(help="which seeds, in place of --seeds: 42,43,44")] = None,
+    activations: Annotated[str | None, typer.Option(help=f"which to train: {','.join(ACTIVATIONS)}")] = None,
+    depths: Annotated[str, typer.Option(help="how many convolutions, 2 to 10; two claims need 2,4,6,8,10")] = "4",
+    jobs: Annotated[
+        int | None, typer.Option(help="networks that train side by side on a CPU; by default one for each core")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, tf32 (a GPU only) or bf16")] = "fp32",
+    out: Annotated[Path, typer.Option(help="where the page, the figures and run.json go")] = Path("reports"),
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")] = False,
+) -> None:
+    """Train the networks, measure their gradients, judge every claim, write the page.
+
+    Exit status: 0 every claim that ran was reproduced, 1 some claim was not, 2 bad input, 3 a cell
+    failed or diverged, 130 interrupted.
+    """
+    with usage_errors("vgharness.full"):
+        try:
+            run = _run(
+                Console(highlight=False),
+                device,
+                preset,
+                data,
+                out,
+                epochs=_positive("--epochs", epochs),
+                seeds=_seeds(seeds, seed),
+                activations=_activations(activations),
+                depths=_depths(depths),
+                precision=named_precision(precision),
+                jobs=_positive("--jobs", jobs),
+            )
+        except KeyboardInterrupt:
+            typer.echo("vgharness.full: interrupted before anything was trained", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+    status = exit_status(run)
+    raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
+
+
+def exit_status(run: Run) -> int:
+    """As in the module's docstring."""
+    if run.status == "interrupted":
+        return INTERRUPTED
+    if any(result.status in ("failed", "diverged") for result in run.results):
+        return FAILED
+    ran = [verdict.outcome for verdict in run.verdicts if verdict.outcome != "not run"]
+    # Where nothing ran nothing was reproduced either.
+    return REPRODUCED if ran and all(outcome == "reproduced" for outcome in ran) else NOT_REPRODUCED
+
+
+def _run(
+    console: Console,
+    device_name: str,
+    preset: str | None,
+    source: str | None,
+    out: Path,
+    *,
+    epochs: int | None,
+    seeds: tuple[int, ...] | None,
+    activations: tuple[Activation, ...] | None,
+    depths: tuple[int, ...],
+    precision: Precision,
+    jobs: int | None,
+) -> Run:
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"--preset {preset}: use one of {', '.join(PRESETS)}")
+    store = RunStore()
+    check_writable(out, "--out", "give another folder with --out")
+    check_writable(store.root, "the folder of saved runs", "start from a folder that you may write to")
+
+    prepare_to_train()
+    # Slow to import, so only once the arguments are known to be good.
+    from vgharness.cli.progress import StudyProgress, decoding
+    from vgharness.data.images import load_images
+    from vgharness.report.study_page import write_report
+    from vgharness.study.run import run_study, worst_error
+    from vgharness.system.device import check_precision, pick_device
+
+    device = pick_device(device_name)
+    check_precision(precision, device)
+    preset = preset or ("full" if device.type == "cuda" else "quick")
+    source = source or PRESETS[preset].source
+    study = plan(preset, epochs=epochs, seeds=seeds, activations=activations, depths=depths, precision=precision)
+    console.print(f"preset {preset} on {device}, {precision}; images: {source}")
+    with decoding(console) as progress:
+        images = load_images(source, train_images=study.train_images, test_images=study.test_images, progress=progress)
+    if precision != "fp32":
+        error, cell, layer = worst_error(study, images, device)
+        console.print(
+            f"warning: at {precision} gradients are off by up to {error:.0%} from float64's ({cell.name}, {layer}, "
+            "first batch); claims whose margin is smaller are inconclusive. fp32 is the reference.",
+            soft_wrap=True,
+        )
+    with StudyProgress(console) as watcher:
+        run = run_study(
+            study,
+            images,
+            device=device,
+            command=_command(study, str(device), source, depths),
+            watcher=watcher,
+            jobs=jobs,
+        )
+    saved = store.save(run, preset)
+    print_verdicts(console, run)
+    console.print(f"run saved as {saved}", soft_wrap=True)
+    if run.status == "interrupted":
+        console.print(
+            f"interrupted: {len(run.results)} of {len(study.cells)} cells were begun; {out}/ is left as it was. "
+            f"The page of what there is: vgharness report {shlex.quote(str(saved))}",
+            soft_wrap=True,
+        )
+    else:
+        console.print(f"page written to {write_report(run, out)}", soft_wrap=True)
+    return run
+
+
+def _command(study: Study, device: str, source: str, depths: tuple[int, ...]) -> str:
+    """What gives this study again, whatever the defaults are where it is typed."""
+    trained = [cell for cell in study.cells if cell.epochs]
+    seeds = dict.fromkeys(str(cell.seed) for cell in study.cells)
+    parts = ["--device", device, "--preset", study.preset, "--data", source]
+    parts += ["--epochs", str(trained[0].epochs), "--seed", ",".join(seeds), "--precision", study.precision]
+    if all(cell.epochs for cell in study.cells):  # the plan has no cells of its own: --activations was given
+        parts += ["--activations", ",".join(dict.fromkeys(cell.activation for cell in trained))]
+    if depths != (4,):
+        parts += ["--depths", ",".join(map(str, depths))]
+    return f"python -m vgharness.full {shlex.join(parts)}"
+
+
+def _positive(option: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise UsageError(f"{option} {value}: give 1 or more")
+    return value
+
+
+def _seeds(count: int | None, listed: str | None) -> tuple[int, ...] | None:
+    if listed is None:
+        count = _positive("--seeds", count)
+        return None if count is None else tuple(range(FIRST_SEED, FIRST_SEED + count))
+    if count is not None:
+        raise UsageError("--seeds and --seed: give one of them, a number of seeds or a list")
+    seeds = _integers("--seed", listed, "seeds like 42,43,44")
+    if not all(0 <= seed < 2**63 for seed in seeds):
+        raise UsageError(f"--seed {listed}: a seed is 0 or more and below 2**63")
+    return seeds
+
+
+def _depths(listed: str) -> tuple[int, ...]:
+    depths = _integers("--depths", listed, "depths like 2,4,6")
+    if not all(2 <= depth <= 10 for depth in depths):
+        raise UsageError(f"--depths {listed}: a depth is 2 to 10")
+    return depths
+
+
+def _integers(option: str, listed: str, example: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(part) for part in listed.split(",")))
+    except ValueError:
+        raise UsageError(f"{option} {listed}: give {example}") from None
+
+
+def _activations(listed: str | None) -> tuple[Activation, ...] | None:
+    if listed is None:
+        return None
+    known = {name: name for name in ACTIVATIONS}
+    chosen = []
+    for name in dict.fromkeys(part.strip().lower() for part in listed.split(",")):
+        if name not in known:
+            raise UsageError(f"--activations: {name!r} is not known; use {', '.join(ACTIVATIONS)}")
+        chosen.append(known[name])
+    return tuple(chosen)
+
+
+def main() -> NoReturn:
+    """Entry point."""
+    typer.run(full)
+    raise AssertionError("typer.run does not return")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Shows progress: a bar with the time left on a terminal, plain lines when piped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vgharness.records import Cell, CellResult, Epoch, Study, nan_if_none
+from vgharness.training.loop import Watcher
+
+_REFRESH = 0.1  # seconds
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@contextmanager
+def decoding(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """What ``load_images`` is to call while it decodes a folder."""
+    with _bar(console) as bar:
+        task = bar.add_task("decoding images", total=None)
+
+        def progress(done: int, total: int) -> None:
+            if console.is_terminal:
+                bar.update(task, completed=done, total=total)
+            elif done == total or done % 10_000 == 0:
+                console.print(f"decoded {done:,} of {total:,} images")
+
+        yield progress
+
+
+class StudyProgress(Watcher):
+    """A bar over the whole study, cells side by side, and a line per cell; when piped, no bar and a line per epoch."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = _bar(console)
+        self.task = self.bar.add_task("", total=None)
+
+    def study_started(self, study: Study, expected_seconds: float | None) -> None:
+        trained = sum(cell.epochs > 0 for cell in study.cells)
+        at_start = len(study.cells) - trained
+        self.console.print(
+            f"{trained} networks to train"
+            + (f", {at_start} to measure at initialisation" if at_start else "")
+            + (f"; expected to take about {duration(expected_seconds)} here" if expected_seconds is not None else "")
+        )
+        self.started = self.shown = time.monotonic()
+        self.cells = study.cells
+        self.epochs = sum(cell.epochs for cell in study.cells)
+        self.done = dict.fromkeys(study.cells, 0.0)  # epochs, whole and begun
+        self.under_way: list[Cell] = []
+        self.bar.update(self.task, total=self.epochs)
+        self.bar.start()
+
+    def __enter__(self) -> StudyProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()  # leaves the terminal as it was, however the study ended
+
+    def cell_started(self, cell: Cell) -> None:
+        self.under_way.append(cell)
+        self._show()
+
+    def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
+        self.done[cell] = epoch - 1 + step / steps
+        if time.monotonic() - self.shown > _REFRESH:  # a GPU does thousands of steps a second
+            self._show()
+
+    def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
+        self.done[cell] = epoch.epoch
+        if self.console.is_terminal:
+            return
+        done = sum(self.done.values())
+        left = (time.monotonic() - self.started) / done * (self.epochs - done)
+        self._line(
+            cell,
+            f", epoch {epoch.epoch} of {cell.epochs}: {_losses(epoch)}, {epoch.seconds:.1f} s; "
+            f"about {duration(left)} left",
+        )
+
+    def cell_done(self, result: CellResult) -> None:
+        self.under_way.remove(result.cell)
+        self.done[result.cell] = result.cell.epochs  # what one that stopped early did not train is not left to be done
+        if not result.epochs:
+            figures = "measured at initialisation" if result.status == "finished" else ""
+        else:
+            figures = _losses(result.epochs[-1])
+        status = "" if result.status == "finished" else f"{result.status}: {result.reason}; "
+        self._line(result.cell, f": {status}{figures}, {duration(result.seconds)}")
+
+    def pack_split(self, cells: Sequence[Cell], reason: str) -> None:
+        self.done.update(dict.fromkeys(cells, 0.0))
+        self.console.print(
+            f"{len(cells)} networks did not train side by side ({reason}): again in two halves",
+            markup=False,
+            soft_wrap=True,
+        )
+
+    def _show(self) -> None:
+        self.shown = time.monotonic()
+        names = ", ".join(self._numbered(cell) for cell in self.under_way)
+        self.bar.update(self.task, description=names.replace("[", r"\["), completed=sum(self.done.values()))
+
+    def _line(self, cell: Cell, text: str) -> None:
+        self.console.print(f"{self._numbered(cell)}{text}", markup=False, highlight=False, soft_wrap=True)
+
+    def _numbered(self, cell: Cell) -> str:
+        return f"[{self.cells.index(cell) + 1}/{len(self.cells)}] {cell.name}"
+
+
+def _losses(epoch: Epoch) -> str:
+    train, test = ("not finite" if x is None else f"{x:.3f}" for x in (epoch.train_loss, epoch.test_loss))
+    return f"train loss {train}, test loss {test}, test accuracy {nan_if_none(epoch.test_accuracy):.1f} %"
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )

@@ -1,0 +1,151 @@
+"""The commands on saved runs: ``vgharness list``, ``vgharness show`` and ``vgharness compare``. None imports torch."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from vgharness.cli.errors import usage_errors
+from vgharness.errors import UsageError
+from vgharness.formatting import plain
+from vgharness.storage.store import DEFAULT_ROOT, RunStore, Skipped, load_session
+
+if TYPE_CHECKING:
+    from vgharness.gradflow.comparison import Comparison
+    from vgharness.records.session import Session
+    from vgharness.report.tables import Sheet
+
+REGRESSION = 1
+
+Storage = Annotated[Path, typer.Option(help="the folder of saved runs")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="as Markdown, for a pull-request comment")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands ``list``, ``show`` and ``compare``."""
+    app.command("list")(list_runs)
+    app.command("show")(show)
+    app.command("compare")(compare_runs)
+
+
+def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
+    """List the saved runs and sessions."""
+    with usage_errors("vgharness list"):
+        found = RunStore(storage).entries()
+    _say_skipped(found.skipped)
+    # As lines of text: of some thousand rows a rich table takes two seconds to lay out.
+    for machine in dict.fromkeys(entry.machine for entry in found.entries):
+        typer.echo(plain(machine))
+        entries = [entry for entry in found.entries if entry.machine == machine]
+        width = max(len(plain(entry.name)) for entry in entries)
+        for entry in entries:
+            created = plain(entry.created[:19].replace("T", " "))
+            size = f"{entry.size / 1000:,.1f} kB"
+            typer.echo(f"  {entry.number:04}  {plain(entry.name):{width}}  {entry.kind:7}  {created:19}  {size:>12}")
+    if not found.entries:
+        typer.echo(f"{storage}: nothing is saved here")
+
+
+def show(
+    run: Annotated[str | None, typer.Argument(help="number, name or file of a session; without it the latest")] = None,
+    against: Annotated[str | None, typer.Option(help="also show the change against this session")] = None,
+    markdown: Markdown = False,
+    storage: Storage = DEFAULT_ROOT,
+) -> None:
+    """Show the gradients that a saved session measured."""
+    with usage_errors("vgharness show"):
+        path, session = _load(storage, run)
+        before = None if against is None else _load(storage, against)[1]
+        from vgharness.gradflow.comparison import compare  # scipy is slow to import
+        from vgharness.report.tables import session_table
+
+        compared = None if before is None else compare(before, session)
+        sheets = [session_table(sample, compared) for sample in session.samples]
+    if not markdown:
+        typer.echo(f"{path}, {session.created[:19].replace('T', ' ')}, {session.machine.id}")
+    _print(sheets, markdown)
+
+
+def compare_runs(
+    before: Annotated[str, typer.Argument(help="number, name or file of a session")],
+    after: Annotated[str | None, typer.Argument(help="another; without it the latest")] = None,
+    fail: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="what is a regression: signal_l2:20%, signal_l2:-20% (a decrease), factor:0.1 (as a difference), "
+            "vanished, new or renamed (tests and layers); may be given several times"
+        ),
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="every figure as a row of CSV")] = False,
+    json: Annotated[bool, typer.Option("--json", help="everything as JSON")] = False,
+    markdown: Markdown = False,
+    storage: Storage = DEFAULT_ROOT,
+) -> None:
+    """Compare two saved sessions: exit status 1 where there is a regression, 2 for bad input."""
+    with usage_errors("vgharness compare"):
+        if csv + json + markdown > 1:
+            raise UsageError("--csv, --json and --markdown: give one of them")
+        from vgharness.gradflow.comparison import check_limits, compare, parse_failures  # scipy is slow to import
+        from vgharness.report.tables import comparison_table
+
+        limits, fail_on = parse_failures(fail or [])
+        (path, old), (path_now, now) = _load(storage, before), _load(storage, after)
+        check_limits(limits, old, now)
+        found = compare(old, now, limits, fail_on)
+        if not found.changes and not found.regressions:
+            raise UsageError(f"{path} and {path_now}: no test with a figure is in both; compare runs of the same tests")
+    if csv:
+        _print_csv(found)
+    elif json:
+        typer.echo(found.model_dump_json(indent=1))
+    else:
+        if not markdown:
+            typer.echo(f"before: {path}\nafter:  {path_now}")
+        _print(comparison_table(found), markdown)
+    if found.regressions:
+        raise typer.Exit(REGRESSION)
+
+
+def _load(storage: Path, which: str | None) -> tuple[Path, Session]:
+    found = RunStore(storage).find(which)
+    _say_skipped(found.skipped)
+    return found.path, load_session(found.path)
+
+
+def _say_skipped(skipped: Iterable[Skipped]) -> None:
+    for path, reason in skipped:
+        typer.echo(f"skipped {path}: {reason}", err=True)
+
+
+def _print(sheets: Sequence[Sheet], markdown: bool) -> None:
+    from vgharness.report.tables import markdown as as_markdown
+
+    if markdown:
+        typer.echo(as_markdown(sheets), nl=False)
+    else:
+        Console(highlight=False).print(*sheets, sep="\n")
+
+
+def _print_csv(found: Comparison) -> None:
+    """A row for each figure, then one for each test or layer that is not on both sides under one name."""
+    figures = ("before", "after", "mean", "change", "low", "high", "p")
+    fields = ("sample", "layer", "quantity", "outcome", *figures, "seeds_before", "seeds_after", "reason")
+    writer = csv_format.DictWriter(sys.stdout, fields, lineterminator="\n")
+    writer.writeheader()
+    for change in found.changes:
+        row = change.model_dump(exclude={"seeds", "limited"})
+        row["layer"] = "" if change.layer is None else str(change.layer)
+        writer.writerow({**row, "seeds_before": change.seeds[0], "seeds_after": change.seeds[1]})
+    for each in found.appearances:
+        layer = "" if each.layer is None else str(each.layer)
+        outcome = "regression" if each.fails else each.presence
+        reason = f"{each.presence}{f', now {each.now}' if each.now else ''}"
+        writer.writerow({"sample": each.sample, "layer": layer, "outcome": outcome, "reason": reason})
+    for note in found.notes:
+        typer.echo(note, err=True)

@@ -1,0 +1,198 @@
+"""What one pytest session does with its gradient flows: gathers, compares, saves and shows them.
+
+Each measurement comes with its test's report, from a worker of pytest-xdist as from the session's own process, so that
+it is saved once and where the session was started. Imports nothing heavy until there is a measurement.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from vgharness.errors import UsageError
+
+if TYPE_CHECKING:
+    from vgharness.gradflow.comparison import Appearance, Change, Comparison, Limit, Presence
+    from vgharness.records.session import Sample, Session
+
+_WIDTH = 80
+
+
+class GradflowSession:
+    """Registered as a plugin for as long as one session lasts."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._samples: dict[str, Sample] = {}
+        self._notes: list[str] = []  # for the end of the summary
+        option = config.option
+        self._storage = config.rootpath / option.gradflow_storage
+        self._compared: Session | None = None
+        self._compared_path: Path | None = None
+        self._limits: tuple[Limit, ...] = ()
+        self._fail_on: tuple[Presence, ...] = ()
+        self._comparison: Comparison | None = None  # of the whole session, when it is over
+        if option.gradflow_save is not None:
+            from vgharness.storage.store import check_name
+
+            check_name(option.gradflow_save)
+        if (option.gradflow_save is not None or option.gradflow_autosave) and not self._is_worker:
+            from vgharness.system.files import check_writable
+
+            check_writable(self._storage, "--gradflow-storage", "give another folder with --gradflow-storage")
+        if option.gradflow_compare is not None:
+            from vgharness.storage.store import RunStore, load_session
+
+            found = RunStore(self._storage).find(option.gradflow_compare or None)
+            self._notes += [f"passed over {path}: {reason}" for path, reason in found.skipped]
+            self._compared_path, self._compared = found.path, load_session(found.path)
+        if option.gradflow_compare_fail:
+            from vgharness.gradflow.comparison import check_limits, parse_failures
+
+            if self._compared is None:
+                raise UsageError("--gradflow-compare-fail has nothing to compare with: give --gradflow-compare too")
+            self._limits, self._fail_on = parse_failures(option.gradflow_compare_fail)
+            check_limits(self._limits, self._compared)
+
+    @property
+    def _is_worker(self) -> bool:
+        return hasattr(self._config, "workerinput")
+
+    def regressions(self, samples: Sequence[Sample]) -> list[str]:
+        """A line for each figure and layer of ``samples`` that the options say must fail."""
+        if self._compared is None or not (self._limits or self._fail_on):
+            return []
+        labels = {sample.label for sample in samples}
+        theirs = tuple(sample for sample in self._compared.samples if sample.label in labels)
+        comparison = self._compare(self._compared.model_copy(update={"samples": theirs}), samples)
+        # Whether a test is new or gone can only be said of the whole session.
+        return [str(found) for found in comparison.regressions if not _is_of_a_test(found)]
+
+    def _compare(self, before: Session, samples: Sequence[Sample], *, here: Session | None = None) -> Comparison:
+        """``here`` is where ``samples`` were measured, for what is to be said of the machines."""
+        from vgharness.gradflow.comparison import compare
+
+        after = (here or before).model_copy(update={"samples": tuple(samples)})
+        return compare(before, after, self._limits, self._fail_on)
+
+    # --- hooks -----------------------------------------------------------------------------------------
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for text in getattr(report, "gradflow", ()):
+            from vgharness.records.session import Sample
+
+            sample = Sample.model_validate_json(text)
+            self._samples[sample.label] = sample  # of a test that was run again, the last time
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._is_worker:
+            return
+        try:
+            measured = self._session() if self._samples and (self._compared or self._is_to_be_saved) else None
+            self._note_what_changed(session, measured)
+            if self._is_to_be_saved:
+                self._save(measured)
+        except (UsageError, OSError) as error:
+            self._notes.append(f"not saved: {error}")
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    def _note_what_changed(self, session: pytest.Session, measured: Session | None) -> None:
+        if self._compared is None:
+            return
+        self._comparison = comparison = self._compare(self._compared, list(self._samples.values()), here=measured)
+        self._notes += comparison.notes
+        self._notes += [str(found) for found in comparison.appearances if _is_of_a_test(found)]
+        if any(_is_of_a_test(found) for found in comparison.regressions):
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    @property
+    def _is_to_be_saved(self) -> bool:
+        option = self._config.option
+        return option.gradflow_save is not None or option.gradflow_autosave or option.gradflow_json is not None
+
+    def _save(self, session: Session | None) -> None:
+        if session is None:
+            self._notes.append("nothing was measured, so nothing is saved")
+            return
+        from vgharness.storage.store import RunStore
+        from vgharness.system.files import write_whole
+
+        option = self._config.option
+        if option.gradflow_save is not None or option.gradflow_autosave:
+            commit = (session.commit or "no-commit")[:8]
+            name = option.gradflow_save or f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{commit}"
+            self._notes.append(f"saved as {self._short(RunStore(self._storage).save(session, name))}")
+        if option.gradflow_json is not None:
+            path = self._config.rootpath / option.gradflow_json
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, session.model_dump_json(indent=1).encode())
+            self._notes.append(f"written to {self._short(path)}")
+
+    def _short(self, path: Path) -> Path:
+        return path.relative_to(self._config.rootpath) if path.is_relative_to(self._config.rootpath) else path
+
+    def _session(self) -> Session:
+        from pydantic import ValidationError
+
+        from vgharness.gradflow.measurement import as_session
+
+        info: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        self._config.hook.pytest_gradflow_machine_info(config=self._config, machine_info=info)
+        self._config.hook.pytest_gradflow_session(config=self._config, extra=extra)
+        try:
+            return as_session(
+                list(self._samples.values()),
+                command=shlex.join(["pytest", *map(str, self._config.invocation_params.args)]),
+                folder=self._config.rootpath,
+                extra={**extra, **({"machine_info": info} if info else {})},
+            )
+        except ValidationError as error:
+            raise UsageError(f"what a hook added is no JSON: {error.errors()[0]['msg']}") from error
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self._samples and not self._notes:
+            return
+        terminalreporter.section("gradient flow", sep="=")
+        for sample in self._samples.values():
+            terminalreporter.write_line(_line(sample) if self._config.option.verbose < 0 else self._table(sample))
+        if self._compared_path is not None:
+            terminalreporter.write_line(f"compared with {self._short(self._compared_path)}")
+        for note in self._notes:
+            terminalreporter.write_line(note)
+
+    def _table(self, sample: Sample) -> str:
+        from rich.console import Console
+
+        from vgharness.report.tables import session_table
+
+        writer = self._config.get_terminal_writer()
+        width = min(_WIDTH, writer.fullwidth)
+        out = StringIO()
+        console = Console(file=out, width=width, force_terminal=writer.hasmarkup, no_color=not writer.hasmarkup)
+        compared = self._comparison if self._compared and self._compared.sample(sample.label) else None
+        console.print(session_table(sample, compared))
+        return re.sub(r"[ \t]+$", "", out.getvalue(), flags=re.MULTILINE).rstrip("\n")
+
+
+def _line(sample: Sample) -> str:
+    factors = [flow.factor() if len(flow.layers) > 1 else math.nan for flow in sample.flows]
+    least, most = min(factors), max(factors)
+    count = f"{len(sample.keys)} layers, {len(sample.seeds)} seeds"
+    return f"{sample.label}: signal_l2 × {least:.3g} to {most:.3g} per layer toward the input ({count})"
+
+
+def _is_of_a_test(found: Change | Appearance) -> bool:
+    """Whether it says that a test as a whole is new, gone or renamed."""
+    from vgharness.gradflow.comparison import Appearance
+
+    return isinstance(found, Appearance) and found.layer is None

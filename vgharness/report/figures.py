@@ -1,0 +1,216 @@
+"""The three figures that the studied README names, drawn from a run.
+
+Seeds are thin lines, their mean a thick one, the published plots dashed. Activations and layers are
+told apart by marker or line as well as by colour (Okabe–Ito). Gradient axes are logarithmic.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vgharness.claims.measures import published_curves
+from vgharness.records import Activation, Architecture, CellResult, Epoch, GradientFlow, Quantity, Run, nan_if_none
+
+_ACTIVATION_STYLES: dict[Activation, tuple[str, str]] = {
+    "sigmoid": ("#D55E00", "o"),
+    "relu": ("#0072B2", "s"),
+    "tanh": ("#009E73", "^"),
+    "gelu": ("#CC79A7", "D"),
+    "silu": ("#7A6A00", "v"),
+}
+_LAYER_STYLES = (("#000000", "o"), ("#D55E00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"))
+_QUANTITIES: tuple[tuple[Quantity, str], ...] = (
+    ("weight_mean_abs", "mean |∂L/∂W|"),
+    ("signal_l2", "error signal ‖∂L/∂h‖₂"),
+)
+_PANEL = (5.4, 3.5)  # inches
+_NARROW = 0.75  # smaller panels, and so larger letters, where the page will shrink them
+_DPI = 110
+
+
+class Picture(NamedTuple):
+    """A figure by the README's name for it, with what it shows told in words, as PNG: panels side by
+    side, and one below the other for narrow screens."""
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+    narrow_png: bytes
+
+
+def draw(run: Run) -> tuple[Picture, ...]:
+    """The README's figures of ``run``; panels for which it holds nothing say so."""
+    groups = _groups(run)
+    published = run.data.is_cifar10
+    overlay = " Dashed: the published plots, read off their pixels." if published else ""
+    return (
+        Picture(
+            "loss_acc_comparison.png",
+            "Test loss and accuracy",
+            "After each epoch, on all test images. Thin: one seed; thick: their mean." + overlay,
+            *(_png(_loss_and_accuracy(groups, published, narrow)) for narrow in (False, True)),
+        ),
+        Picture(
+            "grad_norms_per_layer.png",
+            "Gradients per layer",
+            "Averaged over each epoch's batches; epoch 0: the first batch at the initial weights. Above, the README's "
+            "own quantity; below, the error signal that theory speaks of. Logarithmic; one scale across a row."
+            + overlay,
+            *(_png(_gradients(groups, published, narrow)) for narrow in (False, True)),
+        ),
+        Picture(
+            "activation_gradmaps_conv1.png",
+            "Activation gradients at conv1",
+            "|∂L/∂h| at conv1's pre-activation after training, mean over channels, the first 256 test images and the "
+            "seeds. One logarithmic scale for all maps.",
+            *(_png(_heatmaps(groups, narrow)) for narrow in (False, True)),
+        ),
+    )
+
+
+_Groups = dict[Architecture, dict[Activation, list[CellResult]]]
+
+
+def _groups(run: Run) -> _Groups:
+    """The trained networks of the README's depth, by architecture and activation."""
+    groups: _Groups = {}
+    for result in run.results:
+        if result.cell.depth == 4 and result.cell.epochs and result.epochs:
+            groups.setdefault(result.cell.architecture, {}).setdefault(result.cell.activation, []).append(result)
+    return groups
+
+
+def _loss_and_accuracy(groups: _Groups, published: bool, narrow: bool) -> Figure:
+    columns: tuple[tuple[str, str, Callable[[Epoch], float | None]], ...] = (
+        ("test_loss", "test loss (nats)", lambda epoch: epoch.test_loss),
+        ("test_accuracy_percent", "test accuracy (%)", lambda epoch: epoch.test_accuracy),
+    )
+    figure, axes = _grid(len(groups), len(columns), narrow)
+    for (architecture, activations), row in zip(groups.items(), axes, strict=False):
+        for (key, label, value), ax in zip(columns, row, strict=True):
+            for activation, results in activations.items():
+                color, marker = _ACTIVATION_STYLES[activation]
+                curves = [[nan_if_none(value(epoch)) for epoch in r.epochs] for r in results]
+                _lines(ax, curves, 1, color, marker, activation)
+                if published and activation in published_curves():
+                    shown = [figures[key] for figures in published_curves()[activation]]
+                    _dashed(ax, shown, color, f"{activation}, published")
+            _epochs_axis(ax, f"{architecture}: {label}")
+            ax.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _gradients(groups: _Groups, published: bool, narrow: bool) -> Figure:
+    rows = [(a, q, label) for a in groups for q, label in _QUANTITIES]
+    figure, axes = _grid(len(rows), max((len(x) for x in groups.values()), default=0), narrow)
+    for (architecture, quantity, label), row in zip(rows, axes, strict=False):
+        for ax in row[1:]:
+            ax.sharey(row[0])
+        for (activation, results), ax in zip(groups[architecture].items(), row, strict=False):
+            names = [x.name for x in results[0].epochs[0].flow.select("conv*").layers]
+            for index, (name, (color, marker)) in enumerate(zip(names, _LAYER_STYLES, strict=False)):
+                curves = [[_quantity(flow, index, quantity) for flow in _flows(r)] for r in results]
+                _lines(ax, curves, 0, color, marker, name)
+                key = f"mean_abs_grad_{name}_weight"
+                if published and quantity == "weight_mean_abs" and activation in published_curves():
+                    _dashed(ax, [figures[key] for figures in published_curves()[activation]], color, None)
+            ax.set_yscale("log", nonpositive="mask")
+            _epochs_axis(ax, f"{architecture}, {activation}: {label}")
+            ax.legend(fontsize=8, frameon=False, ncols=2)
+        for ax in row[len(groups[architecture]) :]:
+            ax.set_visible(False)
+    return figure
+
+
+def _heatmaps(groups: _Groups, narrow: bool) -> Figure:
+    maps = {
+        (architecture, activation): np.mean([r.heatmap for r in results if r.heatmap], axis=0)
+        for architecture, activations in groups.items()
+        for activation, results in activations.items()
+        if any(r.heatmap for r in results)
+    }
+    figure, axes = _grid(len(groups), max((len(x) for x in groups.values()), default=0), narrow, panel=(4.0, 3.6))
+    positive = [x[x > 0] for x in maps.values() if (x > 0).any()]
+    norm = LogNorm(min(x.min() for x in positive), max(x.max() for x in positive)) if positive else None
+    image = None
+    for (architecture, activations), row in zip(groups.items(), axes, strict=False):
+        for activation, ax in zip(activations, row, strict=False):
+            ax.set_xticks([])
+            ax.set_yticks([])
+            shown = maps.get((architecture, activation))
+            if shown is None:
+                ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes)
+                continue
+            image = ax.imshow(shown, norm=norm, cmap="viridis")
+            ax.set_title(f"{architecture}, {activation}: mean {shown.mean():.1e}", fontsize=10)
+        for ax in row[len(activations) :]:
+            ax.set_visible(False)
+    if image is not None:
+        figure.colorbar(image, ax=axes.ravel().tolist(), shrink=0.85, label="|∂L/∂h|")
+    return figure
+
+
+# --- what the figures share ---------------------------------------------------------------------
+
+
+def _grid(
+    rows: int, columns: int, narrow: bool, *, panel: tuple[float, float] = _PANEL
+) -> tuple[Figure, npt.NDArray[np.object_]]:
+    """A figure and its axes [rows, columns]; ``narrow`` stacks them all in one column."""
+    shape = (max(rows, 1), max(columns, 1))
+    laid_out = (shape[0] * shape[1], 1) if narrow else shape
+    scale = _NARROW if narrow else 1.0
+    figure = Figure(figsize=(scale * panel[0] * laid_out[1], scale * panel[1] * laid_out[0]), layout="constrained")
+    axes = figure.subplots(*laid_out, squeeze=False).reshape(shape)
+    if not rows:
+        for ax in axes.flat:
+            ax.set_axis_off()
+            ax.text(0.5, 0.5, "no network was trained", ha="center", va="center")
+    return figure, axes
+
+
+def _lines(ax: Axes, curves: Sequence[Sequence[float]], first: int, color: str, marker: str, label: str) -> None:
+    """Each curve thin and, where there are several, their mean thick as far as all of them go."""
+    if len(curves) > 1:
+        for curve in curves:
+            ax.plot(range(first, first + len(curve)), curve, color=color, linewidth=0.7, alpha=0.55)
+    shortest = min(map(len, curves))
+    mean = np.mean([curve[:shortest] for curve in curves], axis=0)
+    epochs = range(first, first + shortest)
+    ax.plot(epochs, mean, color=color, linewidth=2, marker=marker, markersize=3.5, label=label)
+
+
+def _dashed(ax: Axes, values: Sequence[float], color: str, label: str | None) -> None:
+    ax.plot(range(1, len(values) + 1), values, color=color, linestyle="--", linewidth=1.3, label=label)
+
+
+def _epochs_axis(ax: Axes, title: str) -> None:
+    ax.set_title(title, fontsize=10)
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(alpha=0.25)
+
+
+def _flows(result: CellResult) -> Iterable[GradientFlow]:
+    initial = [result.initial] if result.initial else []
+    return [flow.select("conv*") for flow in (*initial, *(epoch.flow for epoch in result.epochs))]
+
+
+def _quantity(flow: GradientFlow, index: int, quantity: Quantity) -> float:
+    return nan_if_none(getattr(flow.layers[index], quantity))
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white")
+    return buffer.getvalue()

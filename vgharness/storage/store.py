@@ -1,0 +1,297 @@
+"""Saves, lists, finds and loads: ``<root>/<machine id>/NNNN_<name>.json``, never one over another.
+
+Two kinds of file stand side by side: a study's `Run`, which has no ``kind``, and a pytest `Session`. Each is written
+to a temporary file, flushed to the disk and then renamed, so that a reader or a crash never meets half of one; numbers
+are claimed under a lock. What cannot be read is passed over with its reason and never touched.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from vgharness.errors import UsageError
+from vgharness.records import SCHEMA_VERSION, Record, Run
+from vgharness.records.session import SESSION_VERSION, Session
+from vgharness.system.files import write_whole
+
+DEFAULT_ROOT = Path(".gradflow")
+
+Kind = Literal["run", "session"]
+Upgrades = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+# By the version that a file has, what makes its content that of the next version.
+RUN_UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+SESSION_UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+_FILE = re.compile(r"([0-9]{4,})_(.+)\.json")
+# How this package's own files begin; of any other the whole is read.
+_HEAD = re.compile(rb'\{\s*"schema_version":\s*(\d+),\s*(?:"kind":\s*"(session)",\s*)?"created":\s*"([^"\\]*)"')
+_HEAD_BYTES: Final = 256
+_LOCK_SECONDS: Final = 60.0
+
+
+class Skipped(NamedTuple):
+    """A file that is no saved run, or none that can be read, and why."""
+
+    path: Path
+    reason: str
+
+
+class Entry(NamedTuple):
+    """A saved file as its name and its first and last bytes tell of it."""
+
+    path: Path
+    machine: str
+    number: int
+    name: str
+    kind: Kind
+    created: str
+    size: int
+
+
+class Listing(NamedTuple):
+    """All that is in a store, in the order of machines and numbers."""
+
+    entries: tuple[Entry, ...]
+    skipped: tuple[Skipped, ...]
+
+
+class Found(NamedTuple):
+    """The file that was asked for, and later ones that were passed over because they cannot be read."""
+
+    path: Path
+    skipped: tuple[Skipped, ...] = ()
+
+
+class _Place(NamedTuple):
+    path: Path
+    number: int
+    name: str
+
+
+class RunStore:
+    """The folder of saved runs and sessions."""
+
+    def __init__(self, root: Path = DEFAULT_ROOT) -> None:
+        self.root = root
+
+    def save(self, run: Run | Session, name: str) -> Path:
+        """Saves under the next free number and returns the file's path.
+
+        Raises :class:`~vgharness.errors.UsageError` for a name that is no file's name, and where nothing can be
+        written; what was saved before is then as it was.
+        """
+        check_name(name)
+        folder = self.root / run.machine.id
+        content = run.model_dump_json(indent=1).encode()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
+                number = max((place.number for place in _places(folder)), default=0) + 1
+                path = folder / f"{number:04}_{name}.json"
+                write_whole(path, content)
+        except OSError as error:
+            raise UsageError(f"{folder}: {name!r} was not saved ({error.strerror or error}): {_fix(error)}") from error
+        return path
+
+    def entries(self) -> Listing:
+        """Every saved run and session. Only the ends of each file are read: what is wrong in between is found when it
+        is loaded."""
+        entries, skipped = [], []
+        for folder in self._folders():
+            places = _places(folder)
+            known = {place.path for place in places}
+            skipped += [
+                Skipped(path, "not a saved run: its name is not NNNN_name.json")
+                for path in sorted(folder.iterdir())
+                if path not in known and not path.name.startswith(".")
+            ]
+            for place in places:
+                try:
+                    entries.append(_look(place))
+                except UsageError as error:
+                    skipped.append(Skipped(place.path, _reason(place.path, error)))
+        return Listing(tuple(entries), tuple(skipped))
+
+    def find(self, which: str | None = None, kind: Kind = "session") -> Found:
+        """The saved file of that ``kind`` that ``which`` means: a number (``3``, ``0003``), a name (its latest), the
+        path of a file, or ``None`` for the latest of all.
+
+        The latest is the one with the highest number; of several machines', the one written last. Raises
+        :class:`~vgharness.errors.UsageError` where there is none, and where a number is there twice.
+        """
+        if which is not None and _is_path(which):
+            if not Path(which).is_file():
+                raise UsageError(f"{which}: there is no such file; `vgharness list` shows what is saved")
+            return Found(Path(which))
+        per_machine = [_places(folder) for folder in self._folders()]
+        if which is not None and which.isdecimal():
+            numbered = [place.path for places in per_machine for place in places if place.number == int(which)]
+            if len(numbered) > 1:
+                raise UsageError(
+                    f"number {which} is there {len(numbered)} times: give the path of one, such as {numbered[0]}"
+                )
+            if numbered:
+                return Found(numbered[0])
+        named = ([place for place in places if which in (None, place.name)] for places in per_machine)
+        return self._latest(named, which, kind)
+
+    def _latest(self, per_machine: Iterable[list[_Place]], which: str | None, kind: Kind) -> Found:
+        latest: list[Entry] = []
+        skipped: list[Skipped] = []
+        for places in per_machine:
+            for place in reversed(places):
+                try:
+                    entry = _look(place)
+                except UsageError as error:
+                    skipped.append(Skipped(place.path, _reason(place.path, error)))
+                    continue
+                if entry.kind == kind:
+                    latest.append(entry)
+                    break
+        if latest:
+            return Found(max(latest, key=lambda entry: entry.path.stat().st_mtime_ns).path, tuple(skipped))
+        wanted = f"{'saved ' if which is None else ''}{kind}{'' if which is None else f' {which!r}'}"
+        unreadable = f" ({len(skipped)} cannot be read)" if skipped else ""
+        raise UsageError(f"{self.root}: no {wanted} here{unreadable}; `vgharness list` shows what is saved")
+
+    def _folders(self) -> list[Path]:
+        try:
+            return sorted(path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UsageError(f"{self.root}: cannot be read ({error.strerror}); give the store's folder") from error
+
+
+def check_name(name: str) -> None:
+    """Raises :class:`~vgharness.errors.UsageError` for a name that cannot be part of a file's."""
+    if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
+        raise UsageError(f"run name {name!r}: use letters, digits, '_', '-' and '.' only, not first '.'")
+
+
+def load_run(path: Path) -> Run:
+    """Reads and validates a study's saved run. Raises :class:`~vgharness.errors.UsageError` that says what is
+    wrong with the file."""
+    return _run(path, _read(path))
+
+
+def load_session(path: Path) -> Session:
+    """Reads and validates a saved pytest session. Raises :class:`~vgharness.errors.UsageError` that says what is
+    wrong with the file."""
+    return _session(path, _read(path))
+
+
+def load(path: Path) -> Run | Session:
+    """Whichever of the two the file is."""
+    content = _read(path)
+    return _session(path, content) if content.get("kind") == "session" else _run(path, content)
+
+
+def _run(path: Path, content: dict[str, Any]) -> Run:
+    if content.get("kind") == "session":
+        raise UsageError(f"{path}: a pytest session, not a study's run; `vgharness show` shows it")
+    return _validate(path, _upgrade(path, content, SCHEMA_VERSION, RUN_UPGRADES), Run, "run")
+
+
+def _session(path: Path, content: dict[str, Any]) -> Session:
+    if "kind" not in content and "study" in content:
+        raise UsageError(f"{path}: a study's run, not a pytest session; `vgharness report` writes its page")
+    return _validate(path, _upgrade(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
+
+
+def _places(folder: Path) -> list[_Place]:
+    """The saved files by number; only their names are read."""
+    try:
+        paths = list(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be read ({error.strerror}); let this user read it") from error
+    found = ((path, _FILE.fullmatch(path.name)) for path in paths)
+    return sorted((_Place(path, int(m[1]), m[2]) for path, m in found if m), key=lambda p: (p.number, p.name))
+
+
+def _is_path(which: str) -> bool:
+    return Path(which).name != which or (which.endswith(".json") and Path(which).is_file())
+
+
+def _look(place: _Place) -> Entry:
+    """Raises ``UsageError`` where the file's ends show that it cannot be loaded."""
+    path = place.path
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            size = file.seek(0, 2)
+            file.seek(max(0, size - 2))
+            whole = file.read().rstrip().endswith(b"}")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    if (begins := _HEAD.match(head)) and whole:
+        kind, version, created = begins[2], int(begins[1]), begins[3].decode(errors="replace")
+    else:
+        content = _read(path)
+        kind, version, created = content.get("kind"), content["schema_version"], str(content.get("created", ""))
+    is_session = kind in ("session", b"session")
+    if not is_session and kind is not None:
+        raise UsageError(f"{path}: not a run of vgharness (its kind is {kind!r})")
+    _check_version(path, version, SESSION_VERSION if is_session else SCHEMA_VERSION)
+    return Entry(path, path.parent.name, place.number, place.name, "session" if is_session else "run", created, size)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not a whole JSON file ({error}); was it cut off?") from error
+    if not isinstance(content, dict) or not isinstance(content.get("schema_version"), int):
+        raise UsageError(f"{path}: not a run of vgharness (it has no schema_version)")
+    return content
+
+
+def _check_version(path: Path, found: int, known: int) -> None:
+    if found > known:
+        raise UsageError(
+            f"{path}: written by a newer vgharness (schema {found}, this one knows {known}); upgrade vgharness"
+        )
+
+
+def _upgrade(path: Path, content: dict[str, Any], known: int, upgrades: Upgrades) -> dict[str, Any]:
+    _check_version(path, content["schema_version"], known)
+    for version in range(content["schema_version"], known):
+        if version not in upgrades:
+            break  # validation names the version
+        content = {**upgrades[version](content), "schema_version": version + 1}
+    return content
+
+
+def _validate(path: Path, content: dict[str, Any], record: type[AnyRecord], what: str) -> AnyRecord:
+    try:
+        return record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "as a whole"
+        raise UsageError(f"{path}: not a valid {what}: {where}: {first['msg']}") from error
+
+
+def _reason(path: Path, error: UsageError) -> str:
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _fix(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space there or give another folder; what was saved before is whole"
+    if error.errno == errno.ENAMETOOLONG:
+        return "give a shorter name"
+    if isinstance(error, TimeoutError):
+        return f"another process has held its lock for {_LOCK_SECONDS:.0f} seconds; end it or give another folder"
+    return "let this user write there or give another folder"

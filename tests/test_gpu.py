@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from vgharness.data.images import synthetic
+from vgharness.data.on_device import DeviceImages
+from vgharness.data.synthetic import synthetic
+from vgharness.precision import float32_precision
 from vgharness.records import ARCHITECTURES, Architecture, Cell
 from vgharness.training.executor import Execution
-from vgharness.training.loop import float32_precision
-from vgharness.training.pack import Pack, Resident
+from vgharness.training.pack import Pack
 
 pytestmark = [
     pytest.mark.fast,
@@ -29,7 +30,7 @@ def epochs(
     """What each epoch measured, [steps, R, figures], by default of a batch of 128 and a tail of 80; and what the
     networks are worth then, [R, 2]."""
     with float32_precision("fp32"):
-        resident = Resident(synthetic(images, 100), torch.device(device))
+        resident = DeviceImages(synthetic(images, 100), torch.device(device))
         pack = Pack(cells(**changes)[only], resident, "fp32")
         return [pack.epoch(lambda step: None).cpu().clone() for _ in range(count)], pack.evaluate(100).cpu().clone()
 
@@ -67,7 +68,7 @@ def test_packed_is_alone_on_a_gpu() -> None:
 
 
 def test_a_study_trains_as_packs() -> None:
-    images = Resident(synthetic(208, 100), torch.device("cuda"))
+    images = DeviceImages(synthetic(208, 100), torch.device("cuda"))
     execution = Execution([*cells(), *cells(epochs=0)[:1]])
     execution.run(images, "fp32")
     assert [result.status for result in execution.results] == ["finished"] * 5

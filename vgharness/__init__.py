@@ -5,7 +5,38 @@ names below are imported on first use, so that ``import vgharness`` itself does 
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vgharness import theory as theory
+    from vgharness.claims.spec import Claim as Claim
+    from vgharness.claims.spec import load_claims as load_claims
+    from vgharness.claims.verdicts import judge as judge
+    from vgharness.data.images import load_images as load_images
+    from vgharness.gradflow.comparison import compare as compare
+    from vgharness.gradflow.diagnosis import Diagnosis as Diagnosis
+    from vgharness.gradflow.diagnosis import Problem as Problem
+    from vgharness.gradflow.diagnosis import diagnose as diagnose
+    from vgharness.gradflow.measurement import measure as measure
+    from vgharness.gradflow.sample import FlowSample as FlowSample
+    from vgharness.models import MLP as MLP
+    from vgharness.models import DeepCNN as DeepCNN
+    from vgharness.probe.probe import GradientProbe as GradientProbe
+    from vgharness.pytest_plugin.fixture import GradFlow as GradFlow
+    from vgharness.records import Cell as Cell
+    from vgharness.records import GradientFlow as GradientFlow
+    from vgharness.records import LayerGradient as LayerGradient
+    from vgharness.records import Run as Run
+    from vgharness.records import Sample as Sample
+    from vgharness.records import Session as Session
+    from vgharness.records import Study as Study
+    from vgharness.records import Verdict as Verdict
+    from vgharness.report.study_page import write_report as write_report
+    from vgharness.storage.store import RunStore as RunStore
+    from vgharness.storage.store import load_run as load_run
+    from vgharness.storage.store import load_session as load_session
+    from vgharness.study.presets import plan as plan
+    from vgharness.study.run import run_study as run_study
 
 __version__ = "0.1.0"
 
@@ -15,16 +46,19 @@ _HOMES = {
     "DeepCNN": "models",
     "Diagnosis": "gradflow.diagnosis",
     "FlowSample": "gradflow.sample",
+    "GradFlow": "pytest_plugin.fixture",
     "GradientFlow": "records",
     "GradientProbe": "probe.probe",
     "LayerGradient": "records",
     "MLP": "models",
+    "Problem": "gradflow.diagnosis",
     "Run": "records",
     "RunStore": "storage.store",
-    "Sample": "records.session",
-    "Session": "records.session",
+    "Sample": "records",
+    "Session": "records",
     "Study": "records",
     "Verdict": "records",
+    "compare": "gradflow.comparison",
     "diagnose": "gradflow.diagnosis",
     "judge": "claims.verdicts",
     "load_claims": "claims.spec",
@@ -37,10 +71,12 @@ _HOMES = {
     "write_report": "report.study_page",
 }
 
-__all__ = sorted([*_HOMES, "__version__"])
+__all__ = sorted([*_HOMES, "__version__", "theory"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "theory":
+        return import_module("vgharness.theory")
     if name not in _HOMES:
         raise AttributeError(f"module 'vgharness' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(f"vgharness.{_HOMES[name]}"), name)

@@ -27,16 +27,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vgharness.records import ACTIVATIONS, Activation, Architecture, Init, Norm
+from vgharness.records import Activation, Architecture, Init, Norm
+from vgharness.theory import FUNCTIONS, activation_of
 
-_ACTIVATION_MODULES: dict[Activation, Callable[[], nn.Module]] = {
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-}
-_MONOTONE = (nn.Sigmoid, nn.Tanh, nn.ReLU)  # never fall, so the greatest of φ(h) is φ of the greatest h
 _POOLS_AFTER: dict[Architecture, tuple[int, ...]] = {"readme": (2, 3, 4), "script": (1, 2, 3)}
 
 
@@ -86,7 +79,7 @@ class DeepCNN(_Chain):
             self.add_module(f"conv{i}", nn.Conv2d(channels, width, kernel_size=3, padding=1))
             if norm == "batch":
                 self.add_module(f"norm{i}", nn.BatchNorm2d(width))
-            self.add_module(f"act{i}", _ACTIVATION_MODULES[activation]())
+            self.add_module(f"act{i}", FUNCTIONS[activation].module())
             if i in _POOLS_AFTER[pools]:
                 self.add_module(f"pool{i}", nn.MaxPool2d(2))
                 size //= 2
@@ -109,7 +102,7 @@ class DeepCNN(_Chain):
         modules = list(self.children())
         if self._pools_early:
             for i, (module, following) in enumerate(pairwise(self.children())):
-                if isinstance(module, _MONOTONE) and isinstance(following, nn.MaxPool2d):
+                if _is_monotone(module) and isinstance(following, nn.MaxPool2d):
                     modules[i : i + 2] = following, module
         return modules
 
@@ -138,13 +131,18 @@ class MLP(_Chain):
             if i < len(widths) - 1:
                 if norm == "batch":
                     self.add_module(f"norm{i}", nn.BatchNorm1d(wide_out))
-                self.add_module(f"act{i}", _ACTIVATION_MODULES[activation]())
+                self.add_module(f"act{i}", FUNCTIONS[activation].module())
         self.apply(_INITS[init])
 
 
+def _is_monotone(module: nn.Module) -> bool:
+    activation = activation_of(module)
+    return activation is not None and FUNCTIONS[activation].monotone
+
+
 def _check(activation: str, norm: str | None, init: str) -> None:
-    if activation not in _ACTIVATION_MODULES:
-        raise ValueError(f"unknown activation {activation!r}: use one of {', '.join(ACTIVATIONS)}")
+    if activation not in FUNCTIONS:
+        raise ValueError(f"unknown activation {activation!r}: use one of {', '.join(FUNCTIONS)}")
     if norm not in (None, "batch"):
         raise ValueError(f"unknown norm {norm!r}: use 'batch' or None")
     if init not in _INITS:

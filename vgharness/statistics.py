@@ -1,4 +1,4 @@
-"""Intervals over seeds, and how many seeds would decide."""
+"""Values over seeds: their mean, its interval, differences, and how many seeds would decide."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scipy import special
 
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
+LARGEST_LOG = 700.0  # its exponential is finite
 # All permutations of up to eight values a side, or of fourteen pairs, are fewer than this; beyond, that many are drawn.
 _RESAMPLES = 20_000
 # With fewer values a test of normality has no power to speak of.
@@ -21,20 +22,78 @@ _NORMALITY_NEEDS = 8
 Array = npt.NDArray[np.float64]
 
 
-class Interval(NamedTuple):
-    """A figure and its two-sided 95 % confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-    method: Literal["t", "bootstrap", "exact"]
+Scale = Literal["linear", "log"]
+Method = Literal["t", "bootstrap", "exact"]
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """Of the mean of finite ``values``: Student's t, or BCa bootstrap (Efron 1987) where there are
-    enough of them to see that they are not normal (Shapiro–Wilk, p < 0.05).
+class Summary(NamedTuple):
+    """A value over the seeds.
 
-    Raises ``ValueError`` with fewer than two values, from which no spread can be told.
+    value: the mean on ``scale``, so on "log" the geometric mean; NaN where a seed's value is not finite.
+    low, high: ends of its 95 % interval; None where there is none.
+    method: how the interval was taken; None where there is none.
+    scale: on which the mean and the interval were taken.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    method: Method | None = None
+    scale: Scale = "linear"
+
+
+def scale_of(quantity: str, *samples: Sequence[float]) -> Scale:
+    """The natural scale of a quantity: norms, factors and ratios span decades, so "log"; ``saturated`` is a share.
+
+    Zero and negative numbers have no logarithm: with one of them in ``samples``, finite values per seed, "linear".
+    """
+    positive = all(value > 0 for values in samples for value in values)
+    return "linear" if quantity == "saturated" or not positive else "log"
+
+
+def summarise(values: Sequence[float], scale: Scale) -> Summary:
+    """The one summary of a value over seeds: ``values`` has one per seed.
+
+    Mean and interval are taken on ``scale`` and brought back. On "log" with a value of zero or below they fall back to
+    "linear", without an interval: a norm has no interval that reaches below zero. One value has no interval either.
+    Raises ``ValueError`` without values.
+    """
+    if not values:
+        raise ValueError("a summary needs a value")
+    if not all(map(math.isfinite, values)):
+        return Summary(math.nan, scale=scale)
+    mean = float(mean_over_seeds(values, scale))
+    if scale == "log" and min(values) <= 0:
+        return Summary(mean, scale="linear")
+    if len(values) == 1:
+        return Summary(mean, scale=scale)
+    if scale == "linear":
+        return interval(values)
+    found = interval([math.log(value) for value in values])
+    assert found.low is not None
+    assert found.high is not None
+    return Summary(mean, _exp(found.low), _exp(found.high), found.method, scale)
+
+
+def mean_over_seeds(values: npt.ArrayLike, scale: Scale) -> Array:
+    """The mean over the first axis of ``values`` [seeds, …], taken on ``scale``: on "log" geometric, but where a seed's
+    value is zero or below."""
+    array = np.asarray(values, dtype=float)
+    linear = array.mean(axis=0)
+    if scale == "linear":
+        return np.asarray(linear)
+    positive = (array > 0).all(axis=0)
+    logs = np.log(np.where(positive, array, 1.0))
+    # One value is its own mean, without the rounding of a logarithm.
+    geometric = np.where((array == array[0]).all(axis=0), array[0], np.exp(np.minimum(logs.mean(axis=0), LARGEST_LOG)))
+    return np.asarray(np.where(positive, geometric, linear))
+
+
+def interval(values: Sequence[float]) -> Summary:
+    """The mean of finite ``values`` with its two-sided 95 % interval: Student's t, or BCa bootstrap (Efron 1987) where
+    there are enough of them to see that they are not normal (Shapiro–Wilk, p < 0.05).
+
+    Raises ``ValueError`` with fewer than two values, which have no spread.
     """
     if len(values) < 2:
         raise ValueError(f"an interval needs two values, got {len(values)}")
@@ -44,19 +103,12 @@ def interval(values: Sequence[float]) -> Interval:
 
         if stats.shapiro(values).pvalue < 1 - CONFIDENCE:
             found = stats.bootstrap((values,), np.mean, confidence_level=CONFIDENCE, rng=0).confidence_interval
-            return Interval(mean, float(found.low), float(found.high), "bootstrap")
+            return Summary(mean, float(found.low), float(found.high), "bootstrap")
     half = float(_half_widths(np.asarray(values, dtype=float)))
-    return Interval(mean, mean - half, mean + half, "t")
+    return Summary(mean, mean - half, mean + half, "t")
 
 
-def geometric_mean(values: Sequence[float]) -> float:
-    """NaN where a value is negative or not finite; 0 where one is 0."""
-    if not all(math.isfinite(x) and x >= 0 for x in values):
-        return math.nan
-    return 0.0 if 0 in values else math.exp(sum(map(math.log, values)) / len(values))
-
-
-def distance_interval(curves: Array, target: Array) -> Interval:
+def distance_interval(curves: Array, target: Array) -> Summary:
     """Of the mean absolute difference between the mean of ``curves`` [seeds, points] and ``target``
     [points]: the least and the greatest that it can be within each point's t interval.
 
@@ -68,7 +120,7 @@ def distance_interval(curves: Array, target: Array) -> Interval:
         raise ValueError(f"an interval needs two curves, got {len(curves)}")
     away, half = np.abs(curves.mean(axis=0) - target), _half_widths(curves)
     low, high = np.maximum(away - half, 0).mean(), (away + half).mean()
-    return Interval(float(away.mean()), float(low), float(high), "t")
+    return Summary(float(away.mean()), float(low), float(high), "t")
 
 
 def difference_interval(before: Array, after: Array, paired: bool) -> tuple[float, ...]:
@@ -102,15 +154,32 @@ def permutation_p(before: Array, after: Array, paired: bool) -> float:
     return float(found.pvalue)
 
 
-def seeds_to_decide(found: Interval, count: int, margin: float) -> int | None:
-    """The fewest seeds, more than the ``count`` that gave ``found``, with which its interval would stay
-    within ``margin`` of its mean if mean and spread stay as they are, as widths of t intervals go;
-    ``None`` where more than ``MOST_SEEDS`` would not do."""
-    half = max(found.high - found.mean, found.mean - found.low)
+def seeds_to_decide(found: Summary, count: int, margin: float) -> int | None:
+    """How many seeds would decide, if mean and spread stay as they are.
+
+    The fewest seeds, more than the ``count`` that gave ``found``, with which its interval would stay within ``margin``
+    of its value, both on the summary's scale, as widths of t intervals go; ``None`` where more than ``MOST_SEEDS``
+    would not do. ``found`` must have an interval.
+    """
+    assert found.low is not None
+    assert found.high is not None
+    value, low, high = (on_scale(found.scale, x) for x in (found.value, found.low, found.high))
+    half = max(high - value, value - low)
     for more in range(count + 1, MOST_SEEDS + 1):
         if half * _t_width(more) / _t_width(count) < margin:
             return more
     return None
+
+
+def on_scale(scale: Scale, value: float) -> float:
+    """``value`` as it stands on a scale: its logarithm on "log", minus infinity for what has none."""
+    if scale == "linear":
+        return value
+    return math.log(value) if value > 0 else -math.inf
+
+
+def _exp(log: float) -> float:
+    return math.exp(min(log, LARGEST_LOG))
 
 
 def _half_widths(values: Array) -> Array:

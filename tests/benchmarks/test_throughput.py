@@ -12,17 +12,17 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from vgharness.benchmarks import baseline as usual
+from vgharness.benchmarks import baseline as baseline
 from vgharness.benchmarks import throughput as speed
-from vgharness.benchmarks.baseline import UsualScript
+from vgharness.benchmarks.baseline import BaselineScript
 from vgharness.benchmarks.throughput import growth, measure_cost, train_speed, work_per_image
 from vgharness.cli import bench
 from vgharness.cli import main as cli
-from vgharness.data.images import synthetic
+from vgharness.data.synthetic import synthetic
 from vgharness.models import DeepCNN
 from vgharness.records import ARCHITECTURES, Architecture
 from vgharness.system import process
-from vgharness.system.process import prepare_to_train
+from vgharness.system.process import configure_process
 
 pytestmark = pytest.mark.fast
 
@@ -43,7 +43,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def small(monkeypatch: pytest.MonkeyPatch, here: None) -> None:
     """Batches of 4, of which one warms up; ceilings of 1 GFLOP/s and 100 MB/s."""
     monkeypatch.setattr(speed, "BATCH", 4)
-    for module in (speed, usual):
+    for module in (speed, baseline):
         monkeypatch.setattr(module, "WARM_UP", 1)
         monkeypatch.setattr(module, "AHEAD", 0)
     monkeypatch.setattr(speed, "_product", lambda device, precision: lambda: 1e-9)
@@ -84,11 +84,11 @@ def test_ceilings_are_seconds_per_operation_and_per_byte(monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_row_follows_from_the_times_of_its_arms(architecture: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UsualScript, "seconds_per_image", lambda self: 0.5)
+    monkeypatch.setattr(BaselineScript, "seconds_per_image", lambda self: 0.5)
     monkeypatch.setattr(speed, "_epoch", lambda packs, device: 2.0 * len(packs))
     row = train_speed(architecture, CPU, rounds=2, images=8, seeds=2)
     assert (row.architecture, row.device, row.precision, row.cells, row.images) == (architecture, "cpu", "fp32", 4, 8)
-    assert row.usual_images_per_s == 2
+    assert row.baseline_images_per_s == 2
     assert row.images_per_s == pytest.approx(8 * 4 / 8)
     assert (row.ratio, row.ratio_low, row.ratio_high) == pytest.approx((2, 2, 2))
     flop, moved = work_per_image(architecture, 4, "fp32")
@@ -100,7 +100,7 @@ def test_a_row_follows_from_the_times_of_its_arms(architecture: Architecture, mo
 @pytest.mark.usefixtures("small")
 def test_both_really_train() -> None:
     row = train_speed("script", CPU, rounds=2, images=12)
-    assert min(row.usual_images_per_s, row.images_per_s) > 0
+    assert min(row.baseline_images_per_s, row.images_per_s) > 0
 
 
 @pytest.mark.usefixtures("small")
@@ -112,8 +112,8 @@ def test_too_few_images_are_refused() -> None:
 def test_the_usual_scripts_process_is_as_a_user_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with our settings; and its workers are started as the platform has it, not as the process itself was."""
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setattr(process, "_added", set())
-    prepare_to_train()
+    monkeypatch.setattr(process, "_set_here", set())
+    configure_process()
     with speed._process(speed._start_workers_by, "forkserver") as other:
         asked = "__import__('multiprocessing').get_start_method()"  # itself, sent along, would answer for this process
         assert other.submit(eval, asked).result() == "forkserver"
@@ -124,9 +124,9 @@ def test_the_usual_scripts_process_is_as_a_user_starts_it(monkeypatch: pytest.Mo
 @forks
 def test_the_usual_script_shows_every_image_once_and_waits_for_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     data, shown, waits = synthetic(10, 1), [], []
-    monkeypatch.setattr(usual, "WARM_UP", 1)
-    monkeypatch.setattr(usual, "AHEAD", 1)
-    script = UsualScript("script", "relu", data, CPU, "fp32", 4)
+    monkeypatch.setattr(baseline, "WARM_UP", 1)
+    monkeypatch.setattr(baseline, "AHEAD", 1)
+    script = BaselineScript("script", "relu", data, CPU, "fp32", 4)
     script._optimizer = torch.optim.SGD(script._model.parameters(), lr=1.0)  # Adam's own step uses `item` too
     before = [weight.detach().clone() for weight in script._model.parameters()]
     script._model.register_forward_pre_hook(lambda module, inputs: shown.append((len(inputs[0]), len(waits))))
@@ -140,18 +140,18 @@ def test_the_usual_script_shows_every_image_once_and_waits_for_each_layer(monkey
 
 @forks
 def test_neither_its_first_nor_its_last_batches_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usual, "WARM_UP", 2)
-    monkeypatch.setattr(usual, "AHEAD", 1)
+    monkeypatch.setattr(baseline, "WARM_UP", 2)
+    monkeypatch.setattr(baseline, "AHEAD", 1)
     takes, clock = [100.0, 100.0, 1.0, 1.0, 1.0, 1000.0], [0.0]
-    script = UsualScript("script", "relu", synthetic(22, 1), CPU, "fp32", 4)
+    script = BaselineScript("script", "relu", synthetic(22, 1), CPU, "fp32", 4)
     script._model.register_forward_hook(lambda *_: clock.append(clock[-1] + takes[len(clock) - 1]))
-    monkeypatch.setattr(usual.time, "perf_counter", lambda: clock[-1])
+    monkeypatch.setattr(baseline.time, "perf_counter", lambda: clock[-1])
     assert script.seconds_per_image() == pytest.approx(3 / 12)
     assert len(clock) == 7
 
 
 def test_the_usual_script_is_the_plain_network() -> None:
-    model = UsualScript("script", "relu", synthetic(4, 1), CPU, "fp32", 4)._model
+    model = BaselineScript("script", "relu", synthetic(4, 1), CPU, "fp32", 4)._model
     assert isinstance(model, DeepCNN)
     assert [type(module) for module in model.chain()][:3] == [nn.Conv2d, nn.ReLU, nn.MaxPool2d]
 
@@ -186,7 +186,7 @@ def test_growth_is_fitted_along_each_axis(costs: list[tuple[Any, ...]], begun: l
         assert found.exponent == pytest.approx(2)
         assert found.memory_per_step == pytest.approx(100)
         assert [cost.value for cost in found.costs] == list(speed.AXES[axis])
-    assert begun == [(prepare_to_train,)] * 15
+    assert begun == [(configure_process,)] * 15
     assert costs[:5] == [(seeds, 4, 128) for seeds in (1, 2, 4, 8, 16)]
     assert costs[5:10] == [(1, depth, 128) for depth in (2, 4, 6, 8, 10)]
     assert costs[10:] == [(1, 4, batch) for batch in (32, 64, 128, 256, 512)]
@@ -203,25 +203,27 @@ def test_a_cost_is_of_networks_that_train() -> None:
 
 @pytest.mark.usefixtures("small")
 def test_train_prints_a_table_and_writes_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UsualScript, "seconds_per_image", lambda self: 0.5)
+    monkeypatch.setattr(BaselineScript, "seconds_per_image", lambda self: 0.5)
     monkeypatch.setattr(speed, "_epoch", lambda packs, device: 2.0)
     target = tmp_path / "b.json"
     options = ["--device", "cpu", "--rounds", "2", "--images", "1280", "--json", str(target)]
     result = CliRunner().invoke(cli.app, ["bench", "train", *options])
     assert result.exit_code == 0, result.output
-    for words in ("usual script", "floor", "gap", "readme", "script", "DataLoader with two workers"):
+    for words in ("baseline script", "floor", "gap", "readme", "script", "DataLoader with two workers"):
         assert words in result.output
     written = json.loads(target.read_text())
     assert [row["architecture"] for row in written["rows"]] == ["readme", "script"]
     for row in written["rows"]:
-        assert {"device", "precision", "usual_images_per_s", "images_per_s", "ratio", "floor_images_per_s"} < set(row)
+        assert {"device", "precision", "baseline_images_per_s", "images_per_s", "ratio", "floor_images_per_s"} < set(
+            row
+        )
     assert written["machine"]["versions"]["torch"]
     assert written["machine"]["processor"]
 
 
 def test_the_commands_prepare_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
-    monkeypatch.setattr(bench, "prepare_to_train", lambda: called.append("bench"))
+    monkeypatch.setattr(bench, "configure_process", lambda: called.append("bench"))
     for command in ("probe", "train", "scale"):
         CliRunner().invoke(cli.app, ["bench", command, "--device", "tpu"])
     assert called == ["bench"] * 3

@@ -541,7 +541,7 @@ class Matcher(Net):
         return {"logits": self.words(input_ids).mean(1) * self.pixels(pixel_values).mean((2, 3))}
 
 
-class Listener(Net):
+class Observer(Net):
     def forward(self, input_values: Tensor) -> dict[str, Tensor]:
         return {"logits": self.sound(input_values)}
 
@@ -559,7 +559,7 @@ VISION = types.SimpleNamespace(image_size=20)
         (lambda: Viewer("pixel_values", image_size=20), "pixel_values [8, 3, 20, 20] of unit noise"),
         (lambda: Matcher("input_ids", text_config=types.SimpleNamespace(vocab_size=7), vision_config=VISION),
          "input_ids [8, 16] below 7 and pixel_values [8, 3, 20, 20] of unit noise"),
-        (lambda: Listener("input_values"), "input_values [8, 8000] of unit noise"),
+        (lambda: Observer("input_values"), "input_values [8, 8000] of unit noise"),
     ],
 )  # fmt: skip
 def test_models_of_transformers(factory: Callable[[], nn.Module], inputs: str) -> None:

@@ -8,7 +8,7 @@ from vgharness.errors import UsageError
 from vgharness.records import Run, Verdict
 from vgharness.storage.store import load_run
 from vgharness.study.presets import plan
-from vgharness.system.process import prepare_to_train
+from vgharness.system.process import configure_process
 
 pytestmark = pytest.mark.full
 
@@ -48,7 +48,7 @@ def verdicts(pytestconfig: pytest.Config) -> dict[tuple[str, str], Verdict]:
 
 
 def _train(config: pytest.Config) -> Run:
-    prepare_to_train()
+    configure_process()
     from vgharness.data.images import load_images
     from vgharness.study.presets import PRESETS
     from vgharness.study.run import run_study

@@ -64,7 +64,7 @@ def test_the_command_prints_ratios_and_writes_them(tmp_path: Path) -> None:
     ]
     result = CliRunner().invoke(cli.app, ["bench", "probe", *options])
     assert result.exit_code == 0, result.output
-    for words in ("readme relu", "script relu", "usual way", "Ratios to the step without"):
+    for words in ("readme relu", "script relu", "baseline way", "Ratios to the step without"):
         assert words in result.output
     written = json.loads((tmp_path / "b.json").read_text())
     assert [cost["architecture"] for cost in written["costs"]] == ["readme", "script"]
@@ -91,7 +91,7 @@ def test_bad_input_is_one_line(options: list[str], words: str) -> None:
 @pytest.fixture
 def small_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sick networks and a healthy one, three seeds."""
-    sick = [next(case for case in models.SICK if case.illness == illness) for illness in ("vanishing", "missing")]
+    sick = [next(case for case in models.SICK if case.problem == problem) for problem in ("vanishing", "missing")]
     monkeypatch.setattr(peers, "SICK", sick)
     monkeypatch.setattr(peers, "HEALTHY", [case for case in models.HEALTHY if case.name == "kaiming MLP"])
     monkeypatch.setattr(peers, "SEEDS", (42, 43, 44))
@@ -132,5 +132,5 @@ def test_the_command_prints_what_each_tool_that_is_here_made_of_the_gallery(monk
     monkeypatch.setitem(peers._SAY, "torchtest2", lambda model, batch: None)
     result = CliRunner().invoke(cli.app, ["bench", "gallery"])
     assert result.exit_code == 0, result.output
-    assert "vgharness: 2 of 2 illnesses named, 2 seen; 0 of 1 healthy models not left in peace" in result.output
-    assert "torchtest2: 0 of 2 illnesses named, 0 seen; 0 of 1" in result.output
+    assert "vgharness: 2 of 2 problems named, 2 seen; 0 of 1 healthy models not left in peace" in result.output
+    assert "torchtest2: 0 of 2 problems named, 0 seen; 0 of 1" in result.output

@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from vgharness.cli import main as cli
 from vgharness.gradflow.measurement import as_session, measure
-from vgharness.records.session import Session
+from vgharness.records import Session
 from vgharness.report.session_page import render_session
 
 pytestmark = pytest.mark.fast
@@ -64,11 +64,11 @@ def test_a_healthy_model_is_said_to_be_and_exits_0() -> None:
     assert max(map(len, result.output.splitlines()[1:])) <= 80
 
 
-@pytest.mark.parametrize(("name", "illness", "layer"), [("closed", "vanishing", "0"), ("Unused", "missing", "unused")])
-def test_a_sick_models_illness_and_its_layer_are_named_with_what_helps(name: str, illness: str, layer: str) -> None:
+@pytest.mark.parametrize(("name", "problem", "layer"), [("closed", "vanishing", "0"), ("Unused", "missing", "unused")])
+def test_a_sick_models_illness_and_its_layer_are_named_with_what_helps(name: str, problem: str, layer: str) -> None:
     result = check(f"models.py:{name}", "--seeds", "3")
     assert result.exit_code == 1
-    assert f"{illness} from {layer}:" in result.output
+    assert f"{problem} from {layer}:" in result.output
     assert "what usually helps" in result.output
 
 

@@ -16,11 +16,11 @@ from typer.testing import CliRunner, Result
 from vgharness.claims.spec import load_claims
 from vgharness.cli.full import exit_status
 from vgharness.cli.main import app
-from vgharness.data.images import ImageSet
+from vgharness.data.image_set import ImageSet
 from vgharness.records import Reading, Run, Study, Verdict
 from vgharness.storage.store import load_run
 from vgharness.study import presets
-from vgharness.training.loop import Watcher
+from vgharness.training.callback import Callback
 
 pytestmark = pytest.mark.fast
 
@@ -99,7 +99,7 @@ def test_the_number_of_jobs_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_process_is_prepared(asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[int] = []
-    monkeypatch.setattr("vgharness.cli.full.prepare_to_train", lambda: called.append(len(asked)))
+    monkeypatch.setattr("vgharness.cli.full.configure_process", lambda: called.append(len(asked)))
     full()
     assert called == [0]  # before anything is trained
 
@@ -184,7 +184,7 @@ def test_an_image_that_is_the_wrong_size_is_named() -> None:
 def test_ctrl_c_saves_a_partial_run_and_leaves_the_earlier_page(monkeypatch: pytest.MonkeyPatch) -> None:
     from vgharness.cli.progress import StudyProgress
 
-    def interrupt(self: Watcher, *_: object) -> None:
+    def interrupt(self: Callback, *_: object) -> None:
         raise KeyboardInterrupt
 
     Path("reports").mkdir()

@@ -16,8 +16,7 @@ from typer.testing import CliRunner, Result
 
 from vgharness.cli.runs import register
 from vgharness.gradflow.comparison import Comparison, compare, parse_failures
-from vgharness.records import GradientFlow, LayerGradient
-from vgharness.records.session import Sample, Session
+from vgharness.records import GradientFlow, LayerGradient, Sample, Session
 from vgharness.report.tables import Sheet, comparison_table, markdown, number, session_table, shorten
 from vgharness.storage.store import RunStore
 

@@ -19,10 +19,12 @@ from PIL import Image
 from torchvision import datasets
 
 import vgharness.data.images
-from vgharness.data.images import SHAPES, ImageSet, load_images, synthetic
+from vgharness.data.image_set import ImageSet
+from vgharness.data.images import load_images
+from vgharness.data.synthetic import SHAPES, synthetic
 from vgharness.errors import UsageError
 from vgharness.records import Cell
-from vgharness.training.loop import Resident, train
+from vgharness.training.loop import DeviceImages, train
 
 pytestmark = pytest.mark.fast
 
@@ -553,7 +555,7 @@ def test_no_synthetic_image_is_drawn_twice() -> None:
 
 
 def test_synthetic_can_be_learned_and_is_not_trivial() -> None:
-    images = Resident(synthetic(2560, 500), torch.device("cpu"))
+    images = DeviceImages(synthetic(2560, 500), torch.device("cpu"))
     result = train(Cell(architecture="script", activation="relu", seed=42, epochs=1), images, "fp32")
     accuracy = result.epochs[0].test_accuracy
     assert accuracy is not None

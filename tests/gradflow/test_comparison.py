@@ -20,8 +20,7 @@ from vgharness.gradflow.comparison import (
     parse_failures,
     parse_limit,
 )
-from vgharness.records import GradientFlow, LayerGradient
-from vgharness.records.session import LayerKey, Sample, Session
+from vgharness.records import GradientFlow, LayerGradient, LayerKey, Sample, Session
 
 pytestmark = pytest.mark.fast
 
@@ -403,7 +402,7 @@ def test_layers_that_swapped_places_are_still_themselves() -> None:
 
 
 def test_calls_of_one_layer_are_rows_of_their_own() -> None:
-    rows = [LayerGradient(name="rnn", call=call, state="ok", signal_l2=1.0 + call) for call in range(3)]
+    rows = [LayerGradient(name="rnn", forward_pass=call, state="ok", signal_l2=1.0 + call) for call in range(3)]
     before = Sample(test="t", seeds=(1,), flows=(GradientFlow(layers=tuple(rows)),))
     after = Sample(test="t", seeds=(1,), flows=(GradientFlow(layers=tuple(rows[:2])),))
     found = compared(before, after)

@@ -8,7 +8,7 @@ import pytest
 from factories import make_flow
 
 from vgharness.benchmarks.gallery.models import HEALTHY, SEEDS, SICK, Case, measure
-from vgharness.gradflow.diagnosis import EXPLODED, ILLNESSES, RECURRENT, SATURATED, VANISHED, diagnose, summary
+from vgharness.gradflow.diagnosis import EXPLODED, PROBLEM_KINDS, RECURRENT, SATURATED, VANISHED, diagnose, summary
 from vgharness.records import GradientFlow, LayerGradient
 
 pytestmark = pytest.mark.fast
@@ -31,7 +31,7 @@ def flow(*rows: LayerGradient | float | None, missed: Sequence[str] = ()) -> Gra
 
 
 def found(*flows: GradientFlow) -> list[tuple[str, str]]:
-    return [(finding.illness, finding.layer) for finding in diagnose(flows).findings]
+    return [(problem.kind, problem.layer) for problem in diagnose(flows).problems]
 
 
 # --- the gallery ---------------------------------------------------------------------------------------
@@ -40,9 +40,9 @@ def found(*flows: GradientFlow) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("case", shown(SICK))
 def test_the_illness_is_named_first_and_where_it_starts(case: Case) -> None:
     diagnosis = diagnose([measure(case, seed) for seed in SEEDS])
-    assert not diagnosis.healthy, "no illness found"
-    first = diagnosis.findings[0]
-    assert first.illness == case.illness
+    assert not diagnosis.healthy, "no problem found"
+    first = diagnosis.problems[0]
+    assert first.problem == case.problem
     assert first.layer in case.layers
     assert first.layer in summary(diagnosis)
     assert first.layer in first.evidence
@@ -58,8 +58,8 @@ def test_the_gallery_holds_every_illness_in_several_guises() -> None:
     names = [case.name for case in (*SICK, *HEALTHY)]
     assert len(set(names)) == len(names)
     assert min(len(SICK), len(HEALTHY)) >= 14
-    for illness in ILLNESSES:
-        assert sum(case.illness == illness for case in SICK) >= 3
+    for problem in PROBLEM_KINDS:
+        assert sum(case.problem == problem for case in SICK) >= 3
 
 
 # --- the path ------------------------------------------------------------------------------------------
@@ -75,11 +75,11 @@ def test_losses_count_over_the_whole_path() -> None:
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 def test_either_side_of_the_lines_whatever_the_losss_scale(scale: float) -> None:
-    for factor, illness in ((VANISHED, "vanishing"), (EXPLODED, "exploding")):
+    for factor, problem in ((VANISHED, "vanishing"), (EXPLODED, "exploding")):
         beyond, within = (0.98, 1.02) if factor < 1 else (1.02, 0.98)
-        assert found(flow(scale * factor * beyond, scale)) == [(illness, "l0")]
+        assert found(flow(scale * factor * beyond, scale)) == [(problem, "l0")]
         assert found(flow(scale * factor * within, scale)) == []
-        assert found(flow(scale * factor * beyond, scale * factor * beyond, scale, scale)) == [(illness, "l1")]
+        assert found(flow(scale * factor * beyond, scale * factor * beyond, scale, scale)) == [(problem, "l1")]
 
 
 def test_it_starts_right_below_an_abrupt_drop() -> None:
@@ -148,9 +148,9 @@ def test_saturated_units_are_dead_also_where_signals_pass_beside_them() -> None:
     for share, ill in ((0.99, True), (0.98, False)):
         branch = row("l1", 0.1, saturated=share)
         assert found(flow(1.0, branch, 1.0)) == ([("dead", "l1")] if ill else [])
-    # What lies below is small because of it, and no illness of its own.
+    # What lies below is small because of it, and no problem of its own.
     assert found(flow(1e-6, row("l1", 1e-6, saturated=1.0), 1.0)) == [("dead", "l1")]
-    # Dead units below a vanished path are an illness of their own.
+    # Dead units below a vanished path are an problem of their own.
     assert found(flow(1e-6, row("l1", 1e-6, saturated=1.0), 1e-6, 1.0)) == [("dead", "l1"), ("vanishing", "l2")]
 
 
@@ -173,7 +173,7 @@ def test_an_adapter_above_frozen_layers_starts_closed() -> None:
 
 def test_missing_starts_nearest_the_output() -> None:
     assert found(flow(None, None, 1, 1)) == [("missing", "l1")]
-    text = diagnose([flow(None, None, None, None, None, 1)]).findings[0].evidence
+    text = diagnose([flow(None, None, None, None, None, 1)]).problems[0].evidence
     assert "l4, l3, l2 and 2 more" in text
     assert found(flow(row("l0", None, state="ok"), 1, missed=["l0"])) == [("missing", "l0")]
 
@@ -191,9 +191,9 @@ def test_not_finite_starts_nearest_the_output() -> None:
     bad = {"state": "nonfinite", "weight_l2": NAN}
     assert found(flow(row("l0", NAN, **bad), row("l1", NAN, **bad), 1)) == [("nonfinite", "l1")]
     assert found(flow(row("l0", 1.0, **bad), 1)) == [("nonfinite", "l0")]
-    assert "weight's" in diagnose([flow(1, row("l1", 1.0, **bad))]).findings[0].evidence  # that alone, of the last
+    assert "weight's" in diagnose([flow(1, row("l1", 1.0, **bad))]).problems[0].evidence  # that alone, of the last
     assert found(flow(row("l0", NAN, **bad), row("l1", 1.0, **bad), 1)) == [("nonfinite", "l1")]
-    everywhere = diagnose([flow(row("l0", NAN, **bad), row("l1", NAN, **bad))]).findings[0]
+    everywhere = diagnose([flow(row("l0", NAN, **bad), row("l1", NAN, **bad))]).problems[0]
     assert everywhere.layer == "l1"
     assert "loss" in everywhere.evidence
 
@@ -226,8 +226,8 @@ def test_more_than_half_of_the_seeds_must_agree() -> None:
     assert found(ill, ill, well) == [("vanishing", "l0")]
     assert found(ill, ill, well, well, well) == []
     assert found(ill, ill, other, other, well) == []
-    assert "(2 of 3 seeds)" in diagnose([ill, well, ill]).findings[0].evidence
-    assert "seeds" not in diagnose([ill]).findings[0].evidence
+    assert "(2 of 3 seeds)" in diagnose([ill, well, ill]).problems[0].evidence
+    assert "seeds" not in diagnose([ill]).problems[0].evidence
 
 
 def test_the_layer_is_the_median_of_the_seeds() -> None:
@@ -238,10 +238,10 @@ def test_the_layer_is_the_median_of_the_seeds() -> None:
 def test_the_most_serious_comes_first() -> None:
     bad = row("l4", NAN, state="nonfinite", weight_l2=NAN)
     many = diagnose([flow(1e-9, None, row("l2", 1e-9, saturated=1.0), 1e-9, bad, 1)])
-    illnesses = [finding.illness for finding in many.findings]
-    assert illnesses == ["nonfinite", "missing", "dead", "vanishing"]
-    assert all(ILLNESSES.index(a) < ILLNESSES.index(b) for a, b in pairwise(illnesses))
-    assert all(finding.advice for finding in many.findings)
+    problems = [problem.kind for problem in many.problems]
+    assert problems == ["nonfinite", "missing", "dead", "vanishing"]
+    assert all(PROBLEM_KINDS.index(a) < PROBLEM_KINDS.index(b) for a, b in pairwise(problems))
+    assert all(problem.advice for problem in many.problems)
 
 
 def test_no_flows_are_no_diagnosis() -> None:
@@ -260,6 +260,6 @@ def test_one_line_says_what_and_where() -> None:
 
 
 def test_the_evidence_gives_the_figures() -> None:
-    text = diagnose([flow(2e-8, 1e-4, 0.5, 1)]).findings[0].evidence
+    text = diagnose([flow(2e-8, 1e-4, 0.5, 1)]).problems[0].evidence
     assert text == "‖∂L/∂h‖₂ is 1 at l3, 0.0001 at l1, 2e-08 at l0"
-    assert "100.0%" in diagnose([flow(1.0, row("l1", 0.1, saturated=1.0), 1.0)]).findings[0].evidence
+    assert "100.0%" in diagnose([flow(1.0, row("l1", 0.1, saturated=1.0), 1.0)]).problems[0].evidence

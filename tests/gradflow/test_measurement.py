@@ -15,8 +15,7 @@ from vgharness.gradflow.measurement import measure
 from vgharness.gradflow.sample import FlowSample
 from vgharness.models import MLP, DeepCNN
 from vgharness.probe.probe import GradientProbe
-from vgharness.records import GradientFlow, LayerGradient
-from vgharness.records.session import LayerKey, Sample
+from vgharness.records import GradientFlow, LayerGradient, LayerKey, Sample
 
 pytestmark = pytest.mark.fast
 

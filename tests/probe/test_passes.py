@@ -26,7 +26,7 @@ def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Ten
 
 
 def keys(flow: GradientFlow) -> list[tuple[str, int, int]]:
-    return [(layer.name, layer.call, layer.backward) for layer in flow.layers]
+    return [(layer.name, layer.forward_pass, layer.backward_pass) for layer in flow.layers]
 
 
 def signals(flow: GradientFlow) -> list[float | None]:
@@ -346,7 +346,7 @@ def test_an_update_is_of_its_own_optimizers_weights_and_of_its_own_step() -> Non
 def test_figures_do_not_depend_on_how_many_weights_are_laid_together(
     most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vgharness.probe.passes._PACK", most)
+    monkeypatch.setattr("vgharness.probe.passes._MOST_WEIGHTS", most)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3), nn.Linear(3, 600), nn.Linear(600, 2))
     stepper = torch.optim.SGD(model.parameters(), lr=0.1)

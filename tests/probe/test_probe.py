@@ -469,7 +469,9 @@ def test_each_call_of_a_layer_has_its_row() -> None:
     weight, *grads = torch.autograd.grad(x.sum(), [model.layer.weight, *signals])
 
     flow = measure(model, lambda: model(inputs).sum())
-    assert [(layer.name, layer.call, layer.backward) for layer in flow.layers] == [("layer", i, 0) for i in range(3)]
+    assert [(layer.name, layer.forward_pass, layer.backward_pass) for layer in flow.layers] == [
+        ("layer", i, 0) for i in range(3)
+    ]
     for layer, signal in zip(flow.layers, grads, strict=True):
         assert quantities(layer) == pytest.approx(expected(weight, signal), rel=1e-6)
     assert flow.factor() == pytest.approx((grads[0].norm() / grads[2].norm()).sqrt().item(), rel=1e-6)

@@ -135,7 +135,7 @@ def test_the_probe_says_what_autograd_says(case: Case) -> None:
         else:
             assert (layer.state, layer.weight_l2) == ("frozen", None)
         if site in signals:
-            signal = signals[site][layer.call].double()
+            signal = signals[site][layer.forward_pass].double()
             assert same(layer.signal_l2, signal.norm())
             assert same(layer.signal_rms, signal.square().mean().sqrt())
         else:

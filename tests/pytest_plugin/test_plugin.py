@@ -117,9 +117,9 @@ class Half(nn.Module):
 """
 
 
-@pytest.mark.parametrize("illness", SICK)
-def test_an_ill_gradient_fails_the_test_by_default_and_in_its_own_name(project: pytest.Pytester, illness: str) -> None:
-    call, words = SICK[illness]
+@pytest.mark.parametrize("problem", SICK)
+def test_an_ill_gradient_fails_the_test_by_default_and_in_its_own_name(project: pytest.Pytester, problem: str) -> None:
+    call, words = SICK[problem]
     rewrite(
         project,
         f"{HALF}\ndef test_sick(gradflow):\n    {call}\n\ndef test_well(gradflow):\n    gradflow(model, batch, loss)\n",

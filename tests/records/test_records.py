@@ -22,13 +22,13 @@ FIXED: dict[type[Measured], dict[str, Any]] = {
     Epoch: {"epoch": 1, "seconds": 1.0, "flow": GradientFlow(layers=())},
     Reading: {"label": "x", "measure": "accuracy", "expected": "≥ 2", "outcome": "reproduced"},
 }
-FIGURES: dict[type[Measured], tuple[str, ...]] = {
+LAYER_QUANTITIES: dict[type[Measured], tuple[str, ...]] = {
     LayerGradient: ("weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"),
     SeedValue: ("value",),
     Epoch: ("train_loss", "train_accuracy", "test_loss", "test_accuracy"),
     Reading: ("mean", "low", "high"),
 }
-KINDS = pytest.mark.parametrize("kind", FIGURES, ids=lambda kind: kind.__name__)
+KINDS = pytest.mark.parametrize("kind", LAYER_QUANTITIES, ids=lambda kind: kind.__name__)
 NOT_FINITE = (math.nan, math.inf, -math.inf)
 positive = st.floats(min_value=1e-12, max_value=1e12)
 
@@ -55,7 +55,9 @@ def flow_of(values: Sequence[float | None]) -> GradientFlow:
 @KINDS
 @given(data=st.data())
 def test_any_figures_are_flagged_and_come_back_equal_through_json(kind: type[Measured], data: st.DataObject) -> None:
-    figures = {name: data.draw(st.none() | st.floats() | st.sampled_from(NOT_FINITE)) for name in FIGURES[kind]}
+    figures = {
+        name: data.draw(st.none() | st.floats() | st.sampled_from(NOT_FINITE)) for name in LAYER_QUANTITIES[kind]
+    }
     record = kind(**FIXED[kind], **figures)
     bad = {name for name, value in figures.items() if value is not None and not math.isfinite(value)}
     assert set(record.nonfinite) == bad
@@ -68,8 +70,8 @@ def test_any_figures_are_flagged_and_come_back_equal_through_json(kind: type[Mea
 @KINDS
 @pytest.mark.parametrize("value", NOT_FINITE)
 def test_one_figure_that_is_not_finite_is_null_in_json_and_named(kind: type[Measured], value: float) -> None:
-    name = FIGURES[kind][-1]
-    record = kind(**FIXED[kind], **{**dict.fromkeys(FIGURES[kind], 1.0), name: value})
+    name = LAYER_QUANTITIES[kind][-1]
+    record = kind(**FIXED[kind], **{**dict.fromkeys(LAYER_QUANTITIES[kind], 1.0), name: value})
     stored = json.loads(record.model_dump_json(), parse_constant=no_constants)
     assert stored[name] is None
     assert stored["nonfinite"] == [name]

@@ -17,6 +17,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
+from vgharness.report.wording import interval, measured, number
 
 from vgharness.claims.spec import load_claims
 from vgharness.claims.verdicts import judge
@@ -24,12 +25,11 @@ from vgharness.cli.errors import print_verdicts
 from vgharness.records import Provenance, Run
 from vgharness.report.figures import Picture, draw
 from vgharness.report.study_page import render, write_report
-from vgharness.report.wording import interval, measured, number
 from vgharness.storage.store import load_run
 
 pytestmark = pytest.mark.fast
 
-FIGURES = ("loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png")
+LAYER_QUANTITIES = ("loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png")
 
 
 def judged(run: Run) -> Run:
@@ -216,12 +216,12 @@ def test_written_files(tmp_path: Path, drawn: Drawn, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("vgharness.report.study_page.draw", lambda run: drawn.pictures)
     run = study_run()
     assert write_report(run, tmp_path / "reports") == tmp_path / "reports" / "index.html"
-    assert {path.name for path in (tmp_path / "reports").iterdir()} == {*FIGURES, "run.json", "index.html"}
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {*LAYER_QUANTITIES, "run.json", "index.html"}
     assert load_run(tmp_path / "reports" / "run.json") == run
 
 
 def test_figures_have_the_readmes_names_and_are_pictures(drawn: Drawn) -> None:
-    assert tuple(picture.name for picture in drawn.pictures) == FIGURES
+    assert tuple(picture.name for picture in drawn.pictures) == LAYER_QUANTITIES
     for picture in drawn.pictures:
         with Image.open(BytesIO(picture.png)) as wide, Image.open(BytesIO(picture.narrow_png)) as narrow:
             assert wide.format == narrow.format == "PNG"

@@ -18,8 +18,19 @@ from filelock import FileLock
 
 import vgharness
 from vgharness.errors import UsageError
-from vgharness.records import SCHEMA_VERSION, CellResult, GradientFlow, LayerGradient, Reading, Run, SeedValue, Verdict
-from vgharness.records.session import SESSION_VERSION, Sample, Session
+from vgharness.records import (
+    SCHEMA_VERSION,
+    SESSION_VERSION,
+    CellResult,
+    GradientFlow,
+    LayerGradient,
+    Reading,
+    Run,
+    Sample,
+    SeedValue,
+    Session,
+    Verdict,
+)
 from vgharness.storage import store as store_module
 from vgharness.storage.store import RunStore, load_run, load_session
 from vgharness.system.files import check_writable, write_whole
@@ -464,7 +475,7 @@ def test_a_file_of_another_name_is_said_to_be_none_of_the_runs(tmp_path: Path) -
     assert {reason for _, reason in found.skipped} == {"not a saved run: its name is not NNNN_name.json"}
 
 
-# --- finding --------------------------------------------------------------------------------------
+# --- problem --------------------------------------------------------------------------------------
 
 
 def test_a_session_is_found_by_number_name_path_or_as_the_latest(

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from vgharness.records import Cell, Study
-from vgharness.study.presets import FIRST_SEED, PRESETS, plan
+from vgharness.records import FIRST_SEED, Cell, Study
+from vgharness.study.presets import PRESETS, plan
 
 pytestmark = pytest.mark.fast
 

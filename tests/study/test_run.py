@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from factories import make_result
 
-from vgharness.data.images import ImageSet, synthetic
+from vgharness.data.image_set import ImageSet
+from vgharness.data.synthetic import synthetic
 from vgharness.records import Cell, CellResult, Epoch, Study
 from vgharness.storage.store import RunStore, load_run
 from vgharness.study.presets import plan
 from vgharness.study.run import run_study
 from vgharness.training import executor as executors
-from vgharness.training.loop import Watcher
+from vgharness.training.callback import Callback
 
 pytestmark = pytest.mark.fast
 
@@ -70,7 +71,7 @@ def test_a_cell_that_raises_is_failed_and_the_others_go_on(images: ImageSet, mon
     assert len(run.results) == len(run.study.cells)
 
 
-class InterruptsSecondCell(Watcher):
+class InterruptsSecondCell(Callback):
     def __init__(self, where: str) -> None:
         self.where, self.begun = where, 0
 
@@ -89,7 +90,7 @@ class InterruptsSecondCell(Watcher):
     ("within a cell", ["finished", "interrupted"]),
 ])  # fmt: skip
 def test_ctrl_c_ends_the_study_with_what_there_is(where: str, statuses: list[str], images: ImageSet) -> None:
-    run = run_study(tiny(), images, watcher=InterruptsSecondCell(where), jobs=1)
+    run = run_study(tiny(), images, callback=InterruptsSecondCell(where), jobs=1)
     assert run.status == "interrupted"
     assert [result.status for result in run.results] == statuses
     assert run.verdicts
@@ -98,7 +99,7 @@ def test_ctrl_c_ends_the_study_with_what_there_is(where: str, statuses: list[str
 def test_expected_seconds_grow_with_the_epochs_and_leave_no_trace(images: ImageSet) -> None:
     expected = []
 
-    class Told(Watcher):
+    class Told(Callback):
         def study_started(self, study: Study, expected_seconds: float) -> None:
             expected.append(expected_seconds)
 
@@ -106,8 +107,8 @@ def test_expected_seconds_grow_with_the_epochs_and_leave_no_trace(images: ImageS
             raise KeyboardInterrupt
 
     for epochs in (1, 200):
-        run_study(plan("script", epochs=epochs, seeds=(42,)), images, watcher=Told())
+        run_study(plan("script", epochs=epochs, seeds=(42,)), images, callback=Told())
     assert 0 < expected[0] < expected[1]
     one = tiny(cells=tiny().cells[:1])
-    quiet, watched = run_study(one, images), run_study(one, images, watcher=Watcher())
+    quiet, watched = run_study(one, images), run_study(one, images, callback=Callback())
     assert quiet.results[0].epochs[0].flow == watched.results[0].epochs[0].flow

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vgharness.system import device as machine
-from vgharness.system.device import commit, describe, pick_device
+from vgharness.system.device import pick_device
+from vgharness.system.environment import commit, describe
 
 pytestmark = pytest.mark.fast
 

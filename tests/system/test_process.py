@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from vgharness.system import process
-from vgharness.system.process import prepare_to_train, unprepared
+from vgharness.system.process import configure_process, original_environment
 
 pytestmark = pytest.mark.fast
 
@@ -17,23 +17,23 @@ pytestmark = pytest.mark.fast
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # so that whatever a test makes of it is undone
-    monkeypatch.setattr(process, "_added", set())
+    monkeypatch.setattr(process, "_set_here", set())
     monkeypatch.setattr(process, "_MALLOPT", {})
 
 
 def test_what_the_user_has_set_stays() -> None:
-    prepare_to_train()
+    configure_process()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
-    with unprepared():
+    with original_environment():
         assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def test_another_process_begins_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY")
     for _ in range(2):
-        prepare_to_train()
+        configure_process()
         assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-        with unprepared():
+        with original_environment():
             assert "OMP_WAIT_POLICY" not in os.environ
         assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
@@ -43,12 +43,12 @@ def test_a_c_library_that_knows_no_such_settings_is_left_alone(
     library: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
-    prepare_to_train()
+    configure_process()
 
 
 _FAULTS = """
 import resource
-from vgharness.system.process import prepare_to_train
+from vgharness.system.process import configure_process
 PREPARE
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -61,6 +61,6 @@ print([faults() for _ in range(3)][-1])
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep what is freed")
 @pytest.mark.parametrize("prepared", [True, False])
 def test_memory_that_was_freed_is_used_again(prepared: bool) -> None:
-    code = _FAULTS.replace("PREPARE", "prepare_to_train()" if prepared else "")
+    code = _FAULTS.replace("PREPARE", "configure_process()" if prepared else "")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (int(done.stdout) < 10) == prepared

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vgharness.models import DeepCNN
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import ACTIVATIONS, Activation
-from vgharness.theory.mean_field import NONLINEARITIES, bound, chi, chi_batchnorm, operator_norm_bound
+from vgharness.theory import FUNCTIONS, bound, chi, chi_batchnorm, operator_norm_bound
 
 pytestmark = pytest.mark.fast
 
@@ -34,7 +34,7 @@ def test_values_slopes_and_steepest_are_pytorchs(activation: Activation) -> None
     x = torch.linspace(-8, 8, 4001, dtype=torch.float64)[torch.arange(4001) != 2000].requires_grad_()
     y = MODULES[activation]()(x)
     (slope,) = torch.autograd.grad(y.sum(), x)
-    phi = NONLINEARITIES[activation]
+    phi = FUNCTIONS[activation]
     np.testing.assert_allclose(phi.value(x.detach().numpy()), y.detach().numpy(), atol=1e-12)
     np.testing.assert_allclose(phi.slope(x.detach().numpy()), slope.numpy(), atol=1e-12)
     greatest = slope.abs().max().item()
@@ -77,7 +77,7 @@ def test_chi_with_batchnorm_is_the_tables(activation: Activation) -> None:
 @pytest.mark.parametrize("q", [0.01, 1.0, 9.0])
 def test_the_first_chi_is_the_integral(activation: Activation, q: float) -> None:
     def integrand(z: float) -> float:
-        return float(NONLINEARITIES[activation].slope(np.array(math.sqrt(q) * z)) ** 2 * stats.norm.pdf(z))
+        return float(FUNCTIONS[activation].slope(np.array(math.sqrt(q) * z)) ** 2 * stats.norm.pdf(z))
 
     expected = sum(integrate.quad(integrand, *half)[0] for half in ((-np.inf, 0), (0, np.inf)))
     (found,) = chi(activation, weight_variance=1, bias_variance=0, depth=1, q0=q)

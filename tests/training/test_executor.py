@@ -10,12 +10,12 @@ import pytest
 import torch
 from factories import make_result, without_seconds
 
-from vgharness.data.images import synthetic
+from vgharness.data.on_device import DeviceImages
+from vgharness.data.synthetic import synthetic
 from vgharness.records import Cell, CellResult, Epoch
 from vgharness.training import executor as executors
+from vgharness.training.callback import Callback
 from vgharness.training.executor import Execution, packs_of
-from vgharness.training.loop import Watcher
-from vgharness.training.pack import Resident
 
 pytestmark = pytest.mark.fast
 
@@ -28,8 +28,8 @@ def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def images() -> Resident:
-    return Resident(synthetic(40, 10), CPU)
+def images() -> DeviceImages:
+    return DeviceImages(synthetic(40, 10), CPU)
 
 
 def cells(**changes: Any) -> tuple[Cell, ...]:
@@ -41,7 +41,7 @@ def finished(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
     return tuple(make_result(cell.activation, cell.seed, curve=[50.0]) for cell in pack)
 
 
-def test_results_do_not_depend_on_what_trains_beside(images: Resident) -> None:
+def test_results_do_not_depend_on_what_trains_beside(images: DeviceImages) -> None:
     found = []
     for jobs in (1, 3):
         execution = Execution(cells())
@@ -52,7 +52,7 @@ def test_results_do_not_depend_on_what_trains_beside(images: Resident) -> None:
     assert found[0] == found[1]
 
 
-def test_cells_train_side_by_side_each_on_one_thread(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_train_side_by_side_each_on_one_thread(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
     meet, threads = threading.Barrier(2, timeout=60), []
 
     def train_pack(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
@@ -72,15 +72,15 @@ def test_cells_train_side_by_side_each_on_one_thread(images: Resident, monkeypat
     assert threads == [1] * 4
 
 
-def test_by_default_there_is_a_lane_for_each_core(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert executors.lanes_of(CPU, 10, jobs=4) == 4
-    assert executors.lanes_of(CPU, 3, jobs=4) == 3
-    assert executors.lanes_of(torch.device("cuda"), 10, jobs=4) == 1
-    lanes: list[int] = []
+def test_by_default_there_is_a_lane_for_each_core(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert executors.worker_count(CPU, 10, jobs=4) == 4
+    assert executors.worker_count(CPU, 3, jobs=4) == 3
+    assert executors.worker_count(torch.device("cuda"), 10, jobs=4) == 1
+    workers: list[int] = []
     make = executors.ThreadPoolExecutor
 
     def pool(count: int, **options: Any) -> Any:
-        lanes.append(count)
+        workers.append(count)
         return make(count, **options)
 
     monkeypatch.setattr(executors, "ThreadPoolExecutor", pool)
@@ -88,7 +88,7 @@ def test_by_default_there_is_a_lane_for_each_core(images: Resident, monkeypatch:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     Execution(cells()).run(images, "fp32")
-    assert lanes == [3]
+    assert workers == [3]
 
 
 def test_a_gpu_trains_cells_of_one_shape_together_and_a_cpu_each_alone() -> None:
@@ -97,7 +97,7 @@ def test_a_gpu_trains_cells_of_one_shape_together_and_a_cpu_each_alone() -> None
     assert packs_of(mixed, CPU) == [(0,), (1,), (2,), (3,), (4,), (5,), (6,)]
 
 
-class Splits(Watcher):
+class Splits(Callback):
     def __init__(self) -> None:
         self.told: list[tuple[int, str]] = []
 
@@ -106,7 +106,7 @@ class Splits(Watcher):
 
 
 def test_a_pack_that_runs_out_of_memory_halves_itself_and_says_so(
-    images: Resident, monkeypatch: pytest.MonkeyPatch
+    images: DeviceImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train_pack(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
         if len(pack) > 2:
@@ -122,7 +122,9 @@ def test_a_pack_that_runs_out_of_memory_halves_itself_and_says_so(
     assert execution.complete
 
 
-def test_a_pack_is_split_until_the_cell_that_raises_is_alone(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pack_is_split_until_the_cell_that_raises_is_alone(
+    images: DeviceImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def train_pack(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
         if cells()[2] in pack:
             raise RuntimeError("broken")
@@ -138,7 +140,7 @@ def test_a_pack_is_split_until_the_cell_that_raises_is_alone(images: Resident, m
     assert execution.complete
 
 
-class InSecondEpochs(Watcher):
+class InSecondEpochs(Callback):
     """Calls ``interrupt`` once both cells that train are in their second epoch."""
 
     def __init__(self, interrupt: Any) -> None:
@@ -164,7 +166,7 @@ def _listening_to_sigint() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_listening_to_sigint")
 @pytest.mark.parametrize("interrupt", [_raise, lambda: os.kill(os.getpid(), signal.SIGINT)])
-def test_ctrl_c_ends_all_that_are_under_way(images: Resident, interrupt: Any) -> None:
+def test_ctrl_c_ends_all_that_are_under_way(images: DeviceImages, interrupt: Any) -> None:
     execution = Execution(cells(epochs=50))
     execution.run(images, "fp32", InSecondEpochs(interrupt), jobs=2)
     assert not execution.complete
@@ -173,11 +175,11 @@ def test_ctrl_c_ends_all_that_are_under_way(images: Resident, interrupt: Any) ->
     assert all(result.epochs for result in execution.results)
 
 
-def test_a_broken_watcher_is_heard_of(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(Watcher):
+def test_a_broken_watcher_is_heard_of(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Callback):
         def cell_done(self, result: CellResult) -> None:
-            raise RuntimeError("broken watcher")
+            raise RuntimeError("broken callback")
 
     monkeypatch.setattr(executors, "train_pack", finished)
-    with pytest.raises(RuntimeError, match="broken watcher"):
+    with pytest.raises(RuntimeError, match="broken callback"):
         Execution(cells()).run(images, "fp32", Broken())

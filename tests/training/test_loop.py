@@ -13,11 +13,13 @@ from torch.nn import functional
 import vgharness.training.loop
 import vgharness.training.pack
 from vgharness.data.augmentation import augment
-from vgharness.data.images import synthetic
+from vgharness.data.on_device import DeviceImages
+from vgharness.data.synthetic import synthetic
 from vgharness.models import DeepCNN
 from vgharness.records import QUANTITIES, Activation, Architecture, Cell, CellResult, Epoch, GradientFlow
-from vgharness.training.loop import Watcher, seconds_per_image, train
-from vgharness.training.pack import Pack, Resident
+from vgharness.training.callback import Callback
+from vgharness.training.loop import seconds_per_image, train
+from vgharness.training.pack import Pack
 
 pytestmark = pytest.mark.fast
 
@@ -31,13 +33,13 @@ def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def images() -> Resident:
-    return Resident(synthetic(TRAIN, TEST), torch.device("cpu"))
+def images() -> DeviceImages:
+    return DeviceImages(synthetic(TRAIN, TEST), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
-def few_images() -> Resident:
-    return Resident(synthetic(24, 10), torch.device("cpu"))
+def few_images() -> DeviceImages:
+    return DeviceImages(synthetic(24, 10), torch.device("cpu"))
 
 
 def make_cell(activation: Activation = "relu", **changes: Any) -> Cell:
@@ -76,14 +78,14 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[Draw]:
 
 
 @pytest.mark.parametrize("changes", [{}, {"norm": "batch", "depth": 3}, {"init": "kaiming", "architecture": "readme"}])
-def test_a_cell_trained_twice_is_the_same_bit_for_bit(few_images: Resident, changes: dict[str, Any]) -> None:
+def test_a_cell_trained_twice_is_the_same_bit_for_bit(few_images: DeviceImages, changes: dict[str, Any]) -> None:
     cell = small_cell(epochs=2, **changes)
     first, second = (train(cell, few_images, "fp32") for _ in range(2))
     assert first.status == "finished"
     assert without_seconds(first) == without_seconds(second)
 
 
-def test_a_cell_depends_on_nothing_that_happened_before(few_images: Resident) -> None:
+def test_a_cell_depends_on_nothing_that_happened_before(few_images: DeviceImages) -> None:
     alone = train(small_cell(), few_images, "fp32")
     torch.manual_seed(1)
     train(small_cell("gelu", seed=3, norm="batch"), few_images, "fp32")
@@ -91,7 +93,7 @@ def test_a_cell_depends_on_nothing_that_happened_before(few_images: Resident) ->
     assert without_seconds(train(small_cell(), few_images, "fp32")) == without_seconds(alone)
 
 
-def test_a_cell_leaves_the_global_state_alone(few_images: Resident) -> None:
+def test_a_cell_leaves_the_global_state_alone(few_images: DeviceImages) -> None:
     def state() -> tuple[Any, ...]:
         precisions = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
         return tuple(p.fp32_precision for p in precisions), torch.is_grad_enabled(), torch.get_default_dtype()
@@ -106,11 +108,11 @@ def test_a_cell_leaves_the_global_state_alone(few_images: Resident) -> None:
 
 @pytest.mark.parametrize(("precision", "setting"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
 def test_precision_is_what_was_asked_for_and_only_while_training(
-    few_images: Resident, precision: Any, setting: str
+    few_images: DeviceImages, precision: Any, setting: str
 ) -> None:
     seen = set()
 
-    class Look(Watcher):
+    class Look(Callback):
         def step_done(self, *_: object) -> None:
             seen.add((torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
             raise KeyboardInterrupt
@@ -121,7 +123,7 @@ def test_precision_is_what_was_asked_for_and_only_while_training(
     assert (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision) == before
 
 
-def test_bf16_rounds_and_fp32_does_not(few_images: Resident) -> None:
+def test_bf16_rounds_and_fp32_does_not(few_images: DeviceImages) -> None:
     flows = [train(small_cell(epochs=0), few_images, precision).initial for precision in ("fp32", "bf16")]
     exact, rounded = (list(figures(flow).values()) for flow in flows)
     assert exact != rounded
@@ -129,13 +131,13 @@ def test_bf16_rounds_and_fp32_does_not(few_images: Resident) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"seed": 43}, {"init": "xavier"}, {"init": "kaiming"}])
-def test_other_seeds_and_schemes_start_from_other_weights(few_images: Resident, changes: dict[str, Any]) -> None:
+def test_other_seeds_and_schemes_start_from_other_weights(few_images: DeviceImages, changes: dict[str, Any]) -> None:
     hashes = [train(small_cell(epochs=0, **c), few_images, "fp32").initial_weights_sha256 for c in ({}, changes)]
     assert hashes[0] != hashes[1]
 
 
 def test_activations_of_one_seed_start_from_the_same_weights_and_see_the_same_batches(
-    few_images: Resident, draws: list[Draw]
+    few_images: DeviceImages, draws: list[Draw]
 ) -> None:
     results = {}
     for activation in ("sigmoid", "relu"):
@@ -154,7 +156,7 @@ def test_activations_of_one_seed_start_from_the_same_weights_and_see_the_same_ba
 # --- what a network is shown -------------------------------------------------------------------
 
 
-def test_every_epoch_shows_every_image_once_in_a_new_order(few_images: Resident, draws: list[Draw]) -> None:
+def test_every_epoch_shows_every_image_once_in_a_new_order(few_images: DeviceImages, draws: list[Draw]) -> None:
     train(small_cell(epochs=3), few_images, "fp32")
     assert [len(draw.index) for draw in draws] == [10, 10, 4] * 3
     orders = [[i for draw in draws[first : first + 3] for i in draw.index] for first in (0, 3, 6)]
@@ -162,7 +164,7 @@ def test_every_epoch_shows_every_image_once_in_a_new_order(few_images: Resident,
     assert len({tuple(order) for order in [*orders, range(24)]}) == 4
 
 
-def test_crops_and_flips_take_every_value_and_change_with_the_epoch(images: Resident, draws: list[Draw]) -> None:
+def test_crops_and_flips_take_every_value_and_change_with_the_epoch(images: DeviceImages, draws: list[Draw]) -> None:
     pack = Pack((make_cell(),), images, "fp32")
     for _ in range(2):
         pack.shuffle()
@@ -258,7 +260,7 @@ def figures(flow: GradientFlow | None) -> dict[tuple[str, str], float]:
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
-def test_an_epoch_equals_a_plain_loop(images: Resident, activation: Activation) -> None:
+def test_an_epoch_equals_a_plain_loop(images: DeviceImages, activation: Activation) -> None:
     cell = make_cell(activation)
     plain, result = plain_epoch(cell), train(cell, images, "fp32")
     (epoch,) = result.epochs
@@ -279,7 +281,7 @@ def test_an_epoch_equals_a_plain_loop(images: Resident, activation: Activation) 
     assert epoch.test_accuracy == pytest.approx(100 * correct / TEST)
 
 
-def test_the_optimizer_is_adam_by_pytorchs_defaults(few_images: Resident) -> None:
+def test_the_optimizer_is_adam_by_pytorchs_defaults(few_images: DeviceImages) -> None:
     pack = Pack((small_cell(learning_rate=0.25),), few_images, "fp32")
     expected = torch.optim.Adam(pack.models.parameters(), lr=0.25).defaults
     assert type(pack.optimizer) is torch.optim.Adam
@@ -290,7 +292,7 @@ def test_the_optimizer_is_adam_by_pytorchs_defaults(few_images: Resident) -> Non
 
 @pytest.mark.parametrize("norm", [None, "batch"])
 def test_evaluation_equals_a_plain_one_over_several_chunks(
-    images: Resident, monkeypatch: pytest.MonkeyPatch, norm: Any
+    images: DeviceImages, monkeypatch: pytest.MonkeyPatch, norm: Any
 ) -> None:
     monkeypatch.setattr(vgharness.training.pack, "TEST_BATCH", 30)
     pack = Pack((make_cell(norm=norm),), images, "fp32")
@@ -308,7 +310,7 @@ def test_evaluation_equals_a_plain_one_over_several_chunks(
 
 @pytest.mark.parametrize("norm", [None, "batch"])
 def test_heatmap_is_the_gradient_at_the_first_pre_activation(
-    images: Resident, monkeypatch: pytest.MonkeyPatch, norm: Any
+    images: DeviceImages, monkeypatch: pytest.MonkeyPatch, norm: Any
 ) -> None:
     monkeypatch.setattr(vgharness.training.loop, "HEATMAP_IMAGES", 40)
     pack = Pack((make_cell(norm=norm),), images, "fp32")
@@ -325,7 +327,7 @@ def test_heatmap_is_the_gradient_at_the_first_pre_activation(
 
 
 def test_heatmap_is_of_the_first_256_test_images() -> None:
-    images = Resident(synthetic(1, 300), torch.device("cpu"))
+    images = DeviceImages(synthetic(1, 300), torch.device("cpu"))
     (model,) = Pack((make_cell(depth=2),), images, "fp32").models
     sizes: list[int] = []
     model.get_submodule("conv1").register_forward_hook(lambda m, inputs, output: sizes.append(len(output)))
@@ -337,7 +339,7 @@ def test_heatmap_is_of_the_first_256_test_images() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["readme", "script"])
-def test_a_result_states_the_networks_shapes(few_images: Resident, architecture: Architecture) -> None:
+def test_a_result_states_the_networks_shapes(few_images: DeviceImages, architecture: Architecture) -> None:
     result = train(make_cell(architecture=architecture, epochs=0), few_images, "fp32")
     stated = [(layer.name, layer.shape) for layer in result.layers]
     assert stated == [(layer.name, layer.shape) for layer in make_layers(architecture, "relu")]
@@ -346,7 +348,7 @@ def test_a_result_states_the_networks_shapes(few_images: Resident, architecture:
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])
-def test_the_hash_is_of_the_network_as_it_was_made(few_images: Resident, norm: Any) -> None:
+def test_the_hash_is_of_the_network_as_it_was_made(few_images: DeviceImages, norm: Any) -> None:
     """Looking at its shapes must not have moved BatchNorm's running statistics."""
     cell = small_cell(norm=norm, epochs=0)
     digest = hashlib.sha256()
@@ -356,7 +358,7 @@ def test_the_hash_is_of_the_network_as_it_was_made(few_images: Resident, norm: A
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])
-def test_no_epochs_measure_what_a_trained_cell_starts_with(few_images: Resident, norm: Any) -> None:
+def test_no_epochs_measure_what_a_trained_cell_starts_with(few_images: DeviceImages, norm: Any) -> None:
     cell = small_cell(norm=norm)
     untrained = train(cell.model_copy(update={"epochs": 0}), few_images, "fp32")
     trained = train(cell, few_images, "fp32")
@@ -369,7 +371,7 @@ def test_no_epochs_measure_what_a_trained_cell_starts_with(few_images: Resident,
     assert trained.initial != trained.epochs[0].flow
 
 
-def test_a_finished_cell_has_a_heatmap_of_the_image(few_images: Resident) -> None:
+def test_a_finished_cell_has_a_heatmap_of_the_image(few_images: DeviceImages) -> None:
     heatmap = train(small_cell(), few_images, "fp32").heatmap
     assert heatmap is not None
     assert [len(row) for row in heatmap] == [32] * 32
@@ -377,13 +379,13 @@ def test_a_finished_cell_has_a_heatmap_of_the_image(few_images: Resident) -> Non
     assert max(map(max, heatmap)) > 0
 
 
-def test_the_initial_flow_does_not_change_with_training_on(few_images: Resident) -> None:
+def test_the_initial_flow_does_not_change_with_training_on(few_images: DeviceImages) -> None:
     one, two = (train(small_cell(epochs=n), few_images, "fp32") for n in (1, 2))
     assert two.initial == one.initial
     assert without_seconds(two)["epochs"][0] == without_seconds(one)["epochs"][0]
 
 
-class Log(Watcher):
+class Log(Callback):
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
 
@@ -394,7 +396,7 @@ class Log(Watcher):
         self.events.append((epoch.epoch, epoch))
 
 
-def test_a_watcher_is_told_of_each_step_and_epoch_the_tail_batch_included(few_images: Resident) -> None:
+def test_a_watcher_is_told_of_each_step_and_epoch_the_tail_batch_included(few_images: DeviceImages) -> None:
     log = Log()
     result = train(small_cell(epochs=2), few_images, "fp32", log)
     first, second = result.epochs
@@ -404,14 +406,14 @@ def test_a_watcher_is_told_of_each_step_and_epoch_the_tail_batch_included(few_im
     ]
 
 
-def test_128_and_80_images_are_two_steps(images: Resident, draws: list[Draw]) -> None:
+def test_128_and_80_images_are_two_steps(images: DeviceImages, draws: list[Draw]) -> None:
     log = Log()
     train(make_cell(depth=2), images, "fp32", log)
     assert log.events[:-1] == [(1, 1, 2), (1, 2, 2)]
     assert [len(draw.index) for draw in draws] == [128, 80]
 
 
-def test_seconds_per_image_are_measured(few_images: Resident) -> None:
+def test_seconds_per_image_are_measured(few_images: DeviceImages) -> None:
     training, testing = seconds_per_image(small_cell(), few_images, "fp32")
     assert 0 < testing < 1
     assert 0 < training < 1
@@ -420,7 +422,7 @@ def test_seconds_per_image_are_measured(few_images: Resident) -> None:
 # --- early ends --------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_not_finite_ends_the_cell_as_diverged(few_images: Resident) -> None:
+def test_a_loss_that_is_not_finite_ends_the_cell_as_diverged(few_images: DeviceImages) -> None:
     result = train(small_cell(epochs=3, learning_rate=1e30), few_images, "fp32")
     assert result.status == "diverged"
     assert "epoch 1" in result.reason
@@ -435,7 +437,7 @@ def test_a_loss_that_is_not_finite_ends_the_cell_as_diverged(few_images: Residen
     assert CellResult.model_validate_json(result.model_dump_json()) == result
 
 
-class Interrupt(Watcher):
+class Interrupt(Callback):
     def __init__(self, epoch: int, step: int) -> None:
         self.at = (epoch, step)
 
@@ -444,7 +446,7 @@ class Interrupt(Watcher):
             raise KeyboardInterrupt
 
 
-def test_ctrl_c_keeps_the_epochs_that_are_finished(few_images: Resident) -> None:
+def test_ctrl_c_keeps_the_epochs_that_are_finished(few_images: DeviceImages) -> None:
     whole = train(small_cell(epochs=2), few_images, "fp32")
     result = train(small_cell(epochs=2), few_images, "fp32", Interrupt(2, 2))
     assert result.status == "interrupted"
@@ -454,19 +456,19 @@ def test_ctrl_c_keeps_the_epochs_that_are_finished(few_images: Resident) -> None
     assert result.heatmap is None
 
 
-def test_ctrl_c_in_the_first_epoch_keeps_what_the_network_is(few_images: Resident) -> None:
+def test_ctrl_c_in_the_first_epoch_keeps_what_the_network_is(few_images: DeviceImages) -> None:
     result = train(small_cell(), few_images, "fp32", Interrupt(1, 1))
     assert (result.status, result.epochs, result.initial) == ("interrupted", (), None)
     assert result.initial_weights_sha256
     assert result.layers
 
 
-def test_other_exceptions_pass(few_images: Resident) -> None:
-    class Broken(Watcher):
+def test_other_exceptions_pass(few_images: DeviceImages) -> None:
+    class Broken(Callback):
         def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
-            raise RuntimeError("broken watcher")
+            raise RuntimeError("broken callback")
 
-    with pytest.raises(RuntimeError, match="broken watcher"):
+    with pytest.raises(RuntimeError, match="broken callback"):
         train(small_cell(), few_images, "fp32", Broken())
 
 
@@ -506,8 +508,8 @@ def transfers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     return seen
 
 
-def test_an_epoch_crosses_to_the_host_once(few_images: Resident, transfers: list[str]) -> None:
-    class Count(Watcher):
+def test_an_epoch_crosses_to_the_host_once(few_images: DeviceImages, transfers: list[str]) -> None:
+    class Count(Callback):
         epochs: list[list[str]]
 
         def __init__(self) -> None:

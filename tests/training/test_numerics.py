@@ -18,14 +18,15 @@ import vgharness.training.loop
 from vgharness.claims.measures import Measurement
 from vgharness.claims.spec import Accept, load_claims
 from vgharness.claims.verdicts import decide, judge
-from vgharness.data.images import synthetic
+from vgharness.data.on_device import DeviceImages
+from vgharness.data.synthetic import synthetic
 from vgharness.models import DeepCNN
 from vgharness.records import Activation, Architecture, Cell, LayerError, SeedValue, nan_if_none
 from vgharness.report.study_page import render
 from vgharness.study.run import worst_error
 from vgharness.training.loop import first_batch, train
 from vgharness.training.numerics import exact_gradients, gradient_errors, layer_gradients
-from vgharness.training.pack import Pack, Resident
+from vgharness.training.pack import Pack
 
 pytestmark = pytest.mark.fast
 
@@ -33,8 +34,8 @@ BF16 = torch.autocast("cpu", torch.bfloat16)
 
 
 @pytest.fixture(scope="module")
-def images() -> Resident:
-    return Resident(synthetic(40, 16), torch.device("cpu"))
+def images() -> DeviceImages:
+    return DeviceImages(synthetic(40, 16), torch.device("cpu"))
 
 
 def batch(count: int = 16, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,7 +110,7 @@ def test_measuring_leaves_the_model_as_it_was() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_a_cell_is_trained_the_same_with_and_without(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_is_trained_the_same_with_and_without(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = Cell(architecture="script", activation="sigmoid", seed=1, epochs=1)
     measured = train(cell, images, "fp32")
     monkeypatch.setattr(vgharness.training.loop, "first_batch", lambda *_: {})
@@ -118,7 +119,7 @@ def test_a_cell_is_trained_the_same_with_and_without(images: Resident, monkeypat
     assert (len(measured.numerics), len(plain.numerics)) == (5, 0)
 
 
-def test_the_batch_is_the_cells_first(images: Resident) -> None:
+def test_the_batch_is_the_cells_first(images: DeviceImages) -> None:
     cell = Cell(architecture="script", activation="relu", seed=7, epochs=0)
     pack = Pack((cell,), images, "fp32")
     pack.shuffle()

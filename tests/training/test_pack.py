@@ -8,12 +8,14 @@ from factories import without_seconds
 from torch import Tensor, nn
 from torch.nn.modules import module as nn_module
 
-from vgharness.data.images import synthetic
+from vgharness.data.on_device import DeviceImages
+from vgharness.data.synthetic import synthetic
 from vgharness.models import DeepCNN
 from vgharness.records import Cell, Epoch
 from vgharness.training import pack as packs
-from vgharness.training.loop import Watcher, train, train_pack
-from vgharness.training.pack import Pack, Resident
+from vgharness.training.callback import Callback
+from vgharness.training.loop import train, train_pack
+from vgharness.training.pack import Pack
 
 pytestmark = pytest.mark.fast
 
@@ -29,8 +31,8 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture(scope="module")
-def images() -> Resident:
-    return Resident(synthetic(24, 10), torch.device("cpu"))
+def images() -> DeviceImages:
+    return DeviceImages(synthetic(24, 10), torch.device("cpu"))
 
 
 def cells(count: int = 4, **changes: Any) -> list[Cell]:
@@ -40,7 +42,7 @@ def cells(count: int = 4, **changes: Any) -> list[Cell]:
 
 
 @pytest.mark.parametrize("changes", [{}, {"norm": "batch"}, {"architecture": "readme", "depth": 3}, {"epochs": 0}])
-def test_packed_is_alone_bit_for_bit(images: Resident, changes: dict[str, Any]) -> None:
+def test_packed_is_alone_bit_for_bit(images: DeviceImages, changes: dict[str, Any]) -> None:
     packed = train_pack(cells(**changes), images, "fp32")
     assert [result.cell for result in packed] == cells(**changes)
     assert [without_seconds(result) for result in packed] == [
@@ -48,13 +50,13 @@ def test_packed_is_alone_bit_for_bit(images: Resident, changes: dict[str, Any]) 
     ]
 
 
-def test_every_network_has_its_own_flow(images: Resident) -> None:
+def test_every_network_has_its_own_flow(images: DeviceImages) -> None:
     flows = [result.epochs[-1].flow for result in train_pack(cells(), images, "fp32")]
     assert [[layer.name for layer in flow.layers] for flow in flows] == [["conv1", "conv2", "fc"]] * 4
     assert len({flow.layers[0].weight_l2 for flow in flows}) == 4
 
 
-def test_cells_of_one_seed_see_the_same_batches_and_others_do_not(images: Resident) -> None:
+def test_cells_of_one_seed_see_the_same_batches_and_others_do_not(images: DeviceImages) -> None:
     pack = Pack(cells(), images, "fp32")  # sigmoid, relu, gelu with one seed, sigmoid with another
     pack.shuffle()
     for size in pack.sizes:
@@ -65,13 +67,13 @@ def test_cells_of_one_seed_see_the_same_batches_and_others_do_not(images: Reside
         assert not torch.equal(inputs[0], inputs[3])
 
 
-def test_cells_of_different_shapes_are_refused(images: Resident) -> None:
+def test_cells_of_different_shapes_are_refused(images: DeviceImages) -> None:
     with pytest.raises(ValueError, match="activation and seed alone"):
         Pack([*cells(1), *cells(1, depth=3)], images, "fp32")
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])
-def test_a_rehearsal_leaves_no_trace(images: Resident, norm: Any) -> None:
+def test_a_rehearsal_leaves_no_trace(images: DeviceImages, norm: Any) -> None:
     """What a GPU does before it captures a graph."""
 
     def measured(*, rehearsed: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
@@ -88,7 +90,7 @@ def test_a_rehearsal_leaves_no_trace(images: Resident, norm: Any) -> None:
     assert not nn_module._global_forward_hooks
 
 
-def test_an_epochs_figures_lie_where_they_lay_before(images: Resident) -> None:
+def test_an_epochs_figures_lie_where_they_lay_before(images: DeviceImages) -> None:
     """A captured graph writes to the addresses that it was captured with."""
     pack = Pack(cells(2), images, "fp32")
     places = set()
@@ -100,7 +102,7 @@ def test_an_epochs_figures_lie_where_they_lay_before(images: Resident) -> None:
     assert len(places) == 1
 
 
-def test_one_that_diverges_does_not_stop_the_others(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_diverges_does_not_stop_the_others(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train_pack(cells(), images, "fp32")
     make = packs._network
 
@@ -113,7 +115,7 @@ def test_one_that_diverges_does_not_stop_the_others(images: Resident, monkeypatc
     monkeypatch.setattr(packs, "_network", broken)
     told: list[tuple[Cell, int]] = []
 
-    class Log(Watcher):
+    class Log(Callback):
         def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
             told.append((cell, epoch.epoch))
 
@@ -126,8 +128,8 @@ def test_one_that_diverges_does_not_stop_the_others(images: Resident, monkeypatc
         assert without_seconds(results[i]) == without_seconds(whole[i])
 
 
-def test_ctrl_c_keeps_what_every_network_has_done(images: Resident) -> None:
-    class Interrupt(Watcher):
+def test_ctrl_c_keeps_what_every_network_has_done(images: DeviceImages) -> None:
+    class Interrupt(Callback):
         def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
             if (cell, epoch, step) == (cells()[2], 2, 2):
                 raise KeyboardInterrupt

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from vgharness.claims.spec import load_claims
 from vgharness.claims.verdicts import judge
-from vgharness.data.images import synthetic
+from vgharness.data.synthetic import synthetic
 from vgharness.models import DeepCNN
 from vgharness.records import Activation, Architecture, Cell, LayerPrediction
 from vgharness.report.study_page import render
-from vgharness.training.loop import Resident, train
+from vgharness.training.loop import DeviceImages, train
 from vgharness.training.numerics import exact_gradients
 from vgharness.training.prediction import predict
 
@@ -82,7 +82,7 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 def test_cells_hold_them_but_for_networks_with_a_norm() -> None:
-    images = Resident(synthetic(32, 8), torch.device("cpu"))
+    images = DeviceImages(synthetic(32, 8), torch.device("cpu"))
     cell = Cell(architecture="script", activation="relu", seed=1, epochs=0)
     assert len(train(cell, images, "fp32").predictions) == 4
     assert train(cell.model_copy(update={"norm": "batch"}), images, "fp32").predictions == ()

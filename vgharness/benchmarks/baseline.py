@@ -1,4 +1,4 @@
-"""The usual script, which the published study is and a user would otherwise run: what our speed is held against.
+"""The baseline script, which the published study is and a user would otherwise run: what our speed is held against.
 
 A ``DataLoader`` with two workers, PIL transforms image by image, one network after the other, and for each layer and
 step an ``.item()`` that waits for the device.
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from vgharness.data.augmentation import MEAN, PADDING, STD
-from vgharness.data.images import SIZE, ImageSet
+from vgharness.data.image_set import SIZE, ImageSet
 from vgharness.models import DeepCNN
 from vgharness.records import Activation, Architecture, Precision
 from vgharness.system.device import synchronize
@@ -48,7 +48,7 @@ class _Images(Dataset[tuple[Tensor, int]]):
         return self._transform(Image.fromarray(self._pixels[index])), self._labels[index]
 
 
-class UsualScript:
+class BaselineScript:
     """One network of ``architecture`` and ``activation`` on ``images``, which are on the CPU."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How fast cells train here: beside the usual script, beside what the hardware allows, and as a study grows.
+"""How fast cells train here: beside the baseline script, beside what the hardware allows, and as a study grows.
 
 The floor of a training step is the larger of two times: its arithmetic at the rate of a large matrix product of the
 same precision, and its memory traffic at that of a large copy, both measured in the same run. Operations are counted
@@ -24,17 +24,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from vgharness.benchmarks.baseline import AHEAD, WARM_UP, UsualScript
+from vgharness.benchmarks.baseline import AHEAD, WARM_UP, BaselineScript
 from vgharness.benchmarks.timing import ratio, take_turns
-from vgharness.data.images import SIZE, synthetic
+from vgharness.data.image_set import SIZE
+from vgharness.data.on_device import DeviceImages
+from vgharness.data.synthetic import synthetic
 from vgharness.models import DeepCNN
-from vgharness.records import Activation, Architecture, Cell, Machine, Precision, Record
-from vgharness.study.presets import FIRST_SEED
+from vgharness.precision import float32_precision
+from vgharness.records import FIRST_SEED, Activation, Architecture, Cell, Machine, Precision, Record
 from vgharness.system.device import synchronize
-from vgharness.system.process import prepare_to_train, unprepared
-from vgharness.training.executor import lanes, lanes_of, packs_of
-from vgharness.training.loop import float32_precision
-from vgharness.training.pack import Pack, Resident
+from vgharness.system.process import configure_process, original_environment
+from vgharness.training.executor import packs_of, worker_count, workers
+from vgharness.training.pack import Pack
 
 BATCH = 128
 ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "relu")
@@ -54,7 +55,7 @@ class TrainSpeed(Record):
     architecture: Architecture
     device: str
     precision: Precision
-    usual_images_per_s: float
+    baseline_images_per_s: float
     images_per_s: float
     ratio: float
     ratio_low: float
@@ -102,7 +103,7 @@ class Growths(Record):
     axes: tuple[Growth, ...]
 
 
-# --- beside the usual script ---------------------------------------------------------------------
+# --- beside the baseline script ---------------------------------------------------------------------
 
 
 def train_speed(
@@ -114,9 +115,9 @@ def train_speed(
     images: int = 2_560,
     seeds: int = 1,
 ) -> TrainSpeed:
-    """The usual script and the study's own way in turn: training only, without evaluation, on ``images`` synthetic
-    images; ours with a sigmoid and a ReLU network for each of ``seeds``. The usual script in a process of its own, with
-    the settings that PyTorch comes with. Raises ``ValueError`` for too few images."""
+    """The baseline script and the study's own way in turn: training only, without evaluation, on ``images`` synthetic
+    images; ours with a sigmoid and a ReLU network for each of ``seeds``. The baseline script in a process of its own,
+    with the settings that PyTorch comes with. Raises ``ValueError`` for too few images."""
     if images <= (WARM_UP + AHEAD) * BATCH:
         raise ValueError(
             f"{images} images: give more than {(WARM_UP + AHEAD) * BATCH}, the first and last are not timed"
@@ -126,14 +127,14 @@ def train_speed(
         for i in range(seeds)
         for activation in ACTIVATIONS
     ]
-    resident = Resident(synthetic(images, 1), device)
+    resident = DeviceImages(synthetic(images, 1), device)
     packs = [Pack([cells[i] for i in pack], resident, precision) for pack in packs_of(cells, device)]
     product, copy = _product(device, precision), _copy(device)
     with _process(_start_workers_by, get_start_method()) as process, float32_precision(precision):
         times = take_turns(
             {
-                "usual": lambda: process.submit(
-                    usual_seconds, architecture, str(device), precision, images, BATCH
+                "baseline": lambda: process.submit(
+                    baseline_seconds, architecture, str(device), precision, images, BATCH
                 ).result(),
                 "ours": lambda: _epoch(packs, device) / (images * len(cells)),
                 "product": product,
@@ -144,12 +145,12 @@ def train_speed(
         )
     ceilings = Ceilings(flop_per_s=1 / min(times["product"]), bytes_per_s=1 / min(times["copy"]))
     flop, moved = work_per_image(architecture, BATCH, precision)
-    speedup = ratio(times["usual"], times["ours"])
+    speedup = ratio(times["baseline"], times["ours"])
     return TrainSpeed(
         architecture=architecture,
         device=str(device),
         precision=precision,
-        usual_images_per_s=1 / statistics.median(times["usual"]),
+        baseline_images_per_s=1 / statistics.median(times["baseline"]),
         images_per_s=1 / statistics.median(times["ours"]),
         ratio=speedup.median,
         ratio_low=speedup.low,
@@ -164,14 +165,14 @@ def train_speed(
     )
 
 
-def usual_seconds(
+def baseline_seconds(
     architecture: Architecture, device_name: str, precision: Precision, images: int, batch_size: int
 ) -> float:
-    """Seconds that the usual script takes for an image, mean over the activations."""
+    """Seconds that the baseline script takes for an image, mean over the activations."""
     data, device = synthetic(images, 1), torch.device(device_name)
     with float32_precision(precision):
         return statistics.mean(
-            UsualScript(architecture, activation, data, device, precision, batch_size).seconds_per_image()
+            BaselineScript(architecture, activation, data, device, precision, batch_size).seconds_per_image()
             for activation in ACTIVATIONS
         )
 
@@ -195,7 +196,7 @@ def work_per_image(architecture: Architecture, batch_size: int, precision: Preci
 
 def _epoch(packs: Sequence[Pack], device: torch.device) -> float:
     """Seconds in which each of ``packs`` trains an epoch, as a study has them train."""
-    with lanes(device, len(packs)) as pool:
+    with workers(device, len(packs)) as pool:
         started = time.perf_counter()
         for _ in pool.map(lambda pack: pack.epoch(lambda step: None), packs):
             pass
@@ -221,7 +222,7 @@ def _copy(device: torch.device) -> Callable[[], float]:
 def _process(begin: Callable[..., object], *arguments: object) -> Iterator[ProcessPoolExecutor]:
     """Another one, which knows nothing of what this one has set and first calls ``begin``."""
     with ProcessPoolExecutor(1, get_context("spawn"), begin, arguments) as process:
-        with unprepared():
+        with original_environment():
             process.submit(_nothing).result()  # starts it
         yield process
 
@@ -252,7 +253,7 @@ def growth(axis: str, architecture: Architecture, device: torch.device, images: 
     costs, values = [], AXES[axis]
     for value in values:
         setting = {"seeds": 1, "depth": 4, "batch": BATCH} | {axis: value}
-        with _process(prepare_to_train) as process:
+        with _process(configure_process) as process:
             seconds, memory = process.submit(
                 measure_cost, architecture, str(device), setting["seeds"], setting["depth"], setting["batch"], images
             ).result()
@@ -272,7 +273,7 @@ def measure_cost(
         Cell(architecture=architecture, activation="relu", seed=FIRST_SEED + i, depth=depth, batch_size=batch)
         for i in range(seeds)
     ]
-    resident = Resident(synthetic(images, 1), device)
+    resident = DeviceImages(synthetic(images, 1), device)
 
     def train(pack: Sequence[int]) -> float:
         trained = Pack([cells[i] for i in pack], resident, "fp32")
@@ -284,8 +285,8 @@ def measure_cost(
         return time.perf_counter() - started
 
     packs = packs_of(cells, device)
-    side_by_side = lanes_of(device, len(packs))
-    with float32_precision("fp32"), lanes(device, len(packs)) as pool:
+    side_by_side = worker_count(device, len(packs))
+    with float32_precision("fp32"), workers(device, len(packs)) as pool:
         seconds = sum(pool.map(train, packs)) / side_by_side
     return seconds, peak_memory(device)
 

@@ -42,7 +42,7 @@ class ProbeCost(Record):
     step_seconds: float
     probe: Ratio
     saturation: Ratio
-    usual: Ratio
+    baseline: Ratio
 
 
 class ProbeCosts(Record):
@@ -83,7 +83,7 @@ def probe_cost(
 ) -> ProbeCost:
     """What measuring costs a training step: forward, backward, Adam, on random numbers for images.
 
-    The usual way is a hook's norm and the weight gradient's mean, one ``.item()`` for each per layer and step.
+    The baseline way is a hook's norm and the weight gradient's mean, one ``.item()`` for each per layer and step.
     """
     inputs = torch.randn(batch_size, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
     targets = torch.randint(10, (batch_size,), device=device)
@@ -102,7 +102,7 @@ def probe_cost(
                     functional.cross_entropy(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
                     readings.append(read())
-            # Once per logging step, as the probe is meant to be used; the usual way's are on the host already.
+            # Once per logging step, as the probe is meant to be used; the baseline way's are on the host already.
             torch.stack([r for r in readings if isinstance(r, Tensor)] or [torch.zeros(())]).tolist()
             readings.clear()
 
@@ -112,7 +112,7 @@ def probe_cost(
         "without": arm(lambda model: (nullcontext(), lambda: None)),
         "probe": arm(lambda model: _probed(model, saturation=False)),
         "saturation": arm(lambda model: _probed(model, saturation=True)),
-        "usual": arm(_usual),
+        "baseline": arm(_baseline),
     }
     times = take_turns(arms, rounds, device)
     return ProbeCost(
@@ -124,7 +124,7 @@ def probe_cost(
         step_seconds=statistics.median(times["without"]) / steps,
         probe=ratio(times["probe"], times["without"]),
         saturation=ratio(times["saturation"], times["without"]),
-        usual=ratio(times["usual"], times["without"]),
+        baseline=ratio(times["baseline"], times["without"]),
     )
 
 
@@ -133,7 +133,7 @@ def _probed(model: nn.Module, *, saturation: bool) -> tuple[GradientProbe, Calla
     return probe, probe.read
 
 
-def _usual(model: nn.Module) -> tuple[AbstractContextManager[object], Callable[[], object]]:
+def _baseline(model: nn.Module) -> tuple[AbstractContextManager[object], Callable[[], object]]:
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     signals: list[float] = []
 

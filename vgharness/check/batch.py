@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from vgharness.check.input_shapes import Arguments, Drawn, guesses
+from vgharness.check.input_shapes import Arguments, Drawn, likely_inputs
 from vgharness.check.loss import Loss, infer_loss, named_loss
 from vgharness.check.model_source import Factory, load_callable, one_line
 from vgharness.errors import UsageError
-from vgharness.gradflow.measurement import call
 
 Kind = Literal["float", "int"]
 
@@ -79,10 +78,10 @@ def infer_batch(factory: Factory) -> Batch:
         model = factory()
         _refuse(model)
         first: tuple[str, Exception] | None = None
-        for arguments in dict.fromkeys(guesses(model)):
+        for arguments in dict.fromkeys(likely_inputs(model)):
             draw = _drawer(model, arguments)
             try:
-                output = call(model, draw(0)[0])
+                output = call_model(model, draw(0)[0])
             except Exception as error:  # whatever a stranger's code raises: the next guess, then
                 first = first or (" and ".join(map(str, arguments)), error)
             else:
@@ -150,7 +149,7 @@ def _refuse(model: nn.Module) -> None:
 
 def _called(model: nn.Module, inputs: Any, given: str) -> Any:
     try:
-        return call(model, inputs)
+        return call_model(model, inputs)
     except Exception as error:
         shape = f" {list(inputs.shape)}" if isinstance(inputs, Tensor) else ""
         raise UsageError(f"--input {given}: of this input{shape} the model says {one_line(error)}") from error

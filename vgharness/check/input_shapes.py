@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
 Arguments = tuple[Drawn, ...]
 
 
-def guesses(model: nn.Module) -> Iterator[Arguments]:
+def likely_inputs(model: nn.Module) -> Iterator[Arguments]:
     """Inputs that the model may take, the likeliest first."""
     if isinstance(getattr(model, "main_input_name", None), str):  # a model of transformers
         yield from _of_transformers(model)

@@ -1,118 +1,21 @@
-"""What a claim's reading measures: from a run's records to one figure per seed."""
+"""What the readings of claims measure: from a run's records to one value per seed."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
-from importlib.resources import files
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from vgharness.claims.spec import Claim, ReadingSpec, Subject
-from vgharness.records import Architecture, Cell, CellResult, Epoch, GradientFlow, Quantity, Run, SeedValue, nan_if_none
-from vgharness.statistics import Interval, distance_interval
+from vgharness.claims.evidence import Evidence, Measurement, NotRunError, accuracy_of
+from vgharness.claims.published import published_curves
+from vgharness.records import CellResult, Quantity, SeedValue, nan_if_none
+from vgharness.statistics import Scale, Summary, distance_interval
 
-
-class NotRunError(Exception):
-    """The run does not hold what a reading needs; the message says what is missing."""
-
-
-class Measurement(NamedTuple):
-    """A reading's figure per seed; its interval where that is not simply the one of their mean; and
-    a bound of the relative error that the run's precision may have put into it, where that is known."""
-
-    values: Sequence[SeedValue]
-    interval: Interval | None = None
-    error: float | None = None
-
-
-class Evidence:
-    """What one reading looks at: a run, seen from one claim and one architecture."""
-
-    def __init__(self, claim: Claim, spec: ReadingSpec, architecture: Architecture, run: Run) -> None:
-        self.claim, self.spec, self.architecture, self.run = claim, spec, architecture, run
-
-    @property
-    def of(self) -> Subject:
-        assert self.spec.of is not None  # ReadingSpec has checked
-        return self.spec.of
-
-    @property
-    def against(self) -> Subject:
-        assert self.spec.against is not None
-        return self.spec.against
-
-    def results(self, subject: Subject) -> dict[int, CellResult]:
-        """By seed, the cells of ``subject`` by the published recipe. An exception's leave no result."""
-        wanted = Cell(architecture=self.architecture, activation=subject.activation, depth=subject.depth, seed=0)
-        found = {r.cell.seed: r for r in self.run.results if r.cell.same_network(wanted) and r.status != "failed"}
-        if not found:
-            raise NotRunError(f"needs {subject} in the {self.architecture} architecture")
-        return found
-
-    def per_seed(self, measure: Callable[..., SeedValue | float], *subjects: Subject) -> Measurement:
-        """``measure`` of each seed's results, one for each of ``subjects``; seeds that lack what it
-        needs are left out. Raises :class:`NotRunError` where that leaves none."""
-        columns = [self.results(subject) for subject in subjects]
-        values, missing = [], f"needs a seed with both {' and '.join(map(str, subjects))}"
-        for seed in sorted(set.intersection(*map(set, columns))):
-            try:
-                value = measure(*(column[seed] for column in columns))
-            except NotRunError as error:
-                missing = str(error)
-                continue
-            values.append(value if isinstance(value, SeedValue) else SeedValue(seed=seed, value=value))
-        if not values:
-            raise NotRunError(missing)
-        return Measurement(values)
-
-    def accuracy(self, result: CellResult) -> float:
-        """Test accuracy, percent, meant over the reading's epochs."""
-        epochs = self.spec.epoch
-        assert epochs is not None
-        return float(np.mean([self._test_accuracy(result, n) for n in self._numbers(result, epochs)]))
-
-    def curve(self, result: CellResult) -> list[float]:
-        """Test accuracy, percent, after each of the document's epochs."""
-        self._numbers(result, "last")
-        return [self._test_accuracy(result, n) for n in range(1, self.claim.document_epochs + 1)]
-
-    def flow(self, result: CellResult) -> GradientFlow | None:
-        """Of the convolutions, at the reading's moment; ``None`` where the network had diverged before."""
-        moment = self.spec.moment
-        flow = result.initial
-        if moment != "init":
-            (number,) = self._numbers(result, "last" if moment == "last" else (1,))
-            flow = next((e.flow for e in result.epochs if e.epoch == number), None)
-        if flow is None and result.status != "diverged":
-            raise NotRunError(f"{result.cell.name} has no gradients from {moment}")
-        return flow and flow.select("conv*")
-
-    def _numbers(self, result: CellResult, epochs: tuple[int, ...] | Literal["last"]) -> tuple[int, ...]:
-        if epochs != "last":
-            return epochs
-        if result.cell.epochs < self.claim.document_epochs:
-            raise NotRunError(f"needs {self.claim.document_epochs} epochs; trained for {result.cell.epochs}")
-        return (self.claim.document_epochs,)
-
-    def _test_accuracy(self, result: CellResult, number: int) -> float:
-        for epoch in result.epochs:
-            if epoch.epoch == number:
-                return accuracy_of(epoch)
-        if result.status == "diverged":
-            return math.nan
-        raise NotRunError(f"{result.cell.name} has no epoch {number}")
-
-
-def accuracy_of(epoch: Epoch) -> float:
-    """Test accuracy, percent; NaN where a loss was not finite: a network of NaN still puts out a class."""
-    if epoch.train_loss is None or epoch.test_loss is None:
-        return math.nan
-    return nan_if_none(epoch.test_accuracy)
+if TYPE_CHECKING:
+    from vgharness.claims.spec import Subject
 
 
 def _accuracy(evidence: Evidence) -> Measurement:
@@ -211,16 +114,6 @@ def _curve_distance(evidence: Evidence) -> Measurement:
     return Measurement(measured.values, distance_interval(np.array(curves), published))
 
 
-@cache
-def published_curves() -> dict[str, list[dict[str, float]]]:
-    """The published plots, read off their pixels: by activation, one row of figures per epoch."""
-    curves: dict[str, list[dict[str, float]]] = {}
-    text = (files("vgharness.claims") / "document" / "published_curves.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(text.splitlines()):
-        curves.setdefault(row.pop("activation"), []).append({key: float(value) for key, value in row.items()})
-    return curves
-
-
 # The README's table: channels, and the height = width that each convolution's block passes through.
 _TABLE = {"1": (32, (32,)), "2": (64, (32,)), "3": (128, (16, 8)), "4": (128, (4,))}
 _TABLE_LINEAR = (("flatten", (128 * 4 * 4,)), ("fc", (10,)))
@@ -256,17 +149,33 @@ def _exact(evidence: Evidence, measure: Callable[..., float], *subjects: Subject
         raise NotRunError(f"needs ten classes; the images have {len(evidence.run.data.classes)}")
     measured = evidence.per_seed(measure, *(subjects or (evidence.of,)))
     numbers = [nan_if_none(value.value) for value in measured.values]
-    return Measurement(measured.values, Interval(float(np.mean(numbers)), min(numbers), max(numbers), "exact"))
+    return Measurement(measured.values, Summary(float(np.mean(numbers)), min(numbers), max(numbers), "exact"))
 
 
-MEASURES: dict[str, Callable[[Evidence], Measurement]] = {
-    "accuracy": _accuracy,
-    "accuracy_gap": _accuracy_gap,
-    "epochs_ratio": _epochs_ratio,
-    "factor": _factor,
-    "largest_factor": _largest_factor,
-    "curve_distance": _curve_distance,
-    "table_rows_that_differ": _table_rows_that_differ,
-    "parameters": _parameters,
-    "differences_but_for_activation": _differences_but_for_activation,
+class Measure(NamedTuple):
+    """What a reading of a claim can measure.
+
+    read: the measurement.
+    needs: names of the fields of a reading that say of what it is taken.
+    scale: on which its values are averaged over the seeds.
+    shown_in: the figure of the page that shows it; None: no figure does.
+    """
+
+    read: Callable[[Evidence], Measurement]
+    needs: tuple[str, ...]
+    scale: Scale = "linear"
+    shown_in: str | None = None
+
+
+_CURVES, _GRADIENTS = "loss_acc_comparison.png", "grad_norms_per_layer.png"
+MEASURES: Final[dict[str, Measure]] = {
+    "accuracy": Measure(_accuracy, ("of", "epoch"), shown_in=_CURVES),
+    "accuracy_gap": Measure(_accuracy_gap, ("of", "against", "epoch"), shown_in=_CURVES),
+    "epochs_ratio": Measure(_epochs_ratio, ("of", "against", "threshold"), "log", _CURVES),
+    "factor": Measure(_factor, ("of", "quantity", "moment"), "log", _GRADIENTS),
+    "largest_factor": Measure(_largest_factor, ("of", "quantity", "moment"), "log", _GRADIENTS),
+    "curve_distance": Measure(_curve_distance, ("of",), shown_in=_CURVES),
+    "table_rows_that_differ": Measure(_table_rows_that_differ, ("of",)),
+    "parameters": Measure(_parameters, ("of",)),
+    "differences_but_for_activation": Measure(_differences_but_for_activation, ("of", "against")),
 }

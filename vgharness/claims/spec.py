@@ -1,4 +1,4 @@
-"""Claims: sentences of a document with an accepted interval for each figure. Data, read from TOML.
+"""Claims: sentences of a document with an accepted interval for each value. Data, read from TOML.
 
 ``load_claims()`` gives those of the studied README; ``verdicts.judge`` holds them against a run.
 """
@@ -15,28 +15,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from vgharness.claims.measures import MEASURES
 from vgharness.errors import UsageError
 from vgharness.records import Activation, Architecture, Quantity, Record
+from vgharness.statistics import Scale, on_scale
 
 Moment = Literal["init", "epoch 1", "last"]
-# What a reading can measure, and the fields that say of what. The measuring is in `measures`.
-NEEDS = {
-    "accuracy": ("of", "epoch"),
-    "accuracy_gap": ("of", "against", "epoch"),
-    "epochs_ratio": ("of", "against", "threshold"),
-    "factor": ("of", "quantity", "moment"),
-    "largest_factor": ("of", "quantity", "moment"),
-    "curve_distance": ("of",),
-    "table_rows_that_differ": ("of",),
-    "parameters": ("of",),
-    "differences_but_for_activation": ("of", "against"),
-}
 _MOMENT_WORDS = {"init": "at initialisation", "epoch 1": "over epoch 1", "last": "over epoch 20"}
 _QUANTITY_WORDS = {"signal_l2": "error signal ‖∂L/∂h‖₂", "weight_mean_abs": "README's own mean |∂L/∂W|"}
 
 
 class Accept(Record):
-    """An interval, each end closed (``at_least``, ``at_most``), open (``above``, ``below``) or absent."""
+    """An accepted interval.
+
+    at_least: its lower end, itself accepted.
+    above: its lower end, itself not accepted.
+    at_most: its upper end, itself accepted.
+    below: its upper end, itself not accepted.
+    """
 
     at_least: float | None = None
     above: float | None = None
@@ -75,9 +71,9 @@ class Accept(Record):
         under = high <= self.low if self.above is not None else high < self.low
         return under or (low >= self.high if self.below is not None else low > self.high)
 
-    def margin(self, value: float) -> float:
-        """Distance to the nearest end."""
-        return min(abs(value - self.low), abs(value - self.high))
+    def margin(self, value: float, scale: Scale = "linear") -> float:
+        """Distance to the nearest end, on a scale."""
+        return min(abs(on_scale(scale, value) - on_scale(scale, end)) for end in (self.low, self.high))
 
     def __str__(self) -> str:
         if self.low == self.high:
@@ -93,7 +89,11 @@ class Accept(Record):
 
 
 class Subject(Record):
-    """The networks a reading speaks of: the published recipe but for these."""
+    """The networks that a reading speaks of: the published recipe but for these.
+
+    activation: after every convolution.
+    depth: number of convolutions.
+    """
 
     activation: Activation
     depth: int = 4
@@ -103,7 +103,20 @@ class Subject(Record):
 
 
 class ReadingSpec(Record):
-    """One figure of a claim: what is measured, of what, and what is accepted."""
+    """One value of a claim: what is measured, of what, and what is accepted.
+
+    label: what is read, in words.
+    measure: one of ``claims.measures.MEASURES``; it says which of the fields below it needs.
+    accept: the accepted interval.
+    of: the networks that it is measured of.
+    against: those that they are compared with.
+    epoch: the epochs that it is measured at.
+    threshold: the test accuracy, percent, that is to be exceeded.
+    quantity: the gradient quantity.
+    moment: when gradients are taken.
+    unit: of the values.
+    either: of a claim's readings with the same word here one is enough.
+    """
 
     label: str
     measure: str
@@ -119,16 +132,24 @@ class ReadingSpec(Record):
 
     @model_validator(mode="after")
     def _known_and_complete(self) -> ReadingSpec:
-        if self.measure not in NEEDS:
-            raise ValueError(f"unknown measure {self.measure!r}: use one of {', '.join(NEEDS)}")
-        for name in NEEDS[self.measure]:
+        if self.measure not in MEASURES:
+            raise ValueError(f"unknown measure {self.measure!r}: use one of {', '.join(MEASURES)}")
+        for name in MEASURES[self.measure].needs:
             if getattr(self, name) is None:
                 raise ValueError(f"measure {self.measure!r} needs {name!r}")
         return self
 
 
 class Claim(Record):
-    """A sentence of the document and the readings that all have to hold for it to be true."""
+    """A sentence of the document and the readings that all have to hold for it to be true.
+
+    id: a name of small letters, digits and hyphens.
+    sentences: of the document, word for word.
+    readings: what is measured.
+    about_cifar10: whether it speaks of results on CIFAR-10, so that other images say nothing of it.
+    architecture: the one that it speaks of; ``None``: each.
+    document_epochs: how long the document's networks were trained.
+    """
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     sentences: tuple[str, ...] = Field(min_length=1)
@@ -176,7 +197,7 @@ def load_claims(path: Path | None = None) -> tuple[Claim, ...]:
 
 
 def _each(reading: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A reading with lists of quantities and moments → one reading for each, told apart by its label."""
+    """A reading with lists of quantities and moments → one reading for each, with a label of its own."""
     epoch = reading.get("epoch")
     fields = {**reading, "epoch": (epoch,) if isinstance(epoch, int) else epoch}
     lists = {key: value for key in ("quantity", "moment") if isinstance(value := reading.get(key), list)}

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
+from vgharness.formatting import escaped, in_one_line
+from vgharness.system.files import check_file, shown
+from vgharness.system.terminal import console, say
 
 if TYPE_CHECKING:
     from vgharness.check.batch import Batch
     from vgharness.check.model_source import Factory
-    from vgharness.gradflow.diagnosis import Diagnosis
-    from vgharness.records.session import Sample
+    from vgharness.gradflow.sample import FlowSample
 
-ILL = 1
+PROBLEMS = 1
 
 
 def check(
@@ -37,6 +39,7 @@ def check(
     seeds: Annotated[int, typer.Option(help="how many models are made and measured")] = 5,
     layers: Annotated[str | None, typer.Option(help="which layers: a name or a glob such as encoder.*")] = None,
     html: Annotated[Path | None, typer.Option(help="also write a page to this file")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON, for other programs")] = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="print markdown, fit for a pull-request comment")
     ] = False,
@@ -48,36 +51,34 @@ def check(
     with usage_errors("vgharness check"):
         if seeds < 1:
             raise UsageError(f"--seeds {seeds}: give 1 or more")
-        from vgharness.check.batch import choose_batch
+        if json and markdown:
+            raise UsageError("--json and --markdown: give one of them")
+        if html is not None:
+            check_file(html, "--html")
+        from vgharness.check.batch import choose_batch  # torch and scipy are slow to import
         from vgharness.check.model_source import load_factory
-        from vgharness.gradflow.diagnosis import diagnose  # torch and scipy are slow to import
 
         factory = load_factory(model)
         batch = choose_batch(factory, input_)
         if loss is not None:
             batch = batch.with_loss(loss)
         sample = _measure(model, factory, batch, seeds, layers)
-        diagnosis = diagnose(sample.flows)
-        if markdown:
-            typer.echo(_markdown(sample, diagnosis, batch.text))
+        if json:
+            _print_json(model, sample, batch)
+        elif markdown:
+            say("\n".join(_markdown(sample, batch.text)))
         else:
-            _print(Console(highlight=False), sample, diagnosis, batch.text)
+            _print(sample, batch.text)
         if html is not None:
-            from vgharness.gradflow.measurement import as_session
-            from vgharness.report.session_page import write_session_page
-
-            command = shlex.join(["vgharness", *sys.argv[1:]])
-            session = as_session([sample], command=command, folder=Path.cwd(), extra={})
-            typer.echo(f"page written to {write_session_page(session, html)}", err=markdown)
-    raise typer.Exit(0 if diagnosis.healthy else ILL)
+            say(f"page written to {shown(_write_page(sample, html))}", stderr=markdown or json)
+    raise typer.Exit(0 if sample.diagnosis.healthy else PROBLEMS)
 
 
-def _measure(name: str, factory: Factory, batch: Batch, seeds: int, layers: str | None) -> Sample:
-    from vgharness.check.model_source import one_line
+def _measure(name: str, factory: Factory, batch: Batch, seeds: int, layers: str | None) -> FlowSample:
     from vgharness.gradflow.measurement import measure
 
     try:
-        found = measure(
+        return measure(
             factory,
             batch,
             batch.loss.function,
@@ -85,33 +86,50 @@ def _measure(name: str, factory: Factory, batch: Batch, seeds: int, layers: str 
             layers=layers,
             saturation=True,
             test=name,
-            extra_info={"batch": batch.text},
+            extra_info={"batch": escaped(batch.text)},
         )
     except UsageError:
         raise
     except Exception as error:  # whatever a stranger's code raises
-        raise UsageError(f"{name}: measuring it raised {one_line(error)}") from error
-    return found.sample
+        raise UsageError(f"{name}: measuring it raised {in_one_line(error)}") from error
 
 
-def _print(console: Console, sample: Sample, diagnosis: Diagnosis, batch: str) -> None:
+def _print(sample: FlowSample, batch: str) -> None:
     from vgharness.gradflow.diagnosis import summary
     from vgharness.report.tables import session_table
 
-    console.print(batch, soft_wrap=True)
-    console.print(session_table(sample))
-    console.print(summary(diagnosis), style="green" if diagnosis.healthy else "bold red", soft_wrap=True)
-    for finding in diagnosis.findings:
-        console.print(f"{finding.illness} from {finding.layer}: {finding.evidence}", soft_wrap=True)
-        console.print(f"  what usually helps: {finding.advice}", soft_wrap=True)
+    screen = console()
+    screen.print(escaped(batch), soft_wrap=True)
+    screen.print(session_table(sample.record))
+    verdict = escaped(summary(sample.diagnosis))
+    screen.print(verdict, style="green" if sample.diagnosis.healthy else "bold red", soft_wrap=True)
+    for problem in sample.diagnosis.problems:
+        where = escaped(f"{problem.kind} from {problem.layer}: {problem.evidence}")
+        screen.print(f"{where}\n  what usually helps: {problem.advice}", soft_wrap=True)
 
 
-def _markdown(sample: Sample, diagnosis: Diagnosis, batch: str) -> str:
+def _markdown(sample: FlowSample, batch: str) -> Iterator[str]:
     from vgharness.gradflow.diagnosis import summary
-    from vgharness.report.tables import markdown, session_table
+    from vgharness.report.tables import as_code, markdown, session_table, without_formatting
 
-    lines = [f"**{summary(diagnosis)}**", ""]
-    lines += [
-        f"- {x.illness} from `{x.layer}`: {x.evidence}. What usually helps: {x.advice}" for x in diagnosis.findings
-    ]
-    return "\n".join([*lines, "", batch, "", markdown([session_table(sample)])])
+    yield f"**{without_formatting(summary(sample.diagnosis))}**"
+    yield ""
+    for x in sample.diagnosis.problems:
+        evidence = without_formatting(x.evidence)
+        yield f"- {x.kind} from {as_code(x.layer)}: {evidence}. What usually helps: {without_formatting(x.advice)}"
+    yield from ("", without_formatting(batch), "", markdown([session_table(sample.record)]))
+
+
+def _print_json(model: str, sample: FlowSample, batch: Batch) -> None:
+    from vgharness.report.check_json import checked
+
+    say(checked(model, sample, inputs=batch.inputs, loss=batch.loss.text).model_dump_json(indent=1))
+
+
+def _write_page(sample: FlowSample, page: Path) -> Path:
+    from vgharness.gradflow.session import as_session
+    from vgharness.report.session_page import write_session_page
+
+    command = shlex.join(["vgharness", *sys.argv[1:]])
+    session = as_session([sample.record], command=command, folder=Path.cwd(), extra={})
+    return write_session_page(session, page)

@@ -1,30 +1,23 @@
-"""What the faces print alike: verdicts as a table, bad input as one line."""
+"""What every command has in common: safe output, bad input as one line with exit status 2, named precisions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from vgharness.errors import UsageError
-from vgharness.records import PRECISIONS, Outcome, Precision, Run
-from vgharness.report.wording import deciding, interval, measured, tally
-
-_STYLES: dict[Outcome, str] = {
-    "reproduced": "green",
-    "not reproduced": "bold red",
-    "inconclusive": "yellow",
-    "not run": "dim",
-    "error": "bold magenta",
-}
-
+from vgharness.records import PRECISIONS, Precision
+from vgharness.system.terminal import complain, safe_output
 
 USAGE = 2
+
+
+def run(command: Callable[[], object]) -> None:
+    """Runs a command as a program, with output that ends no work."""
+    with safe_output():
+        command()
 
 
 @contextmanager
@@ -33,7 +26,7 @@ def usage_errors(program: str) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        typer.echo(f"{program}: {error}", err=True)
+        complain(program, error)
         raise typer.Exit(USAGE) from None
 
 
@@ -43,24 +36,3 @@ def named_precision(name: str) -> Precision:
         if name == known:
             return known
     raise UsageError(f"--precision {name}: use {', '.join(PRECISIONS)}")
-
-
-def print_verdicts(console: Console, run: Run) -> None:
-    """For each architecture a table of its claims, each with the reading that decided it."""
-    for architecture in dict.fromkeys(verdict.architecture for verdict in run.verdicts):
-        table = Table(box=box.SIMPLE_HEAD, title=f"architecture {architecture}", title_justify="left", pad_edge=False)
-        table.add_column("claim", no_wrap=True)
-        table.add_column("verdict", no_wrap=True)
-        table.add_column("expected")
-        table.add_column("measured")
-        for verdict in run.verdicts:
-            if verdict.architecture == architecture:
-                reading = deciding(verdict)
-                table.add_row(
-                    verdict.claim,
-                    Text(verdict.outcome, _STYLES[verdict.outcome]),
-                    f"{reading.expected} {reading.unit}",
-                    Text(f"{measured(reading)}; {interval(reading)}" if reading.values else verdict.reason),
-                )
-        console.print(table)
-    console.print(", ".join(f"{count} {outcome}" for outcome, count in tally(run.verdicts)))

@@ -1,4 +1,4 @@
-"""The main job: trains the study, judges the claims, writes the page.
+"""``full``: trains the study, judges the claims, writes the page.
 
     python -m vgharness.full --preset quick
     python -m vgharness.full --device cuda
@@ -10,21 +10,50 @@ diverged; 130 interrupted.
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 
-from vgharness.cli.errors import named_precision, print_verdicts, usage_errors
+from vgharness.cli.errors import named_precision, usage_errors
+from vgharness.cli.errors import run as run_program
 from vgharness.errors import UsageError
-from vgharness.records import ACTIVATIONS, Activation, Precision, Run, Study
+from vgharness.formatting import percent
+from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation, Precision, Run, Study
 from vgharness.storage.store import RunStore
-from vgharness.study.presets import FIRST_SEED, PRESETS, plan
-from vgharness.system.files import check_writable
-from vgharness.system.process import prepare_to_train
+from vgharness.study.presets import PRESETS, plan
+from vgharness.system.files import check_folder, shown
+from vgharness.system.process import configure_process
+from vgharness.system.terminal import complain, console
+
+if TYPE_CHECKING:
+    import torch
+
+    from vgharness.data.image_set import ImageSet
 
 REPRODUCED, NOT_REPRODUCED, FAILED, INTERRUPTED = 0, 1, 3, 130
+_PROGRAM: Final = "vgharness.full"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for on the command line, checked as far as that goes without PyTorch.
+
+    ``None`` stands for what the preset says, and for the preset of the device.
+    """
+
+    device: str
+    preset: str | None
+    data: str | None
+    epochs: int | None
+    seeds: tuple[int, ...] | None
+    activations: tuple[Activation, ...] | None
+    depths: tuple[int, ...]
+    jobs: int | None
+    precision: Precision
+    out: Path
 
 
 def full(
@@ -53,23 +82,23 @@ def full(
     Exit status: 0 every claim that ran was reproduced, 1 some claim was not, 2 bad input, 3 a cell
     failed or diverged, 130 interrupted.
     """
-    with usage_errors("vgharness.full"):
+    with usage_errors(_PROGRAM):
+        options = Options(
+            device=device,
+            preset=_preset(preset),
+            data=data,
+            epochs=_positive("--epochs", epochs),
+            seeds=_seeds(seeds, seed),
+            activations=_activations(activations),
+            depths=_depths(depths),
+            jobs=_positive("--jobs", jobs),
+            precision=named_precision(precision),
+            out=out,
+        )
         try:
-            run = _run(
-                Console(highlight=False),
-                device,
-                preset,
-                data,
-                out,
-                epochs=_positive("--epochs", epochs),
-                seeds=_seeds(seeds, seed),
-                activations=_activations(activations),
-                depths=_depths(depths),
-                precision=named_precision(precision),
-                jobs=_positive("--jobs", jobs),
-            )
+            run = _run(console(), options)
         except KeyboardInterrupt:
-            typer.echo("vgharness.full: interrupted before anything was trained", err=True)
+            complain(_PROGRAM, "interrupted before anything was trained")
             raise typer.Exit(INTERRUPTED) from None
     status = exit_status(run)
     raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
@@ -86,70 +115,78 @@ def exit_status(run: Run) -> int:
     return REPRODUCED if ran and all(outcome == "reproduced" for outcome in ran) else NOT_REPRODUCED
 
 
-def _run(
-    console: Console,
-    device_name: str,
-    preset: str | None,
-    source: str | None,
-    out: Path,
-    *,
-    epochs: int | None,
-    seeds: tuple[int, ...] | None,
-    activations: tuple[Activation, ...] | None,
-    depths: tuple[int, ...],
-    precision: Precision,
-    jobs: int | None,
-) -> Run:
-    if preset is not None and preset not in PRESETS:
-        raise UsageError(f"--preset {preset}: use one of {', '.join(PRESETS)}")
+def _run(screen: Console, options: Options) -> Run:
     store = RunStore()
-    check_writable(out, "--out", "give another folder with --out")
-    check_writable(store.root, "the folder of saved runs", "start from a folder that you may write to")
-
-    prepare_to_train()
+    check_folder(options.out, "--out")
+    check_folder(store.root, "the folder of saved runs")
+    configure_process()
     # Slow to import, so only once the arguments are known to be good.
     from vgharness.cli.progress import StudyProgress, decoding
     from vgharness.data.images import load_images
-    from vgharness.report.study_page import write_report
-    from vgharness.study.run import run_study, worst_error
-    from vgharness.system.device import check_precision, pick_device
+    from vgharness.precision import check_precision
+    from vgharness.report.study_page import FILES
+    from vgharness.study.run import run_study
+    from vgharness.system.device import pick_device
 
-    device = pick_device(device_name)
-    check_precision(precision, device)
-    preset = preset or ("full" if device.type == "cuda" else "quick")
-    source = source or PRESETS[preset].source
-    study = plan(preset, epochs=epochs, seeds=seeds, activations=activations, depths=depths, precision=precision)
-    console.print(f"preset {preset} on {device}, {precision}; images: {source}")
-    with decoding(console) as progress:
+    check_folder(options.out, "--out", FILES)
+    device = pick_device(options.device)
+    check_precision(options.precision, device)
+    preset = options.preset or ("full" if device.type == "cuda" else "quick")
+    source = options.data or PRESETS[preset].source
+    study = plan(
+        preset,
+        epochs=options.epochs,
+        seeds=options.seeds,
+        activations=options.activations,
+        depths=options.depths,
+        precision=options.precision,
+    )
+    screen.print(f"preset {preset} on {device}, {study.precision}; images: {shown(source)}", soft_wrap=True)
+    with decoding(screen) as progress:
         images = load_images(source, train_images=study.train_images, test_images=study.test_images, progress=progress)
-    if precision != "fp32":
-        error, cell, layer = worst_error(study, images, device)
-        console.print(
-            f"warning: at {precision} gradients are off by up to {error:.0%} from float64's ({cell.name}, {layer}, "
-            "first batch); claims whose margin is smaller are inconclusive. fp32 is the reference.",
-            soft_wrap=True,
-        )
-    with StudyProgress(console) as watcher:
+    if study.precision != "fp32":
+        _warn_of_precision(screen, study, images, device)
+    with StudyProgress(screen) as callback:
         run = run_study(
             study,
             images,
             device=device,
-            command=_command(study, str(device), source, depths),
-            watcher=watcher,
-            jobs=jobs,
+            command=_command(study, str(device), source, options.depths),
+            callback=callback,
+            jobs=options.jobs,
         )
-    saved = store.save(run, preset)
-    print_verdicts(console, run)
-    console.print(f"run saved as {saved}", soft_wrap=True)
+    _conclude(screen, store, run, options.out)
+    return run
+
+
+def _warn_of_precision(screen: Console, study: Study, images: ImageSet, device: torch.device) -> None:
+    from vgharness.training.first_batch import worst_error
+
+    worst = worst_error(study, images, device)
+    screen.print(
+        f"warning: at {study.precision} gradients are off by up to {percent(worst.error)} from float64's "
+        f"({worst.cell.name}, {worst.layer}, first batch); claims whose margin is smaller are inconclusive. fp32 is "
+        "the reference.",
+        soft_wrap=True,
+    )
+
+
+def _conclude(screen: Console, store: RunStore, run: Run, out: Path) -> None:
+    """Saves the run, prints its verdicts and writes its page."""
+    from vgharness.report.study_page import write_report
+    from vgharness.report.verdict_table import tally_line, verdict_tables
+
+    saved = store.save(run, run.study.preset)
+    screen.print(*verdict_tables(run), tally_line(run), sep="\n")
+    screen.print(f"run saved as {shown(saved)}", soft_wrap=True)
     if run.status == "interrupted":
-        console.print(
-            f"interrupted: {len(run.results)} of {len(study.cells)} cells were begun; {out}/ is left as it was. "
-            f"The page of what there is: vgharness report {shlex.quote(str(saved))}",
+        screen.print(
+            f"interrupted: {len(run.results)} of {len(run.study.cells)} cells were begun; {shown(out)}/ is left as it "
+            f"was. The page of what there is: vgharness report {shlex.quote(shown(saved))}",
             soft_wrap=True,
         )
     else:
-        console.print(f"page written to {write_report(run, out)}", soft_wrap=True)
-    return run
+        screen.print(f"page written to {shown(write_report(run, out))}", soft_wrap=True)
 
 
 def _command(study: Study, device: str, source: str, depths: tuple[int, ...]) -> str:
@@ -163,6 +200,12 @@ def _command(study: Study, device: str, source: str, depths: tuple[int, ...]) ->
     if depths != (4,):
         parts += ["--depths", ",".join(map(str, depths))]
     return f"python -m vgharness.full {shlex.join(parts)}"
+
+
+def _preset(name: str | None) -> str | None:
+    if name is not None and name not in PRESETS:
+        raise UsageError(f"--preset {name}: use one of {', '.join(PRESETS)}")
+    return name
 
 
 def _positive(option: str, value: int | None) -> int | None:
@@ -209,11 +252,6 @@ def _activations(listed: str | None) -> tuple[Activation, ...] | None:
     return tuple(chosen)
 
 
-def main() -> NoReturn:
-    """Entry point."""
-    typer.run(full)
-    raise AssertionError("typer.run does not return")
-
-
-if __name__ == "__main__":
-    main()
+def main() -> None:
+    """Entry point of ``python -m vgharness.full``."""
+    run_program(lambda: typer.run(full))

@@ -9,20 +9,11 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vgharness.formatting import duration, escaped
 from vgharness.records import Cell, CellResult, Epoch, Study, nan_if_none
-from vgharness.training.loop import Watcher
+from vgharness.training.callback import Callback
 
 _REFRESH = 0.1  # seconds
-
-
-def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @contextmanager
@@ -40,7 +31,7 @@ def decoding(console: Console) -> Iterator[Callable[[int, int], None]]:
         yield progress
 
 
-class StudyProgress(Watcher):
+class StudyProgress(Callback):
     """A bar over the whole study, cells side by side, and a line per cell; when piped, no bar and a line per epoch."""
 
     def __init__(self, console: Console) -> None:
@@ -95,27 +86,26 @@ class StudyProgress(Watcher):
         self.under_way.remove(result.cell)
         self.done[result.cell] = result.cell.epochs  # what one that stopped early did not train is not left to be done
         if not result.epochs:
-            figures = "measured at initialisation" if result.status == "finished" else ""
+            measured = "measured at initialisation" if result.status == "finished" else ""
         else:
-            figures = _losses(result.epochs[-1])
+            measured = _losses(result.epochs[-1])
         status = "" if result.status == "finished" else f"{result.status}: {result.reason}; "
-        self._line(result.cell, f": {status}{figures}, {duration(result.seconds)}")
+        self._line(result.cell, f": {status}{measured}, {duration(result.seconds)}")
 
     def pack_split(self, cells: Sequence[Cell], reason: str) -> None:
         self.done.update(dict.fromkeys(cells, 0.0))
         self.console.print(
-            f"{len(cells)} networks did not train side by side ({reason}): again in two halves",
-            markup=False,
+            f"{len(cells)} networks did not train side by side ({escaped(reason)}): again in two halves",
             soft_wrap=True,
         )
 
     def _show(self) -> None:
         self.shown = time.monotonic()
         names = ", ".join(self._numbered(cell) for cell in self.under_way)
-        self.bar.update(self.task, description=names.replace("[", r"\["), completed=sum(self.done.values()))
+        self.bar.update(self.task, description=names, completed=sum(self.done.values()))
 
     def _line(self, cell: Cell, text: str) -> None:
-        self.console.print(f"{self._numbered(cell)}{text}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(escaped(f"{self._numbered(cell)}{text}"), soft_wrap=True)
 
     def _numbered(self, cell: Cell) -> str:
         return f"[{self.cells.index(cell) + 1}/{len(self.cells)}] {cell.name}"
@@ -128,7 +118,7 @@ def _losses(epoch: Epoch) -> str:
 
 def _bar(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
-from vgharness.formatting import plain
+from vgharness.formatting import escaped, moment
 from vgharness.storage.store import DEFAULT_ROOT, RunStore, Skipped, load_session
+from vgharness.system.files import shown
+from vgharness.system.terminal import console, say
 
 if TYPE_CHECKING:
     from vgharness.gradflow.comparison import Comparison
-    from vgharness.records.session import Session
+    from vgharness.records import Session
     from vgharness.report.tables import Sheet
 
 REGRESSION = 1
@@ -41,15 +42,15 @@ def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
     _say_skipped(found.skipped)
     # As lines of text: of some thousand rows a rich table takes two seconds to lay out.
     for machine in dict.fromkeys(entry.machine for entry in found.entries):
-        typer.echo(plain(machine))
+        say(escaped(machine))
         entries = [entry for entry in found.entries if entry.machine == machine]
-        width = max(len(plain(entry.name)) for entry in entries)
+        width = max(len(escaped(entry.name)) for entry in entries)
         for entry in entries:
-            created = plain(entry.created[:19].replace("T", " "))
+            created = escaped(moment(entry.created))
             size = f"{entry.size / 1000:,.1f} kB"
-            typer.echo(f"  {entry.number:04}  {plain(entry.name):{width}}  {entry.kind:7}  {created:19}  {size:>12}")
+            say(f"  {entry.number:04}  {escaped(entry.name):{width}}  {entry.kind:7}  {created:19}  {size:>12}")
     if not found.entries:
-        typer.echo(f"{storage}: nothing is saved here")
+        say(f"{shown(storage)}: nothing is saved here")
 
 
 def show(
@@ -68,7 +69,7 @@ def show(
         compared = None if before is None else compare(before, session)
         sheets = [session_table(sample, compared) for sample in session.samples]
     if not markdown:
-        typer.echo(f"{path}, {session.created[:19].replace('T', ' ')}, {session.machine.id}")
+        say(f"{shown(path)}, {moment(session.created)}, {session.machine.id}")
     _print(sheets, markdown)
 
 
@@ -82,7 +83,7 @@ def compare_runs(
             "vanished, new or renamed (tests and layers); may be given several times"
         ),
     ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="every figure as a row of CSV")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="every value as a row of CSV")] = False,
     json: Annotated[bool, typer.Option("--json", help="everything as JSON")] = False,
     markdown: Markdown = False,
     storage: Storage = DEFAULT_ROOT,
@@ -99,14 +100,14 @@ def compare_runs(
         check_limits(limits, old, now)
         found = compare(old, now, limits, fail_on)
         if not found.changes and not found.regressions:
-            raise UsageError(f"{path} and {path_now}: no test with a figure is in both; compare runs of the same tests")
+            raise UsageError(f"{path} and {path_now}: no test with a value is in both; compare runs of the same tests")
     if csv:
         _print_csv(found)
     elif json:
-        typer.echo(found.model_dump_json(indent=1))
+        say(found.model_dump_json(indent=1))
     else:
         if not markdown:
-            typer.echo(f"before: {path}\nafter:  {path_now}")
+            say(f"before: {shown(path)}\nafter:  {shown(path_now)}")
         _print(comparison_table(found), markdown)
     if found.regressions:
         raise typer.Exit(REGRESSION)
@@ -120,22 +121,22 @@ def _load(storage: Path, which: str | None) -> tuple[Path, Session]:
 
 def _say_skipped(skipped: Iterable[Skipped]) -> None:
     for path, reason in skipped:
-        typer.echo(f"skipped {path}: {reason}", err=True)
+        say(f"skipped {shown(path)}: {escaped(reason)}", stderr=True)
 
 
 def _print(sheets: Sequence[Sheet], markdown: bool) -> None:
     from vgharness.report.tables import markdown as as_markdown
 
     if markdown:
-        typer.echo(as_markdown(sheets), nl=False)
+        say(as_markdown(sheets), end="")
     else:
-        Console(highlight=False).print(*sheets, sep="\n")
+        console().print(*sheets, sep="\n")
 
 
 def _print_csv(found: Comparison) -> None:
-    """A row for each figure, then one for each test or layer that is not on both sides under one name."""
-    figures = ("before", "after", "mean", "change", "low", "high", "p")
-    fields = ("sample", "layer", "quantity", "outcome", *figures, "seeds_before", "seeds_after", "reason")
+    """A row for each value, then one for each test or layer that is not on both sides under one name."""
+    values = ("before", "after", "mean", "change", "low", "high", "p")
+    fields = ("sample", "layer", "quantity", "outcome", *values, "seeds_before", "seeds_after", "reason")
     writer = csv_format.DictWriter(sys.stdout, fields, lineterminator="\n")
     writer.writeheader()
     for change in found.changes:
@@ -148,4 +149,4 @@ def _print_csv(found: Comparison) -> None:
         reason = f"{each.presence}{f', now {each.now}' if each.now else ''}"
         writer.writerow({"sample": each.sample, "layer": layer, "outcome": outcome, "reason": reason})
     for note in found.notes:
-        typer.echo(note, err=True)
+        say(escaped(note), stderr=True)

@@ -2,8 +2,8 @@
 
 Per sample, layer and quantity the means over the seeds are compared. Gradients span decades, so the mean is geometric
 and the change a ratio with an interval taken on the logarithms, wherever every value on both sides is positive; where
-one is zero or negative, and for ``saturated``, which is a share, it is the arithmetic mean. ``factor`` is the flow's
-geometric mean factor per layer, one figure per sample.
+one is zero or negative, and for ``saturated``, which is a share, it is the arithmetic mean. ``factor`` is the
+geometric mean of a flow's factors toward the input, one value per sample.
 
 A change beyond a limit is a regression if chance is ruled out as well: a two-sided permutation test at 5 %, where both
 sides have five seeds or more. With fewer, no such test can come out below 5 %, and the size alone decides. Where both
@@ -15,40 +15,46 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Final, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from pydantic import Field
 
 from vgharness.errors import UsageError
-from vgharness.records import Record
-from vgharness.records.session import FIGURES, LayerKey, Sample, Session, key_of
-from vgharness.statistics import Array, difference_interval, permutation_p
+from vgharness.formatting import count, listing, number, relative_change
+from vgharness.gradflow.summary import FACTOR
+from vgharness.records import LAYER_QUANTITIES, LayerKey, Name, Record, Sample, Session
+from vgharness.statistics import LARGEST_LOG, Array, difference_interval, permutation_p, scale_of, summarise
 
-FACTOR: Final = "factor"
 SEEDS_FOR_CHANCE: Final = 5
 SEEDS_FOR_PAIRS: Final = 6
 SIGNIFICANCE: Final = 0.05
-LARGEST_LOG: Final = 700.0  # its exponential is finite
 
-Direction = Literal["either", "down", "up"]
+Direction = Literal["either", "decrease", "increase"]
 Presence = Literal["new", "vanished", "renamed"]
-Outcome = Literal["within", "inconclusive", "not finite", "regression"]
+ChangeOutcome = Literal["within", "inconclusive", "not finite", "regression"]
 PRESENCES: tuple[Presence, ...] = get_args(Presence)
 
 _LIMIT = re.compile(
     r"(?P<quantity>.*\S)\s*:\s*(?P<sign>[+-]?)(?P<size>[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(?P<percent>%?)"
 )
-_SIGNS: Final[dict[str, Direction]] = {"": "either", "-": "down", "+": "up"}
+_SIGNS: Final[dict[str, Direction]] = {"": "either", "-": "decrease", "+": "increase"}
 
 Fails = Collection[Presence]
-Name = TypeVar("Name", str, LayerKey)
+NameOrKey = TypeVar("NameOrKey", str, LayerKey)
 
 
 class Limit(Record):
-    """How far a quantity's mean may move; ``relative``: as a share of what it was."""
+    """How far a quantity's mean may move.
+
+    text: the limit as it was typed.
+    quantity: of which quantity.
+    size: how far.
+    relative: whether ``size`` is a share of what the mean was, or a difference.
+    direction: which way it may not move.
+    """
 
     text: str
     quantity: str
@@ -59,24 +65,36 @@ class Limit(Record):
     def exceeded(self, before: float, after: float) -> bool:
         """A relative change of what was zero is beyond every limit."""
         change = after - before
-        if self.direction != "either" and (change < 0) != (self.direction == "down"):
+        if self.direction != "either" and (change < 0) != (self.direction == "decrease"):
             return False
         return abs(change) > self.size * (abs(before) if self.relative else 1)
 
 
 class Change(Record):
-    """One quantity of one layer on both sides; ``layer`` is ``None`` for the flow's factor.
+    """One quantity of one layer on both sides.
 
-    ``change`` is after ÷ before − 1 with its 95 % interval ``low`` to ``high``, ``None`` where it has none (not finite;
-    from zero; one seed). ``seeds`` says how many each side has, ``p`` is the permutation test's, taken where a limit
-    was exceeded.
+    sample: the label of the sample, as it is called now.
+    layer: which layer and pass; ``None``: the quantity is of the whole flow (its factor).
+    quantity: which.
+    outcome: ``regression``: beyond a limit, and not by chance; ``inconclusive``: beyond one, but maybe by chance;
+        ``not finite``: some seed has no finite value, as before; ``within``: none of these.
+    reason: why, in words.
+    before: the mean over the seeds then; ``None``: some seed had no finite value.
+    after: the mean now.
+    mean: of which kind both means are.
+    change: after ÷ before - 1; ``None``: not finite, or from zero.
+    low: lower end of the 95 % interval of ``change``; ``None``: a side has one seed.
+    high: upper end.
+    p: of the permutation test, taken where a limit was exceeded.
+    seeds: how many there were, and how many there are.
+    limited: whether some limit is on this quantity.
     """
 
-    sample: str
+    sample: Name
     layer: LayerKey | None
-    quantity: str
-    outcome: Outcome
-    reason: str = ""
+    quantity: Name
+    outcome: ChangeOutcome
+    reason: Name = ""
     before: float | None
     after: float | None
     mean: Literal["geometric", "arithmetic"] | None = None
@@ -88,19 +106,25 @@ class Change(Record):
     limited: bool
 
     def __str__(self) -> str:
-        figures = [f"{x:.3g}" if x is not None else "no figure" for x in (self.before, self.after)]
-        change = f" ({self.change:+.1%})" if self.change is not None else ""
-        said = self.reason or self.outcome
-        return f"{self.layer or 'all layers'}: {self.quantity} {' → '.join(figures)}{change}, {said}"
+        means = " → ".join(number(x, missing="no value") for x in (self.before, self.after))
+        moved = f" ({relative_change(self.change)})" if self.change is not None else ""
+        return f"{self.layer or 'all layers'}: {self.quantity} {means}{moved}, {self.reason or self.outcome}"
 
 
 class Appearance(Record):
-    """A test (``layer`` is ``None``) or a layer of one that is not on both sides under one name."""
+    """A test, or a layer of one, that is not on both sides under one name.
 
-    sample: str
+    sample: the label of the test's sample.
+    layer: the layer; ``None``: it is the test.
+    presence: ``new``, ``vanished`` or ``renamed``.
+    now: what a renamed one is called now.
+    fails: whether such a one was asked to count as a regression.
+    """
+
+    sample: Name
     layer: LayerKey | None
     presence: Presence
-    now: str = ""
+    now: Name = ""
     fails: bool
 
     def __str__(self) -> str:
@@ -109,9 +133,14 @@ class Appearance(Record):
 
 
 class Comparison(Record):
-    """What two sessions differ in. ``notes`` say what else differs, such as the machine."""
+    """What two sessions differ in.
 
-    notes: tuple[str, ...]
+    notes: what else is not the same, such as the machine.
+    changes: one per sample, layer and quantity that both have.
+    appearances: what only one of them has, or has under another name.
+    """
+
+    notes: tuple[Name, ...]
     changes: tuple[Change, ...]
     appearances: tuple[Appearance, ...]
 
@@ -131,7 +160,7 @@ def parse_limit(text: str) -> Limit:
         raise UsageError(f"limit {text!r}: give QUANTITY:SIZE such as signal_l2:20%, signal_l2:-20% or factor:0.1")
     direction, relative = _SIGNS[match["sign"]], bool(match["percent"])
     size = float(match["size"]) / (100 if relative else 1)
-    if relative and size >= 1 and direction != "up":
+    if relative and size >= 1 and direction != "increase":
         raise UsageError(
             f"limit {text!r}: nothing falls by more than 100 %; give less, or {match['quantity']}:+{match['size']}% "
             "for increases only"
@@ -150,33 +179,47 @@ def check_limits(limits: Sequence[Limit], *sessions: Session) -> None:
     known = dict.fromkeys(chain((FACTOR,), *(_measured(sample) for session in sessions for sample in session.samples)))
     for limit in limits:
         if limit.quantity not in known and len(known) > 1:
-            raise UsageError(f"limit {limit.text!r}: no test has measured that; there are {', '.join(known)}")
+            raise UsageError(f"limit {limit.text!r}: no test has measured that; there are {listing(known)}")
 
 
 def compare(before: Session, after: Session, limits: Sequence[Limit] = (), fail_on: Fails = ()) -> Comparison:
-    """Samples are matched by label and layers by name, call and backward pass.
+    """Compares two sessions: as :func:`compare_samples`, with notes on what else differs between them."""
+    found = compare_samples(before.samples, after.samples, limits, fail_on)
+    return Comparison(notes=tuple(_notes(before, after)), changes=found.changes, appearances=found.appearances)
 
-    A test is renamed where a new one has the same layers, seeds and figures as a vanished one. Layers are renamed where
-    between the same neighbours as many are new as have vanished; those are compared in their order. A figure that is
-    not finite, or not measured, for more of the seeds than before is a regression, whatever the limits.
+
+def compare_samples(
+    before: Sequence[Sample], after: Sequence[Sample], limits: Sequence[Limit] = (), fail_on: Fails = ()
+) -> Comparison:
+    """Compares samples, matched by label, and their layers, matched by name and pass.
+
+    ``limits`` and ``fail_on`` say what is a regression. A test is renamed where a new one has the same layers, seeds
+    and values as a vanished one. Layers are renamed where between the same neighbours as many are new as have vanished;
+    those are compared in their order. A value that is not finite, or not measured, for more of the seeds than before is
+    a regression, whatever the limits.
     """
-    tests = _matched_samples(before, after)
-    appearances = list(_appearances("", list(tests), [s.label for s in after.samples], tests, fail_on))
+    now_by_label = {sample.label: sample for sample in after}
+    tests = _matched_samples(before, now_by_label)
+    appearances = list(_appearances("", list(tests), list(now_by_label), tests, fail_on))
     changes: list[Change] = []
-    for old in before.samples:
+    for old in before:
         label = tests[old.label]
-        if label is not None and (now := after.sample(label)) is not None:
+        if label is not None and (now := now_by_label.get(label)) is not None:
             layers = _matched_layers(old.keys, now.keys)
             appearances += _appearances(now.label, old.keys, now.keys, layers, fail_on)
             changes += _changes(old, now, layers, limits)
-    return Comparison(notes=tuple(_notes(before, after)), changes=tuple(changes), appearances=tuple(appearances))
+    return Comparison(notes=(), changes=tuple(changes), appearances=tuple(appearances))
 
 
 def _appearances(
-    sample: str, before: Sequence[Name], after: Sequence[Name], matched: dict[Name, Name | None], fail_on: Fails
+    sample: str,
+    before: Sequence[NameOrKey],
+    after: Sequence[NameOrKey],
+    matched: dict[NameOrKey, NameOrKey | None],
+    fail_on: Fails,
 ) -> Iterator[Appearance]:
     """Of the tests (``sample`` is empty) or of the layers of one."""
-    found: list[tuple[Name, Presence, str]] = [
+    found: list[tuple[NameOrKey, Presence, str]] = [
         (name, "vanished", "") if matched[name] is None else (name, "renamed", str(matched[name]))
         for name in before
         if matched[name] != name
@@ -187,12 +230,13 @@ def _appearances(
         yield Appearance(sample=test, layer=layer, presence=presence, now=now, fails=presence in fail_on)
 
 
-def _matched_samples(before: Session, after: Session) -> dict[str, str | None]:
-    fresh = [sample for sample in after.samples if before.sample(sample.label) is None]
+def _matched_samples(before: Sequence[Sample], after: Mapping[str, Sample]) -> dict[str, str | None]:
+    known = {sample.label for sample in before}
+    fresh = [sample for sample in after.values() if sample.label not in known]
     matched: dict[str, str | None] = {}
-    for old in before.samples:
+    for old in before:
         twins = (s.label for s in fresh if (s.seeds, s.flows, s.custom) == (old.seeds, old.flows, old.custom))
-        matched[old.label] = old.label if after.sample(old.label) else next(twins, None)
+        matched[old.label] = old.label if old.label in after else next(twins, None)
         fresh = [sample for sample in fresh if sample.label != matched[old.label]]
     return matched
 
@@ -231,10 +275,33 @@ def _notes(before: Session, after: Session) -> Iterator[str]:
             yield f"another {what}: {was or 'unknown'} before, {now or 'unknown'} after"
 
 
+class _Pair(NamedTuple):
+    """One quantity of one layer on both sides, one value per seed; NaN where there is none.
+
+    matched: whether both sides have the same seeds, in the same order, and enough of them to compare pairs.
+    """
+
+    sample: str
+    layer: LayerKey | None
+    quantity: str
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    matched: bool
+    limits: Sequence[Limit]
+
+    @property
+    def is_finite(self) -> bool:
+        return all(map(math.isfinite, (*self.before, *self.after)))
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        return len(self.before), len(self.after)
+
+
 def _changes(
     old: Sample, now: Sample, layers: dict[LayerKey, LayerKey | None], limits: Sequence[Limit]
 ) -> Iterator[Change]:
-    paired = sorted(old.seeds) == sorted(now.seeds) and len(set(old.seeds)) == len(old.seeds) >= SEEDS_FOR_PAIRS
+    matched = sorted(old.seeds) == sorted(now.seeds) and len(set(old.seeds)) == len(old.seeds) >= SEEDS_FOR_PAIRS
     for quantity in dict.fromkeys((FACTOR, *_measured(old), *_measured(now))):
         judging = [limit for limit in limits if limit.quantity == quantity]
         was, is_now = _values(old, quantity), _values(now, quantity)
@@ -243,97 +310,107 @@ def _changes(
             if key and not key_now:
                 continue  # vanished
             after = is_now[key_now]
-            if all(map(math.isfinite, (*before, *after))):
-                if paired:
-                    by_seed = dict(zip(now.seeds, after, strict=True))
-                    after = tuple(by_seed[seed] for seed in old.seeds)
-                judged = _judged(before, after, paired, quantity, judging)
+            if matched:
+                by_seed = dict(zip(now.seeds, after, strict=True))
+                after = tuple(by_seed[seed] for seed in old.seeds)
+            pair = _Pair(now.label, key_now, quantity, before, after, matched, judging)
+            if pair.is_finite:
+                yield _change(pair)
             elif _was_measured(old, key, quantity) or _was_measured(now, key_now, quantity):
-                judged = _not_finite(before, after, quantity)
-            else:
-                continue  # measured on neither side
-            judged |= {"seeds": (len(before), len(after)), "limited": bool(judging)}
-            yield Change(sample=now.label, layer=key_now, quantity=quantity, **judged)
+                yield _change_of_missing(pair)
 
 
 def _measured(sample: Sample) -> tuple[str, ...]:
     """The sample's quantities, and those that are finite for no seed."""
     flagged = {name for flow in sample.flows for layer in flow.layers for name in layer.nonfinite}
-    return tuple(dict.fromkeys((*sample.quantities, *sorted(flagged & set(FIGURES)))))
+    return tuple(dict.fromkeys((*sample.quantities, *sorted(flagged & set(LAYER_QUANTITIES)))))
 
 
 def _values(sample: Sample, quantity: str) -> dict[LayerKey | None, tuple[float, ...]]:
     if quantity == FACTOR:
         return {None: tuple(flow.factor() if flow.factors() else math.nan for flow in sample.flows)}
-    if quantity in sample.custom or quantity in FIGURES:
+    if quantity in sample.custom or quantity in LAYER_QUANTITIES:
         return dict(sample.values(quantity).items())
     return dict.fromkeys(sample.keys, (math.nan,) * len(sample.seeds))  # a user's own, which this side lacks
 
 
 def _was_measured(sample: Sample, key: LayerKey | None, quantity: str) -> bool:
-    """Whether there is a figure for some seed, finite or not; a factor is where a flow has two layers."""
+    """Whether there is a value for some seed, finite or not; a factor is where a flow has two layers."""
     if key is None:
         return any(flow.factors() for flow in sample.flows)
-    rows = [x for flow in sample.flows for x in flow.layers if key_of(x) == key]
+    rows = [x for flow in sample.flows for x in flow.layers if x.key == key]
     return quantity in sample.custom or any(
         quantity in x.nonfinite or getattr(x, quantity, None) is not None for x in rows
     )
 
 
-def _judged(
-    before: Sequence[float], after: Sequence[float], paired: bool, quantity: str, limits: Sequence[Limit]
-) -> dict[str, Any]:
-    """What follows from one figure's values, on each side one for each seed: fields of a :class:`Change`."""
-    x, y = np.array(before), np.array(after)
-    geometric = is_geometric(quantity, (*before, *after))
-    if geometric:
+def _change(pair: _Pair) -> Change:
+    """Of values that are finite for every seed on both sides."""
+    scale = scale_of(pair.quantity, pair.before, pair.after)
+    x, y = np.array(pair.before), np.array(pair.after)
+    if scale == "log":
         x, y = np.log(x), np.log(y)
-    shift = (float(y.mean() - x.mean()), *difference_interval(x, y, paired))
-    means = mean_of(before, geometric), mean_of(after, geometric)
-    if geometric:
+    before, after = summarise(pair.before, scale).value, summarise(pair.after, scale).value
+    shift = (float(y.mean() - x.mean()), *difference_interval(x, y, pair.matched))
+    if scale == "log":
         ends = [math.expm1(min(end, LARGEST_LOG)) for end in shift]
     else:
-        ends = [end / abs(means[0]) for end in shift if means[0]]
-    exceeded = [limit for limit in limits if limit.exceeded(*means)]
-    return {
-        "before": means[0],
-        "after": means[1],
-        "mean": "geometric" if geometric else "arithmetic",
-        **{name: end for name, end in zip(("change", "low", "high"), ends, strict=False) if math.isfinite(end)},
-        **_verdict(x, y, paired, exceeded),
-    }
+        ends = [end / abs(before) for end in shift if before]
+    relative = [end if math.isfinite(end) else None for end in ends]
+    judged = _judge(x, y, pair.matched, [limit for limit in pair.limits if limit.exceeded(before, after)])
+    return Change(
+        sample=pair.sample,
+        layer=pair.layer,
+        quantity=pair.quantity,
+        outcome=judged.outcome,
+        reason=judged.reason,
+        before=before,
+        after=after,
+        mean="geometric" if scale == "log" else "arithmetic",
+        **dict(zip(("change", "low", "high"), relative, strict=False)),
+        p=judged.p,
+        seeds=pair.seeds,
+        limited=bool(pair.limits),
+    )
 
 
-def is_geometric(quantity: str, values: Sequence[float]) -> bool:
-    """Whether the mean of these values is taken on their logarithms."""
-    return quantity != "saturated" and min(values) > 0
+class _Judged(NamedTuple):
+    outcome: ChangeOutcome
+    reason: str = ""
+    p: float | None = None
 
 
-def mean_of(values: Sequence[float], geometric: bool) -> float:
-    return math.exp(np.mean(np.log(values))) if geometric else float(np.mean(values))
-
-
-def _verdict(x: Array, y: Array, paired: bool, exceeded: Sequence[Limit]) -> dict[str, Any]:
+def _judge(x: Array, y: Array, matched: bool, exceeded: Sequence[Limit]) -> _Judged:
+    """Whether values beyond the limits ``exceeded`` are so by chance; ``x`` and ``y`` on the scale of their mean."""
     if not exceeded:
-        return {"outcome": "within"}
-    beyond = f"beyond {', '.join(limit.text for limit in exceeded)}"
+        return _Judged("within")
+    beyond = f"beyond {listing(limit.text for limit in exceeded)}"
     if min(len(x), len(y)) < SEEDS_FOR_CHANCE:
         few = f"size alone decides: {len(x)} and {len(y)} seeds, {SEEDS_FOR_CHANCE} on both sides rule out chance"
-        return {"outcome": "regression", "reason": f"{beyond}; {few}"}
-    p = permutation_p(x, y, paired)
+        return _Judged("regression", f"{beyond}; {few}")
+    p = permutation_p(x, y, matched)
     if p < SIGNIFICANCE:
-        return {"outcome": "regression", "reason": f"{beyond}; p = {p:.2g}", "p": p}
-    return {"outcome": "inconclusive", "reason": f"{beyond}, but it may be chance: p = {p:.2g}", "p": p}
+        return _Judged("regression", f"{beyond}; p = {p:.2g}", p)
+    return _Judged("inconclusive", f"{beyond}, but it may be chance: p = {p:.2g}", p)
 
 
-def _not_finite(before: Sequence[float], after: Sequence[float], quantity: str) -> dict[str, Any]:
-    """Of a figure that is missing for some seed on some side: worse where it is for more of them than before."""
-    sides = (before, after)
-    bad = [sum(not math.isfinite(value) for value in side) for side in sides]
-    shares = [count / len(side) for count, side in zip(bad, sides, strict=True)]
-    means = [
-        None if count else mean_of(side, is_geometric(quantity, side)) for count, side in zip(bad, sides, strict=True)
-    ]
-    reason = f"no finite figure for {bad[1]} of {len(after)} seeds, before for {bad[0]} of {len(before)}"
-    outcome: Outcome = "regression" if shares[1] > shares[0] else "not finite" if shares[1] else "within"
-    return {"outcome": outcome, "reason": reason, "before": means[0], "after": means[1]}
+def _change_of_missing(pair: _Pair) -> Change:
+    """Of a value that is missing for some seed on some side: worse where it is for more of them than before."""
+    missing = [sum(not math.isfinite(value) for value in side) for side in (pair.before, pair.after)]
+    was, now = (lost / seeds for lost, seeds in zip(missing, pair.seeds, strict=True))
+    before, after = (
+        None if lost else summarise(side, scale_of(pair.quantity, side)).value
+        for lost, side in zip(missing, (pair.before, pair.after), strict=True)
+    )
+    return Change(
+        sample=pair.sample,
+        layer=pair.layer,
+        quantity=pair.quantity,
+        outcome="regression" if now > was else "not finite" if now else "within",
+        reason=f"no finite value for {missing[1]} of {count(pair.seeds[1], 'seed')}, "
+        f"before for {missing[0]} of {pair.seeds[0]}",
+        before=before,
+        after=after,
+        seeds=pair.seeds,
+        limited=bool(pair.limits),
+    )

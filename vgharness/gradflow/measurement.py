@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,109 +12,115 @@ from torch import Tensor, nn
 
 from vgharness.errors import UsageError
 from vgharness.gradflow.sample import FlowSample
-from vgharness.probe.layers import Layers, Site, find_sites
+from vgharness.gradflow.summary import FACTOR
+from vgharness.probe.layers import LayerChoice, ProbedLayer, find_layers
 from vgharness.probe.norms import tensors_in
 from vgharness.probe.probe import GradientProbe
-from vgharness.records import GradientFlow
-from vgharness.records.session import FIGURES, Sample, Session
-from vgharness.system.device import commit_of, describe
+from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, Sample
 
-FIRST_SEED = 42
-
-Batch = tuple[Any, Any]
-Quantity = Callable[[Tensor], float | Tensor]
+InputsAndTargets = tuple[Any, Any]
+GradientQuantity = Callable[[Tensor], float | Tensor]
+Loss = Callable[[Any, Any], Tensor]
 
 
 def measure(
     model_factory: Callable[[], nn.Module],
-    batch: Batch | Callable[[int], Batch],
-    loss: Callable[[Any, Any], Tensor],
+    batch: InputsAndTargets | Callable[[int], InputsAndTargets],
+    loss: Loss,
     *,
     seeds: int | Sequence[int] = 5,
-    layers: Layers | None = None,
-    quantities: Mapping[str, Quantity] | None = None,
+    layers: LayerChoice | None = None,
+    quantities: Mapping[str, GradientQuantity] | None = None,
     saturation: bool = False,
     test: str = "",
     name: str = "",
     extra_info: Mapping[str, Any] | None = None,
 ) -> FlowSample:
-    """One forward and backward pass of a fresh model for each of the ``seeds``.
+    """Measures one forward and backward pass of a fresh model for each seed.
 
-    ``seeds`` are that many from 42 on, or a list. Each seeds torch, makes a model, takes the batch (a pair of input
-    and target, or a callable from a seed to one) and calls ``loss(model(input), target).backward()``; where the
-    input is a tuple or a dict the model gets it as arguments. Torch's random state is put back afterwards.
-    ``quantities``: your own figures per layer, by name, each a callable of the weight's gradient.
+    model_factory: makes a new model on each call; torch is seeded before.
+    batch: a pair of inputs and targets, or a callable from a seed to one. Inputs that are a tuple or a dict are the
+        model's arguments.
+    loss: called with the model's output and the targets; gives one number.
+    seeds: how many, from 42 on, or which.
+    layers: which layers to measure, as :class:`~vgharness.GradientProbe` takes them; by default all with a matrix.
+    quantities: quantities of your own, by name: each a callable from a weight's gradient to a number.
+    saturation: measure the share of saturated units too.
+    test, name: of the sample, as it is saved.
+    extra_info: JSON values by name, to be saved with it.
 
-    Raises :class:`~vgharness.errors.UsageError` for a factory that gives the same model twice, for a batch on another
-    device than the model, and for a loss without a graph.
+    Torch's random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for a factory that gives
+    the same model twice, for a batch on another device than the model, and for a loss without a graph.
     """
     numbers = tuple(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not numbers:
         raise UsageError("seeds: give one or more")
-    taken = {*FIGURES, "factor"} & set(quantities or {})
+    own = dict(quantities or {})
+    taken = {*LAYER_QUANTITIES, FACTOR} & set(own)
     if taken:
         raise UsageError(f"quantity {min(taken)!r} is measured already: give yours another name")
     flows: list[GradientFlow] = []
-    custom: dict[str, list[tuple[float | None, ...]]] = {name: [] for name in quantities or {}}
     models: list[nn.Module] = []
-    batches: list[Any] = []
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    with torch.random.fork_rng(devices=devices):
+    inputs: list[Any] = []
+    custom: dict[str, list[tuple[float | None, ...]]] = {quantity: [] for quantity in own}
+    with random_state_kept():
         for seed in numbers:
             torch.manual_seed(seed)
-            model = model_factory()
-            if not isinstance(model, nn.Module):
-                raise UsageError(f"the model factory gave {type(model).__name__}: give a callable that makes a module")
-            if any(model is other for other in models):
-                raise UsageError(
-                    "the model factory gives the same model each time: let it make a new one, for the seeds"
-                )
-            models.append(model)
-            inputs, targets = batch(seed) if callable(batch) else batch
-            batches.append(inputs)
-            _check_devices(model, inputs)
-            model.zero_grad()
-            with GradientProbe(model, layers, saturation=saturation) as probe:
-                value = loss(call(model, inputs), targets)
-                if not isinstance(value, Tensor) or value.numel() != 1:
-                    raise UsageError("the loss is not one number: let it give a tensor of one element")
-                if not value.requires_grad:
-                    raise UsageError("the loss does not depend on the model's weights: was something detached?")
-                value.backward()  # type: ignore[no-untyped-call]
-                flow = probe.flow()
-            flows.append(flow)
-            sites = {site.name: site for site in find_sites(model, layers)} if quantities else {}
-            for own, function in (quantities or {}).items():
-                custom[own].append(tuple(_own(sites[row.name], function) for row in flow.layers))
-    sample = Sample(
+            models.append(_new_model(model_factory, models))
+            given, targets = batch(seed) if callable(batch) else batch
+            inputs.append(given)
+            flows.append(_flow(models[-1], given, targets, loss, layers, saturation))
+            for quantity, values in _own_values(own, models[-1], layers, flows[-1]).items():
+                custom[quantity].append(values)
+    record = Sample(
         test=test,
         name=name,
         seeds=numbers,
         flows=tuple(flows),
-        custom={own: tuple(values) for own, values in custom.items()},
+        custom={quantity: tuple(values) for quantity, values in custom.items()},
         extra_info=dict(extra_info or {}),
     )
-    return FlowSample(sample, models, batches)
+    return FlowSample(record, models, inputs)
 
 
-def as_session(samples: Sequence[Sample], *, command: str, folder: Path, extra: Mapping[str, Any]) -> Session:
-    """What was measured just now, on this machine and on the commit that ``folder`` is at."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Session(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command,
-        commit=commit_of(folder),
-        machine=describe(device),
-        samples=tuple(samples),
-        extra={"precision": f"float32 at {torch.get_float32_matmul_precision()}", **extra},
-    )
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Puts torch's random state back afterwards, on the CPU and on every GPU."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    with torch.random.fork_rng(devices=devices):
+        yield
 
 
-def call(model: nn.Module, inputs: Any) -> Any:
-    """A dict or a tuple of inputs are arguments, anything else is the one argument."""
+def call_model(model: nn.Module, inputs: Any) -> Any:
+    """Calls ``model``: a dict or a tuple of inputs are its arguments, anything else is its one argument."""
     if isinstance(inputs, Mapping):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def _new_model(factory: Callable[[], nn.Module], others: Sequence[nn.Module]) -> nn.Module:
+    model = factory()
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"the model factory gave {type(model).__name__}: give a callable that makes a module")
+    if any(model is other for other in others):
+        raise UsageError("the model factory gives the same model each time: let it make a new one, for the seeds")
+    return model
+
+
+def _flow(
+    model: nn.Module, inputs: Any, targets: Any, loss: Loss, layers: LayerChoice | None, saturation: bool
+) -> GradientFlow:
+    """Of one forward and backward pass, after which the weights hold their gradients."""
+    _check_devices(model, inputs)
+    model.zero_grad()
+    with GradientProbe(model, layers, saturation=saturation) as probe:
+        value = loss(call_model(model, inputs), targets)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise UsageError("the loss is not one number: let it give a tensor of one element")
+        if not value.requires_grad:
+            raise UsageError("the loss does not depend on the model's weights: was something detached?")
+        value.backward()  # type: ignore[no-untyped-call]
+        return probe.flow()
 
 
 def _check_devices(model: nn.Module, inputs: Any) -> None:
@@ -128,9 +133,20 @@ def _check_devices(model: nn.Module, inputs: Any) -> None:
         )
 
 
-def _own(site: Site, function: Quantity) -> float | None:
-    """None where the layer has no gradient, or where the figure is not finite."""
-    grads = [weight.grad.detach() for weight in site.weights if weight.grad is not None]
+def _own_values(
+    own: Mapping[str, GradientQuantity], model: nn.Module, layers: LayerChoice | None, flow: GradientFlow
+) -> dict[str, tuple[float | None, ...]]:
+    """By name of the user's quantity, its value for each row of ``flow``."""
+    found = {layer.name: layer for layer in find_layers(model, layers)} if own else {}
+    return {
+        quantity: tuple(_own_value(found[row.name], function) for row in flow.layers)
+        for quantity, function in own.items()
+    }
+
+
+def _own_value(layer: ProbedLayer, function: GradientQuantity) -> float | None:
+    """None where the layer has no gradient, or where the value is not finite."""
+    grads = [weight.grad.detach() for weight in layer.weights if weight.grad is not None]
     if not grads:
         return None
     value = float(function(torch.cat([grad.flatten() for grad in grads]) if len(grads) > 1 else grads[0]))

@@ -1,8 +1,8 @@
 """PyTorch's global hooks, shared by all probes of the process.
 
-PyTorch iterates over its registries while the hooks in them run, so that a hook which one thread sets or removes can
-raise in another that trains. Here there is one of each kind as long as anybody listens; those who do stand in a tuple
-that is only ever replaced as a whole.
+PyTorch iterates over its registries while the hooks in them run, so a hook that one thread adds or removes can raise in
+another thread that trains. Here one hook of each kind is registered while there is any observer, and the observers
+stand in a tuple that is only ever replaced as a whole.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch.optim.optimizer import (
 from torch.utils.hooks import RemovableHandle
 
 
-class Listener(Protocol):
-    """What is told of every module and every optimizer of the process."""
+class Observer(Protocol):
+    """What is called around every forward pass of every module, and around every optimizer step, in the process."""
 
     def before_forward(self, module: nn.Module, inputs: tuple[Any, ...]) -> None: ...
 
@@ -33,30 +33,30 @@ class Listener(Protocol):
 
 
 _lock = threading.Lock()
-_listeners: tuple[Listener, ...] = ()
+_observers: tuple[Observer, ...] = ()
 _handles: list[RemovableHandle] = []
 
 
-def listen(listener: Listener) -> None:
-    """From here on ``listener`` is told."""
-    global _listeners
+def subscribe(observer: Observer) -> None:
+    """Calls ``observer`` from now on; the first one registers the global hooks."""
+    global _observers
     with _lock:
-        if not _listeners:
+        if not _observers:
             _handles.extend((
                 register_module_forward_pre_hook(_before_forward),
                 register_module_forward_hook(_after_forward),
                 register_optimizer_step_pre_hook(_before_step),
                 register_optimizer_step_post_hook(_after_step),
             ))  # fmt: skip
-        _listeners = (*_listeners, listener)
+        _observers = (*_observers, observer)
 
 
-def leave(listener: Listener) -> None:
-    """From here on it is not; with the last one the hooks go."""
-    global _listeners
+def unsubscribe(observer: Observer) -> None:
+    """Calls ``observer`` no more; the last one removes the global hooks."""
+    global _observers
     with _lock:
-        _listeners = tuple(each for each in _listeners if each is not listener)
-        if not _listeners:
+        _observers = tuple(each for each in _observers if each is not observer)
+        if not _observers:
             while _handles:
                 _handles.pop().remove()
 
@@ -65,20 +65,20 @@ def leave(listener: Listener) -> None:
 
 
 def _before_forward(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-    for listener in _listeners:
-        listener.before_forward(module, inputs)
+    for observer in _observers:
+        observer.before_forward(module, inputs)
 
 
 def _after_forward(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-    for listener in _listeners:
-        listener.after_forward(module, output)
+    for observer in _observers:
+        observer.after_forward(module, output)
 
 
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for listener in _listeners:
-        listener.before_step(optimizer)
+    for observer in _observers:
+        observer.before_step(optimizer)
 
 
 def _after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for listener in _listeners:
-        listener.after_step(optimizer)
+    for observer in _observers:
+        observer.after_step(optimizer)

@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
-Layers = str | type[nn.Module] | Sequence[str | type[nn.Module]]
+LayerChoice = str | type[nn.Module] | Sequence[str | type[nn.Module]]
 
 
-class Site(NamedTuple):
+class ProbedLayer(NamedTuple):
     """A module called ``name`` in ``named_modules()`` with the ``weights`` that it uses.
 
     Several weights count as one long vector; those of a parametrized module (``weight_norm``) are the tensors that
@@ -26,11 +26,11 @@ class Site(NamedTuple):
     aliases: tuple[str, ...]
 
 
-def find_sites(model: nn.Module, layers: Layers | None) -> list[Site]:
-    """The sites that ``layers`` picks, by default every module with a weight of two or more dimensions.
+def find_layers(model: nn.Module, layers: LayerChoice | None) -> list[ProbedLayer]:
+    """The layers that ``layers`` picks, by default every module with a weight of two or more dimensions.
 
-    Raises ``ValueError`` for a name or a pattern that fits nothing, for a model without sites, and for one on
-    which hooks do not work.
+    Raises ``ValueError`` for a name or a pattern that fits nothing, for a model without layers to measure, and for one
+    on which hooks do not work.
     """
     _refuse_what_cannot_be_hooked(model)
     modules = dict(model.named_modules())
@@ -49,7 +49,7 @@ def find_sites(model: nn.Module, layers: Layers | None) -> list[Site]:
         for weight in _weights(module):
             holders.setdefault(id(weight), []).append(name)
     return [
-        Site(
+        ProbedLayer(
             name,
             modules[name],
             tuple(weights),
@@ -79,7 +79,7 @@ def _matching(modules: Mapping[str, nn.Module], which: str | type[nn.Module]) ->
 
 
 def _weights(module: nn.Module) -> list[nn.Parameter]:
-    """What a site's gradient is of: its matrices, or its one-dimensional weight (a norm's) where it has
+    """What a layer's gradient is of: its matrices, or its one-dimensional weight (a norm's) where it has
     none. Biases and other parameters do not count."""
     return _matrices(module) or [p for name, p in _own_parameters(module) if name == "weight"]
 

@@ -38,7 +38,7 @@ def norm(tensor: Tensor) -> Tensor:
     return norm_of([rows] if whole == flat.numel() else [rows, flat[whole:].abs()])
 
 
-class Packed:
+class FlatBuffer:
     """Groups of tensors, those of each group one long vector, side by side in one buffer: the norms of many small ones
     then take few operations. The buffer is kept and filled again, for on a CPU to ask for megabytes at every step
     costs more than to compute with them."""
@@ -48,7 +48,7 @@ class Packed:
         self._padding = torch.empty(0)
         self._rows: tuple[int, ...] = ()  # of each group
 
-    def fill(self, groups: Sequence[Sequence[Tensor]]) -> Packed:
+    def fill(self, groups: Sequence[Sequence[Tensor]]) -> FlatBuffer:
         flats = [[_flat(tensor) for tensor in group] for group in groups]
         like = functools.reduce(
             lambda a, b: a if torch.can_cast(b.dtype, a.dtype) else b, [flat for group in flats for flat in group]
@@ -61,7 +61,7 @@ class Packed:
         torch.cat(pieces, out=self._buffer)
         return self
 
-    def subtract(self, other: Packed) -> Packed:
+    def subtract(self, other: FlatBuffer) -> FlatBuffer:
         """What is here minus what is at the same place in ``other``."""
         self._buffer -= other._buffer
         return self

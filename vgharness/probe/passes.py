@@ -1,28 +1,33 @@
-"""What backward passes leave at each call of each site, and how it becomes rows of figures."""
+"""What backward passes leave at each forward pass of each layer, and how it becomes rows of values.
+
+A :class:`Window` is the forward passes between one filling of the gradients and the next; one :class:`ForwardPass` per
+run of a layer collects the norms of its error signals. A reading turns the windows into :class:`Row` objects and
+forgets them; a :class:`LayerState` lasts as long as the probe.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
-from vgharness.probe.layers import Site
-from vgharness.probe.norms import Packed, constant, norm_of
+from vgharness.probe.layers import ProbedLayer
+from vgharness.probe.norms import FlatBuffer, constant, norm_of
 from vgharness.records import QUANTITIES, LayerGradient, State
 
 COLUMNS: Final = (*QUANTITIES, "relative_update", "saturated")
-_PACK = 2**20
+_MOST_WEIGHTS = 2**20  # of a portion
 
 
-class Watched:
-    """A site and what is known of its weights."""
+class LayerState:
+    """A layer, and what is known of its weights."""
 
-    def __init__(self, site: Site) -> None:
-        self.name, self.weights, self.aliases = site.name, site.weights, site.aliases
+    def __init__(self, layer: ProbedLayer) -> None:
+        self.name, self.weights, self.aliases = layer.name, layer.weights, layer.aliases
         self.update: Tensor | None = None  # ‖ΔW‖₂ / ‖W‖₂ of the last step
 
     @property
@@ -33,76 +38,86 @@ class Watched:
         return [weight.grad for weight in self.weights if weight.grad is not None]
 
 
-class Call:
-    """One call of a site's module: norm and number of elements of each signal, by backward pass through it.
+class ForwardPass:
+    """One run of a layer: by number of the backward pass through it, norm and number of elements of each signal.
 
-    ``repeated``: one that checkpointing has made again, whose place among the others is not yet known.
+    ``repeated``: one that checkpointing has run again, whose place among the others is not yet known.
     """
 
-    def __init__(self, site: Watched, *, repeated: bool = False) -> None:
-        self.site, self.repeated = site, repeated
+    def __init__(self, layer: LayerState, *, repeated: bool = False) -> None:
+        self.layer, self.repeated = layer, repeated
         self.signals: dict[int, list[tuple[Tensor, int]]] = {}
         self.saturated: list[tuple[Tensor, int]] = []
 
 
-class Round:
-    """The forward calls between one filling of the gradients and the next, in their order."""
+class Window:
+    """The forward passes between one filling of the gradients and the next, in their order."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.graphless: list[Call] = []  # those of ``calls`` made without a graph: to be repeated, perhaps
-        self.latest: Call | None = None
+        self.passes: list[ForwardPass] = []
+        self.graphless: list[ForwardPass] = []  # those of ``passes`` made without a graph: to be repeated, perhaps
+        self.latest: ForwardPass | None = None
 
-    def add(self, call: Call, *, graph: bool) -> None:
-        self.calls.append(call)
+    def add(self, forward: ForwardPass, *, graph: bool) -> None:
+        self.passes.append(forward)
         if not graph:
-            self.graphless.append(call)
+            self.graphless.append(forward)
 
-    def place(self, call: Call) -> None:
-        """Puts a repeated call, when its signal comes, where the call stands that it repeats. Signals come in the
-        opposite order to the calls', so that is the last one of that site that is left."""
-        if not call.repeated:
+    def place(self, forward: ForwardPass) -> None:
+        """Puts a repeated pass, when its signal comes, where the pass stands that it repeats. Signals come in the
+        opposite order to the passes', so that is the last one of that layer that is left."""
+        if not forward.repeated:
             return
-        call.repeated = False
-        left = next((other for other in reversed(self.graphless) if other.site is call.site), None)
+        forward.repeated = False
+        left = next((other for other in reversed(self.graphless) if other.layer is forward.layer), None)
         if left is None:
-            self.calls.insert(0, call)
+            self.passes.insert(0, forward)
         else:
             self.graphless.remove(left)
-            self.calls[self.calls.index(left)] = call
+            self.passes[self.passes.index(left)] = forward
+
+
+class WeightNorms(NamedTuple):
+    """Of one layer's weight gradient, scalars on its device."""
+
+    mean_abs: Tensor
+    l2: Tensor
 
 
 class Row:
-    """What one reading holds of one backward pass through one call."""
+    """What one reading holds of one backward pass through one forward pass of a layer."""
 
-    def __init__(self, site: Watched, call: int, backward: int) -> None:
-        self.site, self.call, self.backward = site, call, backward
+    def __init__(self, layer: LayerState, forward_pass: int, backward_pass: int) -> None:
+        self.layer, self.forward_pass, self.backward_pass = layer, forward_pass, backward_pass
         self.signals: list[tuple[Tensor, int]] = []
         self.saturated: list[tuple[Tensor, int]] = []
-        self.came: frozenset[str] = frozenset()
+        self.measured: frozenset[str] = frozenset()  # names of the columns that have a value
 
-    def figures(self, gradient: tuple[Tensor, Tensor] | None) -> list[Tensor | None]:
-        """As in ``COLUMNS``, but ``signal_rms`` is still to be divided by :attr:`root_numel`. Which there are is kept:
-        the host knows without a sync."""
+    def values(self, weight: WeightNorms | None) -> list[Tensor | None]:
+        """Scalars in the order of ``COLUMNS``, None for what was not measured.
+
+        ``signal_rms`` is still to be divided by :attr:`root_numel`. Remembers in :attr:`measured` which there are, so
+        that the host knows it without waiting for the device.
+        """
         signal = self._signal()
-        figures = [*(gradient or (None, None)), signal, signal, self.site.update, self._saturation()]
-        self.came = frozenset(column for column, x in zip(COLUMNS, figures, strict=True) if x is not None)
-        return figures
+        values = [*(weight or (None, None)), signal, signal, self.layer.update, self._saturation()]
+        self.measured = frozenset(column for column, x in zip(COLUMNS, values, strict=True) if x is not None)
+        return values
 
-    def record(self, figures: Sequence[float]) -> LayerGradient:
-        kept = {column: x for column, x in zip(COLUMNS, figures, strict=True) if column in self.came}
+    def record(self, values: Sequence[float]) -> LayerGradient:
+        kept = {column: x for column, x in zip(COLUMNS, values, strict=True) if column in self.measured}
         return LayerGradient(
-            name=self.site.name,
-            call=self.call,
-            backward=self.backward,
-            aliases=self.site.aliases,
+            name=self.layer.name,
+            forward_pass=self.forward_pass,
+            backward_pass=self.backward_pass,
+            aliases=self.layer.aliases,
             state=self._state([x for column, x in kept.items() if column in QUANTITIES]),
             **kept,  # type: ignore[arg-type]
         )
 
     @property
     def root_numel(self) -> float:
-        """Of the signals that came; 1 where none did."""
+        """√(number of elements) of the signals that came; 1 where none did."""
         return math.sqrt(sum(numel for _, numel in self.signals) or 1)
 
     def _signal(self) -> Tensor | None:
@@ -112,65 +127,65 @@ class Row:
         return lengths[0] if len(lengths) == 1 else norm_of([length[None] for length in lengths])
 
     def _saturation(self) -> Tensor | None:
-        """The mean over the units of all activations that follow this call."""
+        """The mean over the units of all activations that follow this forward pass."""
         if not self.saturated:
             return None
         units = sum(numel for _, numel in self.saturated)
         return torch.stack([share * (numel / units) for share, numel in self.saturated]).sum()
 
     def _state(self, gradients: Sequence[float]) -> State:
-        if self.site.frozen:
+        if self.layer.frozen:
             return "frozen"
-        if "weight_l2" not in self.came:
+        if "weight_l2" not in self.measured:
             return "unused"
         if not all(map(math.isfinite, gradients)):
             return "nonfinite"
         return "zero" if not any(gradients) else "ok"
 
 
-def packs(sites: Sequence[Watched]) -> list[list[Watched]]:
-    """The sites by portions of at most ``_PACK`` weights, or one site where it has more."""
-    found: list[list[Watched]] = []
+def portions(layers: Sequence[LayerState]) -> list[list[LayerState]]:
+    """The layers by portions of at most ``_MOST_WEIGHTS`` weights, or one layer where it has more."""
+    found: list[list[LayerState]] = []
     room = 0
-    for site in sites:
-        size = sum(weight.numel() for weight in site.weights)
+    for layer in layers:
+        size = sum(weight.numel() for weight in layer.weights)
         if size > room:
             found.append([])
-            room = _PACK
-        found[-1].append(site)
+            room = _MOST_WEIGHTS
+        found[-1].append(layer)
         room -= size
     return found
 
 
-def gradients_of(pack: Sequence[Watched], buffer: Packed) -> dict[Watched, tuple[Tensor, Tensor]]:
-    """``weight_mean_abs`` and ``weight_l2`` of sites that all have gradients."""
-    packed = buffer.fill([site.grads() for site in pack])
-    lengths, sums = packed.norms(), packed.norms(1)
+def weight_norms(layers: Sequence[LayerState], buffer: FlatBuffer) -> dict[LayerState, WeightNorms]:
+    """Of layers that all have gradients; ``buffer`` is overwritten."""
+    filled = buffer.fill([layer.grads() for layer in layers])
+    lengths, sums = filled.norms(), filled.norms(1)
     # Elements that a sparse gradient leaves out are zeros of the weight all the same.
-    numels = tuple(sum(weight.numel() for weight in site.weights if weight.grad is not None) for site in pack)
+    numels = tuple(sum(weight.numel() for weight in layer.weights if weight.grad is not None) for layer in layers)
     means = sums / constant(numels, sums.device)
-    return dict(zip(pack, zip(means.unbind(), lengths.unbind(), strict=True), strict=True))
+    return dict(zip(layers, map(WeightNorms, means.unbind(), lengths.unbind()), strict=True))
 
 
-def rows_of(rounds: Sequence[Round], sites: Sequence[Watched]) -> list[Row]:
-    """A row for each backward pass through each call that one reached, calls numbered among those; for a site that
-    none reached, one row without signals.
+def rows_of(windows: Sequence[Window], layers: Sequence[LayerState]) -> list[Row]:
+    """A row for each backward pass through each forward pass that one reached, forward passes numbered among those; for
+    a layer that none reached, one row without signals.
 
-    Rounds add up call by call. In the order of the calls, of several rounds in that of the longest; sites that
-    were not called come last, in the order of ``sites``.
+    Windows add up pass by pass. In the order of the forward passes, of several windows in that of the longest; layers
+    that did not run come last, in the order of ``layers``.
     """
-    reached = {call.site for round_ in rounds for call in round_.calls if call.signals}
-    rows: dict[tuple[Watched, int, int], Row] = {}
-    for round_ in sorted(rounds, key=lambda r: len(r.calls), reverse=True):
-        numbers: Counter[Watched] = Counter()
-        for call in round_.calls:
-            site = call.site
-            if not call.signals and (site in reached or numbers[site]):
+    reached = {forward.layer for window in windows for forward in window.passes if forward.signals}
+    rows: dict[tuple[LayerState, int, int], Row] = {}
+    for window in sorted(windows, key=lambda w: len(w.passes), reverse=True):
+        numbers: Counter[LayerState] = Counter()
+        for forward in window.passes:
+            layer = forward.layer
+            if not forward.signals and (layer in reached or numbers[layer]):
                 continue
-            for backward in sorted(call.signals) or [0]:
-                row = rows.setdefault((site, numbers[site], backward), Row(site, numbers[site], backward))
-                row.signals += call.signals.get(backward, [])
-                row.saturated += call.saturated
-            numbers[site] += 1
-    called = {site for site, _, _ in rows}
-    return [*rows.values(), *(Row(site, 0, 0) for site in sites if site not in called)]
+            for backward in sorted(forward.signals) or [0]:
+                row = rows.setdefault((layer, numbers[layer], backward), Row(layer, numbers[layer], backward))
+                row.signals += forward.signals.get(backward, [])
+                row.saturated += forward.saturated
+            numbers[layer] += 1
+    ran = {layer for layer, _, _ in rows}
+    return [*rows.values(), *(Row(layer, 0, 0) for layer in layers if layer not in ran)]

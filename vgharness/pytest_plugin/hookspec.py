@@ -7,9 +7,23 @@ import pytest
 
 @pytest.hookspec
 def pytest_gradflow_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Add to ``machine_info``, JSON values by name: saved under ``extra.machine_info``, never compared."""
+    """Adds to ``machine_info``, JSON values by name, which is saved under ``extra.machine_info`` and never compared.
+
+    In ``conftest.py``::
+
+        def pytest_gradflow_machine_info(config, machine_info):
+            machine_info["rack"] = "b7"
+    """
 
 
 @pytest.hookspec
 def pytest_gradflow_session(config: pytest.Config, extra: dict[str, Any]) -> None:
-    """Add to ``extra``, JSON values by name: saved beside the samples, never compared."""
+    """Adds to ``extra``, JSON values by name, which is saved beside the samples and never compared.
+
+    In ``conftest.py``::
+
+        import os
+
+        def pytest_gradflow_session(config, extra):
+            extra["build"] = os.environ.get("BUILD_NUMBER")
+    """

@@ -9,19 +9,20 @@ Costs nothing until the fixture or an option is used: torch is imported then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from vgharness.errors import UsageError
-from vgharness.pytest_plugin import hookspec as plugin_hooks
+from vgharness.formatting import escaped
+from vgharness.pytest_plugin import hookspec
+from vgharness.pytest_plugin.fixture import GradFlow, marked
 
 if TYPE_CHECKING:
-    from vgharness.gradflow.sample import FlowSample
     from vgharness.pytest_plugin.session import GradflowSession
-    from vgharness.records.session import Sample
+    from vgharness.records import Sample
 
 _SESSION: pytest.StashKey[GradflowSession] = pytest.StashKey()
 _SAMPLES: pytest.StashKey[list[Sample]] = pytest.StashKey()
@@ -58,13 +59,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="QUANTITY:CHANGE",
         action="append",
         default=[],
-        help="fail tests whose figure changed by more: signal_l2:20%%, signal_l2:-50%% (a decrease only), factor:0.1 "
-        "(absolute); or `vanished`, `new`, `renamed`: where a test or a layer is not on both sides under one name",
+        help="fail tests with a value that changed by more: signal_l2:20%%, signal_l2:-50%% (a decrease only), "
+        "factor:0.1 (absolute); or `vanished`, `new`, `renamed`: where a test or a layer is not on both sides under "
+        "one name",
     )
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    pluginmanager.add_hookspecs(plugin_hooks)
+    pluginmanager.add_hookspecs(hookspec)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -86,60 +88,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for mark in item.iter_markers("gradflow"):
-            problem = _problem(item, mark)
-            if problem:
-                raise pytest.UsageError(f"{item.nodeid}: mark gradflow: {problem}")
+            mistake = _mistake_in(item, mark)
+            if mistake:
+                raise pytest.UsageError(f"{escaped(item.nodeid)}: mark gradflow: {mistake}")
 
 
 @pytest.fixture
-def gradflow(request: pytest.FixtureRequest) -> Callable[..., FlowSample]:
-    """``gradflow(model_factory, batch, loss, *, seeds=5, name=None, layers=None, quantities=None, extra_info=None,
-    check=True)`` → :class:`vgharness.FlowSample`, as :func:`vgharness.gradflow.measurement.measure` gives it.
+def gradflow(request: pytest.FixtureRequest) -> GradFlow:
+    """Measures a model's gradients: ``gradflow(model_factory, batch, loss)`` → :class:`vgharness.FlowSample`.
 
-    A NaN, infinite, zero or missing gradient fails the test at once, unless ``check`` is false or the mark
-    ``gradflow`` expects an illness; the mark's limits are held against each measurement as it is made.
+    See :class:`vgharness.GradFlow` for all that it takes.
     """
     samples: list[Sample] = []
     request.node.stash[_SAMPLES] = samples
-    asked: dict[str, Any] = {}
-    for mark in reversed(list(request.node.iter_markers("gradflow"))):  # the closest last, so that it wins
-        asked |= mark.kwargs
-
-    def measured(
-        model_factory: Any,
-        batch: Any,
-        loss: Any,
-        *,
-        seeds: Any = None,
-        name: str | None = None,
-        check: bool = True,
-        **options: Any,
-    ) -> FlowSample:
-        __tracebackhide__ = True
-        from vgharness.gradflow.measurement import measure
-
-        name = name or ""
-        if name in [sample.name for sample in samples]:
-            raise UsageError(f"this test has a measurement called {name!r} already: give each its own name=")
-        sample = measure(
-            model_factory,
-            batch,
-            loss,
-            seeds=asked.get("seeds", 5) if seeds is None else seeds,
-            name=name,
-            test=request.node.nodeid,
-            saturation="expect" in asked,
-            **options,
-        )
-        samples.append(sample.sample)
-        if "expect" in asked:
-            _expect(sample, asked["expect"])
-        elif check or asked.keys() & {"min_factor", "max_factor"}:
-            limits = {key: asked[key] for key in ("min_factor", "max_factor", "quantity") if key in asked}
-            sample.assert_flows(**limits)
-        return sample
-
-    return measured
+    return GradFlow(request.node.nodeid, samples, marked(request.node))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -160,17 +122,7 @@ def pytest_runtest_makereport(
     return report
 
 
-def _expect(sample: FlowSample, expected: str) -> None:
-    __tracebackhide__ = True
-    from vgharness.gradflow.diagnosis import diagnose, summary
-
-    diagnosis = diagnose(sample.sample.flows)
-    found = diagnosis.findings[0].illness if diagnosis.findings else "healthy"
-    if found != expected:
-        raise AssertionError(f"{sample.sample.label}: expected {expected}, found {summary(diagnosis)}")
-
-
-def _problem(item: pytest.Item, mark: pytest.Mark) -> str | None:
+def _mistake_in(item: pytest.Item, mark: pytest.Mark) -> str | None:
     if "gradflow" not in getattr(item, "fixturenames", ()):
         return "it has no effect, for the test does not use the fixture gradflow"
     if mark.args:
@@ -181,9 +133,9 @@ def _problem(item: pytest.Item, mark: pytest.Mark) -> str | None:
         if not isinstance(value, _MARK[key]) or isinstance(value, bool):
             return f"{key}={value!r}: give {' or '.join(kind.__name__ for kind in _MARK[key])}"
     if "expect" in mark.kwargs:
-        from vgharness.gradflow.diagnosis import ILLNESSES
+        from vgharness.gradflow.diagnosis import PROBLEM_KINDS
 
-        known = ("healthy", *reversed(ILLNESSES))
+        known = ("healthy", *reversed(PROBLEM_KINDS))
         if mark.kwargs["expect"] not in known:
             return f"expect={mark.kwargs['expect']!r}: use {', '.join(known)}"
     return None

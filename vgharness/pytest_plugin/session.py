@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vgharness.errors import UsageError
+from vgharness.formatting import count, escaped, listing, number
 
 if TYPE_CHECKING:
     from vgharness.gradflow.comparison import Appearance, Change, Comparison, Limit, Presence
-    from vgharness.records.session import Sample, Session
+    from vgharness.records import Sample, Session
 
 _WIDTH = 80
 
@@ -45,9 +46,13 @@ class GradflowSession:
 
             check_name(option.gradflow_save)
         if (option.gradflow_save is not None or option.gradflow_autosave) and not self._is_worker:
-            from vgharness.system.files import check_writable
+            from vgharness.system.files import check_folder
 
-            check_writable(self._storage, "--gradflow-storage", "give another folder with --gradflow-storage")
+            check_folder(self._storage, "--gradflow-storage")
+        if option.gradflow_json is not None and not self._is_worker:
+            from vgharness.system.files import check_file
+
+            check_file(config.rootpath / option.gradflow_json, "--gradflow-json")
         if option.gradflow_compare is not None:
             from vgharness.storage.store import RunStore, load_session
 
@@ -67,27 +72,22 @@ class GradflowSession:
         return hasattr(self._config, "workerinput")
 
     def regressions(self, samples: Sequence[Sample]) -> list[str]:
-        """A line for each figure and layer of ``samples`` that the options say must fail."""
+        """A line for each value and layer of ``samples`` that the options say must fail."""
         if self._compared is None or not (self._limits or self._fail_on):
             return []
+        from vgharness.gradflow.comparison import compare_samples
+
         labels = {sample.label for sample in samples}
-        theirs = tuple(sample for sample in self._compared.samples if sample.label in labels)
-        comparison = self._compare(self._compared.model_copy(update={"samples": theirs}), samples)
+        before = [sample for sample in self._compared.samples if sample.label in labels]
+        found = compare_samples(before, samples, self._limits, self._fail_on)
         # Whether a test is new or gone can only be said of the whole session.
-        return [str(found) for found in comparison.regressions if not _is_of_a_test(found)]
-
-    def _compare(self, before: Session, samples: Sequence[Sample], *, here: Session | None = None) -> Comparison:
-        """``here`` is where ``samples`` were measured, for what is to be said of the machines."""
-        from vgharness.gradflow.comparison import compare
-
-        after = (here or before).model_copy(update={"samples": tuple(samples)})
-        return compare(before, after, self._limits, self._fail_on)
+        return [str(each) for each in found.regressions if not _is_of_a_test(each)]
 
     # --- hooks -----------------------------------------------------------------------------------------
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for text in getattr(report, "gradflow", ()):
-            from vgharness.records.session import Sample
+            from vgharness.records import Sample
 
             sample = Sample.model_validate_json(text)
             self._samples[sample.label] = sample  # of a test that was run again, the last time
@@ -108,7 +108,13 @@ class GradflowSession:
     def _note_what_changed(self, session: pytest.Session, measured: Session | None) -> None:
         if self._compared is None:
             return
-        self._comparison = comparison = self._compare(self._compared, list(self._samples.values()), here=measured)
+        from vgharness.gradflow.comparison import compare, compare_samples
+
+        if measured is None:
+            comparison = compare_samples(self._compared.samples, (), self._limits, self._fail_on)
+        else:
+            comparison = compare(self._compared, measured, self._limits, self._fail_on)
+        self._comparison = comparison
         self._notes += comparison.notes
         self._notes += [str(found) for found in comparison.appearances if _is_of_a_test(found)]
         if any(_is_of_a_test(found) for found in comparison.regressions):
@@ -123,7 +129,7 @@ class GradflowSession:
         if session is None:
             self._notes.append("nothing was measured, so nothing is saved")
             return
-        from vgharness.storage.store import RunStore
+        from vgharness.storage.store import RunStore, to_json
         from vgharness.system.files import write_whole
 
         option = self._config.option
@@ -133,8 +139,7 @@ class GradflowSession:
             self._notes.append(f"saved as {self._short(RunStore(self._storage).save(session, name))}")
         if option.gradflow_json is not None:
             path = self._config.rootpath / option.gradflow_json
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, session.model_dump_json(indent=1).encode())
+            write_whole(path, to_json(session))
             self._notes.append(f"written to {self._short(path)}")
 
     def _short(self, path: Path) -> Path:
@@ -143,7 +148,7 @@ class GradflowSession:
     def _session(self) -> Session:
         from pydantic import ValidationError
 
-        from vgharness.gradflow.measurement import as_session
+        from vgharness.gradflow.session import as_session
 
         info: dict[str, Any] = {}
         extra: dict[str, Any] = {}
@@ -162,13 +167,29 @@ class GradflowSession:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if not self._samples and not self._notes:
             return
+        from vgharness.system.terminal import encodable
+
+        writer = self._config.get_terminal_writer()
+        encoding = getattr(getattr(writer, "_file", None), "encoding", None)
+
+        def write(text: str) -> None:
+            terminalreporter.write_line(encodable(text, encoding))
+
         terminalreporter.section("gradient flow", sep="=")
         for sample in self._samples.values():
-            terminalreporter.write_line(_line(sample) if self._config.option.verbose < 0 else self._table(sample))
+            write(_line(sample) if self._config.option.verbose < 0 else self._table(sample))
         if self._compared_path is not None:
-            terminalreporter.write_line(f"compared with {self._short(self._compared_path)}")
+            write(f"compared with {escaped(str(self._short(self._compared_path)))}: {self._conclusion()}")
         for note in self._notes:
-            terminalreporter.write_line(note)
+            write(escaped(note))
+
+    def _conclusion(self) -> str:
+        from vgharness.report.tables import conclusion
+
+        if self._comparison is None:
+            return "not compared"
+        limits = [limit.text for limit in self._limits] + list(self._fail_on)
+        return f"{conclusion(self._comparison)}, limits: {escaped(listing(limits)) or 'none'}"
 
     def _table(self, sample: Sample) -> str:
         from rich.console import Console
@@ -186,9 +207,9 @@ class GradflowSession:
 
 def _line(sample: Sample) -> str:
     factors = [flow.factor() if len(flow.layers) > 1 else math.nan for flow in sample.flows]
-    least, most = min(factors), max(factors)
-    count = f"{len(sample.keys)} layers, {len(sample.seeds)} seeds"
-    return f"{sample.label}: signal_l2 × {least:.3g} to {most:.3g} per layer toward the input ({count})"
+    least, most = number(min(factors)), number(max(factors))
+    seeds = f"{count(len(sample.keys), 'layer')}, {count(len(sample.seeds), 'seed')}"
+    return f"{escaped(sample.label)}: factor toward the input {least} to {most} per layer ({seeds})"
 
 
 def _is_of_a_test(found: Change | Appearance) -> bool:

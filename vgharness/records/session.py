@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Final, Literal, NamedTuple
+import math
+from typing import Final, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from vgharness.records import GradientFlow, LayerGradient, Machine, Record, nan_if_none
+from vgharness.records.base import Name, Record, nan_if_none
+from vgharness.records.flow import LAYER_QUANTITIES, GradientFlow, LayerKey, factors_toward_input
+from vgharness.records.provenance import Machine
 
-SESSION_VERSION: Final = 1
-
-# The figures of a layer that can be compared, judged and shown; others are a user's own.
-FIGURES: Final = ("signal_l2", "signal_rms", "weight_l2", "weight_mean_abs", "relative_update", "saturated")
-
-
-class LayerKey(NamedTuple):
-    """Which row of a flow: several where a layer is called, or gone back through, several times."""
-
-    name: str
-    call: int = 0
-    backward: int = 0
-
-    def __str__(self) -> str:
-        call = f"[{self.call}]" if self.call else ""
-        backward = f" pass {self.backward}" if self.backward else ""
-        return f"{self.name or 'model'}{call}{backward}"
-
-
-def key_of(layer: LayerGradient) -> LayerKey:
-    return LayerKey(layer.name, layer.call, layer.backward)
+SESSION_VERSION: Final = 2
 
 
 class Sample(Record):
     """One model's gradient flow over seeds, as one measurement of a test gave it.
 
-    ``flows`` has one flow per seed. ``test`` is the test's node id, ``name`` tells several measurements of one test
-    apart; together they name the sample in a run. ``custom`` holds, by the name of a user's quantity, per seed and
-    layer (in the order of that seed's flow) what the user's callable gave.
+    test: the test's node id.
+    name: sets several measurements of one test apart; ``test`` and ``name`` together are the sample's label.
+    seeds: the seeds.
+    flows: one flow per seed.
+    custom: by the name of a user's quantity, per seed and layer (in the order of that seed's flow) what the user's
+        callable gave; ``None``: nothing, or nothing finite.
+    extra_info: whatever the user adds.
     """
 
-    test: str
-    name: str = ""
+    test: Name
+    name: Name = ""
     seeds: tuple[int, ...]
     flows: tuple[GradientFlow, ...]
-    custom: dict[str, tuple[tuple[float | None, ...], ...]] = Field(default_factory=dict)
+    custom: dict[Name, tuple[tuple[float | None, ...], ...]] = Field(default_factory=dict)
     extra_info: dict[str, JsonValue] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -63,46 +49,50 @@ class Sample(Record):
     @property
     def keys(self) -> tuple[LayerKey, ...]:
         """Every row of every seed's flow, in the order of the first seed's."""
-        return tuple(dict.fromkeys(key_of(layer) for flow in self.flows for layer in flow.layers))
+        return tuple(dict.fromkeys(layer.key for flow in self.flows for layer in flow.layers))
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """Names of the figures that some layer has for some seed, a user's own last."""
+        """Names of the quantities that some layer has for some seed, a user's own last."""
         layers = [layer for flow in self.flows for layer in flow.layers]
-        measured = [name for name in FIGURES if any(getattr(layer, name) is not None for layer in layers)]
+        measured = [name for name in LAYER_QUANTITIES if any(getattr(layer, name) is not None for layer in layers)]
         return (*measured, *self.custom)
 
     def values(self, quantity: str) -> dict[LayerKey, tuple[float, ...]]:
         """Of each row, one value per seed: NaN where it was not measured or not finite."""
         by_seed = [self._of_seed(index, quantity) for index in range(len(self.seeds))]
-        return {key: tuple(values.get(key, nan_if_none(None)) for values in by_seed) for key in self.keys}
+        return {key: tuple(values.get(key, math.nan) for values in by_seed) for key in self.keys}
 
     def factors(self, quantity: str = "signal_l2") -> dict[tuple[LayerKey, LayerKey], tuple[float, ...]]:
-        """By what ``quantity`` is multiplied on its way from each layer down to the one before it, per seed. NaN
-        where either was not measured, or the upper one is 0. Where several backward passes went through a layer, the
-        last counts."""
-        last = {(key.name, key.call): (key, values) for key, values in self.values(quantity).items()}
-        return {
-            (low, high): tuple(nan_if_none(a / b if b else None) for a, b in zip(below, above, strict=True))
-            for (low, below), (high, above) in pairwise(last.values())
-        }
+        """The factors toward the input of ``quantity``, one per seed: as :func:`factors_toward_input` gives them, by
+        (the layer nearer the input, the layer nearer the output)."""
+        values = self.values(quantity)
+        by_seed = [factors_toward_input({k: v[i] for k, v in values.items()}) for i in range(len(self.seeds))]
+        return {step: tuple(factors[step] for factors in by_seed) for step in by_seed[0]}
 
     def _of_seed(self, index: int, quantity: str) -> dict[LayerKey, float]:
         layers = self.flows[index].layers
         found = self.custom[quantity][index] if quantity in self.custom else [getattr(x, quantity) for x in layers]
-        return {key_of(layer): nan_if_none(value) for layer, value in zip(layers, found, strict=True)}
+        return {layer.key: nan_if_none(value) for layer, value in zip(layers, found, strict=True)}
 
 
 class Session(Record):
-    """What one pytest session measured: the content of one JSON file in the store.
+    """What one pytest session, or one ``vgharness check``, measured: the content of one JSON file in the store.
 
-    ``command`` is what was typed; ``extra`` what a hook of the user's added.
+    schema_version: of this format.
+    kind: sets the file apart from a study's run.
+    created: when it was measured, ISO 8601, UTC.
+    command: what was typed.
+    commit: that the tested project was at, with ``-dirty`` where files differ; ``None`` outside a repository.
+    machine: where it was measured.
+    samples: in the order of the tests.
+    extra: ``precision`` of float32 products, and what the user's hooks added.
     """
 
-    schema_version: Literal[1] = SESSION_VERSION
+    schema_version: Literal[2] = SESSION_VERSION
     kind: Literal["session"] = "session"
     created: str
-    command: str
+    command: Name
     commit: str | None
     machine: Machine
     samples: tuple[Sample, ...]

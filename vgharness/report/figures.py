@@ -1,7 +1,7 @@
 """The three figures that the studied README names, drawn from a run.
 
-Seeds are thin lines, their mean a thick one, the published plots dashed. Activations and layers are
-told apart by marker or line as well as by colour (Okabe–Ito). Gradient axes are logarithmic.
+Seeds are thin lines, their mean a thick one, the published plots dashed. Activations and layers differ in marker or
+line as well as in colour (Okabe–Ito). Gradient axes are logarithmic, and so means of gradients are geometric.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vgharness.claims.measures import published_curves
+from vgharness.claims.published import published_curves
 from vgharness.records import Activation, Architecture, CellResult, Epoch, GradientFlow, Quantity, Run, nan_if_none
+from vgharness.statistics import Scale, mean_over_seeds
+from vgharness.theory import FUNCTIONS
 
-_ACTIVATION_STYLES: dict[Activation, tuple[str, str]] = {
-    "sigmoid": ("#D55E00", "o"),
-    "relu": ("#0072B2", "s"),
-    "tanh": ("#009E73", "^"),
-    "gelu": ("#CC79A7", "D"),
-    "silu": ("#7A6A00", "v"),
-}
 _LAYER_STYLES = (("#000000", "o"), ("#D55E00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"))
 _QUANTITIES: tuple[tuple[Quantity, str], ...] = (
     ("weight_mean_abs", "mean |∂L/∂W|"),
     ("signal_l2", "error signal ‖∂L/∂h‖₂"),
+)
+CURVES, GRADIENTS, HEATMAPS = FIGURES = (
+    "loss_acc_comparison.png",
+    "grad_norms_per_layer.png",
+    "activation_gradmaps_conv1.png",
 )
 _PANEL = (5.4, 3.5)  # inches
 _NARROW = 0.75  # smaller panels, and so larger letters, where the page will shrink them
@@ -38,8 +38,14 @@ _DPI = 110
 
 
 class Picture(NamedTuple):
-    """A figure by the README's name for it, with what it shows told in words, as PNG: panels side by
-    side, and one below the other for narrow screens."""
+    """A figure.
+
+    name: its file, as the README calls it.
+    title: what it shows.
+    caption: the same at length.
+    png: with its panels side by side.
+    narrow_png: with its panels one below the other, for narrow screens.
+    """
 
     name: str
     title: str
@@ -55,24 +61,24 @@ def draw(run: Run) -> tuple[Picture, ...]:
     overlay = " Dashed: the published plots, read off their pixels." if published else ""
     return (
         Picture(
-            "loss_acc_comparison.png",
+            CURVES,
             "Test loss and accuracy",
             "After each epoch, on all test images. Thin: one seed; thick: their mean." + overlay,
             *(_png(_loss_and_accuracy(groups, published, narrow)) for narrow in (False, True)),
         ),
         Picture(
-            "grad_norms_per_layer.png",
+            GRADIENTS,
             "Gradients per layer",
-            "Averaged over each epoch's batches; epoch 0: the first batch at the initial weights. Above, the README's "
-            "own quantity; below, the error signal that theory speaks of. Logarithmic; one scale across a row."
-            + overlay,
+            "Averaged over each epoch's batches; epoch 0: the first batch at the initial weights. Thin: one seed; "
+            "thick: their geometric mean. Above, the README's own quantity; below, the error signal that theory speaks "
+            "of. Logarithmic; one scale across a row." + overlay,
             *(_png(_gradients(groups, published, narrow)) for narrow in (False, True)),
         ),
         Picture(
-            "activation_gradmaps_conv1.png",
+            HEATMAPS,
             "Activation gradients at conv1",
-            "|∂L/∂h| at conv1's pre-activation after training, mean over channels, the first 256 test images and the "
-            "seeds. One logarithmic scale for all maps.",
+            "|∂L/∂h| at conv1's pre-activation after training, mean over channels and the first 256 test images, "
+            "geometric mean over the seeds. One logarithmic scale for all maps.",
             *(_png(_heatmaps(groups, narrow)) for narrow in (False, True)),
         ),
     )
@@ -99,12 +105,12 @@ def _loss_and_accuracy(groups: _Groups, published: bool, narrow: bool) -> Figure
     for (architecture, activations), row in zip(groups.items(), axes, strict=False):
         for (key, label, value), ax in zip(columns, row, strict=True):
             for activation, results in activations.items():
-                color, marker = _ACTIVATION_STYLES[activation]
+                style = FUNCTIONS[activation]
                 curves = [[nan_if_none(value(epoch)) for epoch in r.epochs] for r in results]
-                _lines(ax, curves, 1, color, marker, activation)
+                _lines(ax, curves, _Line(1, style.color, style.marker, activation, "linear"))
                 if published and activation in published_curves():
-                    shown = [figures[key] for figures in published_curves()[activation]]
-                    _dashed(ax, shown, color, f"{activation}, published")
+                    shown = [epoch[key] for epoch in published_curves()[activation]]
+                    _dashed(ax, shown, style.color, f"{activation}, published")
             _epochs_axis(ax, f"{architecture}: {label}")
             ax.legend(fontsize=8, frameon=False)
     return figure
@@ -120,10 +126,10 @@ def _gradients(groups: _Groups, published: bool, narrow: bool) -> Figure:
             names = [x.name for x in results[0].epochs[0].flow.select("conv*").layers]
             for index, (name, (color, marker)) in enumerate(zip(names, _LAYER_STYLES, strict=False)):
                 curves = [[_quantity(flow, index, quantity) for flow in _flows(r)] for r in results]
-                _lines(ax, curves, 0, color, marker, name)
+                _lines(ax, curves, _Line(0, color, marker, name, "log"))
                 key = f"mean_abs_grad_{name}_weight"
                 if published and quantity == "weight_mean_abs" and activation in published_curves():
-                    _dashed(ax, [figures[key] for figures in published_curves()[activation]], color, None)
+                    _dashed(ax, [epoch[key] for epoch in published_curves()[activation]], color, None)
             ax.set_yscale("log", nonpositive="mask")
             _epochs_axis(ax, f"{architecture}, {activation}: {label}")
             ax.legend(fontsize=8, frameon=False, ncols=2)
@@ -134,7 +140,7 @@ def _gradients(groups: _Groups, published: bool, narrow: bool) -> Figure:
 
 def _heatmaps(groups: _Groups, narrow: bool) -> Figure:
     maps = {
-        (architecture, activation): np.mean([r.heatmap for r in results if r.heatmap], axis=0)
+        (architecture, activation): mean_over_seeds([r.heatmap for r in results if r.heatmap], "log")
         for architecture, activations in groups.items()
         for activation, results in activations.items()
         if any(r.heatmap for r in results)
@@ -179,15 +185,26 @@ def _grid(
     return figure, axes
 
 
-def _lines(ax: Axes, curves: Sequence[Sequence[float]], first: int, color: str, marker: str, label: str) -> None:
+class _Line(NamedTuple):
+    """How a value's curve over the epochs is drawn: from which epoch on, and its mean over the seeds on which scale."""
+
+    first: int
+    color: str
+    marker: str
+    label: str
+    scale: Scale
+
+
+def _lines(ax: Axes, curves: Sequence[Sequence[float]], line: _Line) -> None:
     """Each curve thin and, where there are several, their mean thick as far as all of them go."""
     if len(curves) > 1:
         for curve in curves:
-            ax.plot(range(first, first + len(curve)), curve, color=color, linewidth=0.7, alpha=0.55)
+            epochs = range(line.first, line.first + len(curve))
+            ax.plot(epochs, curve, color=line.color, linewidth=0.7, alpha=0.55)
     shortest = min(map(len, curves))
-    mean = np.mean([curve[:shortest] for curve in curves], axis=0)
-    epochs = range(first, first + shortest)
-    ax.plot(epochs, mean, color=color, linewidth=2, marker=marker, markersize=3.5, label=label)
+    mean = mean_over_seeds([curve[:shortest] for curve in curves], line.scale)
+    epochs = range(line.first, line.first + shortest)
+    ax.plot(epochs, mean, color=line.color, linewidth=2, marker=line.marker, markersize=3.5, label=line.label)
 
 
 def _dashed(ax: Axes, values: Sequence[float], color: str, label: str | None) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final, NamedTuple
 
-from vgharness.records import CellResult, LayerPrediction, LayerShape, Outcome, Run, nan_if_none
-from vgharness.report.figures import Picture, draw
+from vgharness.claims.measures import MEASURES
+from vgharness.gradflow.summary import FACTOR
+from vgharness.records import CellResult, LayerPrediction, LayerShape, Outcome, Reading, Run, Verdict, nan_if_none
+from vgharness.report.figures import FIGURES, Picture, draw
 from vgharness.report.templates import environment
-from vgharness.report.wording import deciding, interval, measured, number, percent, seed_value, tally
-from vgharness.system.files import write_whole
+from vgharness.report.verdict_table import deciding, interval, measured, seed_value, tally
+from vgharness.statistics import scale_of, summarise
+from vgharness.system.files import write_text, write_whole
 
 _SYMBOLS: dict[Outcome, str] = {
     "reproduced": "✓",
@@ -21,15 +24,8 @@ _SYMBOLS: dict[Outcome, str] = {
     "not run": "–",
     "error": "!",
 }
-# Where on the page to see what a measure measures.
-_SHOWN_IN = {
-    "accuracy": "loss_acc_comparison.png",
-    "accuracy_gap": "loss_acc_comparison.png",
-    "epochs_ratio": "loss_acc_comparison.png",
-    "curve_distance": "loss_acc_comparison.png",
-    "factor": "grad_norms_per_layer.png",
-    "largest_factor": "grad_norms_per_layer.png",
-}
+# What a report consists of.
+FILES: Final = (*FIGURES, "run.json", "index.html")
 _NETWORKS = "networks"
 
 
@@ -41,7 +37,7 @@ def write_report(run: Run, out: Path) -> Path:
         write_whole(out / picture.name, picture.png)
     write_whole(out / "run.json", run.model_dump_json(indent=1).encode())
     page = out / "index.html"
-    write_whole(page, render(run, pictures).encode())
+    write_text(page, render(run, pictures))
     return page
 
 
@@ -49,12 +45,10 @@ def render(run: Run, pictures: tuple[Picture, ...]) -> str:
     """The page as a string. Whatever the run holds is escaped."""
     pages = environment()
     pages.filters |= {
-        "number": number,
         "measured": measured,
         "interval": interval,
         "seed_value": seed_value,
         "data_uri": _data_uri,
-        "percent": percent,
     }
     return pages.get_template("index.html.j2").render(
         run=run,
@@ -65,7 +59,7 @@ def render(run: Run, pictures: tuple[Picture, ...]) -> str:
         networks=_networks(run),
         numerics=_numerics(run),
         predictions=_predictions(run),
-        shown_in=_SHOWN_IN,
+        shown_in={name: measure.shown_in for name, measure in MEASURES.items() if measure.shown_in},
         networks_anchor=_NETWORKS,
     )
 
@@ -74,18 +68,35 @@ def _data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def _rows(run: Run) -> Iterator[dict[str, Any]]:
-    """A verdict, the anchor of its evidence, and the reading that stands for it in the first table."""
+class _Row(NamedTuple):
+    """A verdict, as the page's first table shows it.
+
+    anchor: of its evidence.
+    reading: the one that stands for it.
+    tally: how many of its readings came out how.
+    measured_something: whether any reading has a value.
+    architecture: where the run has several.
+    """
+
+    verdict: Verdict
+    anchor: str
+    reading: Reading
+    tally: list[tuple[Outcome, int]]
+    measured_something: bool
+    architecture: str | None
+
+
+def _rows(run: Run) -> Iterator[_Row]:
     several = len({verdict.architecture for verdict in run.verdicts}) > 1
     for verdict in run.verdicts:
-        yield {
-            "verdict": verdict,
-            "anchor": f"claim-{verdict.claim}-{verdict.architecture}",
-            "reading": deciding(verdict),
-            "tally": tally(verdict.readings),
-            "measured_something": any(reading.values for reading in verdict.readings),
-            "architecture": verdict.architecture if several else None,
-        }
+        yield _Row(
+            verdict=verdict,
+            anchor=f"claim-{verdict.claim}-{verdict.architecture}",
+            reading=deciding(verdict),
+            tally=tally(verdict.readings),
+            measured_something=any(reading.values for reading in verdict.readings),
+            architecture=verdict.architecture if several else None,
+        )
 
 
 def _networks(run: Run) -> list[tuple[CellResult, list[LayerShape]]]:
@@ -135,7 +146,17 @@ def _predictions(run: Run) -> list[tuple[str, list[LayerPrediction]]]:
 
 
 def _mean_prediction(seeds: Sequence[LayerPrediction]) -> LayerPrediction:
-    first = seeds[0].model_dump(exclude={"nonfinite"})
-    numbers = {key for key, value in first.items() if isinstance(value, float)}
-    means = {key: sum(nan_if_none(getattr(seed, key)) for seed in seeds) / len(seeds) for key in numbers}
-    return LayerPrediction.model_validate({**first, **means})
+    first = seeds[0]
+
+    def mean(of: Callable[[LayerPrediction], float | None]) -> float:
+        return summarise([nan_if_none(of(seed)) for seed in seeds], scale_of(FACTOR)).value
+
+    return LayerPrediction(
+        name=first.name,
+        above=first.above,
+        measured=mean(lambda seed: seed.measured),
+        predicted=None if first.predicted is None else mean(lambda seed: seed.predicted),
+        bound=mean(lambda seed: seed.bound),
+        twin_measured=mean(lambda seed: seed.twin_measured),
+        twin_predicted=mean(lambda seed: seed.twin_predicted),
+    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from rich import box
@@ -15,21 +14,37 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from vgharness.formatting import plain, shorten
-from vgharness.gradflow.comparison import FACTOR, LARGEST_LOG, Change, Comparison, is_geometric, mean_of
-from vgharness.records.session import LayerKey, Sample, key_of
-from vgharness.statistics import interval
+from vgharness.formatting import bars, count, escaped, interval, number, relative_change, shorten
+from vgharness.gradflow.comparison import Change, ChangeOutcome, Comparison
+from vgharness.gradflow.summary import FACTOR, FACTOR_HEADING, SIGNAL, LayerSummary, layer_summaries
+from vgharness.records import LayerKey, Sample
+from vgharness.statistics import on_scale
 
-SIGNAL: Final = "signal_l2"
-_BAR: Final = 8
-_VERDICTS: Final = {"regression": "FAIL", "inconclusive": "chance?", "not finite": "no figure", "within": "ok"}
-_STYLES: Final = {"regression": "bold red", "inconclusive": "yellow", "not finite": "magenta", "within": ""}
-# From ten times as much on, a change is told as a factor.
-_AS_FACTOR: Final = 9.0
+_WORDS: Final[dict[ChangeOutcome, str]] = {
+    "regression": "FAIL",
+    "inconclusive": "maybe chance",
+    "not finite": "no value",
+    "within": "ok",
+}
+_STYLES: Final[dict[ChangeOutcome, str]] = {
+    "regression": "bold red",
+    "inconclusive": "yellow",
+    "not finite": "magenta",
+    "within": "",
+}
+_FARTHEST: Final = "! the factor that is farthest from 1"
 
 
 class Sheet(NamedTuple):
-    """One table: first columns of names, as wide as ``names`` says in the terminal, then figures."""
+    """One table.
+
+    title: above it.
+    names: widths in the terminal of its first columns, which hold names.
+    headings: of all columns.
+    rows: cells of text.
+    styles: one per row, as rich knows them.
+    notes: lines below it.
+    """
 
     title: str
     names: tuple[int, ...] = ()
@@ -42,49 +57,59 @@ class Sheet(NamedTuple):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for index, heading in enumerate(self.headings):
             named = index < len(self.names)
-            table.add_column(heading, justify="left" if named else "right", no_wrap=heading != "change")
+            wraps = heading in (FACTOR_HEADING, "change")
+            table.add_column(Text(heading), justify="left" if named else "right", no_wrap=not wraps)
         for row, style in zip(self.rows, self.styles, strict=True):
             names = (shorten(cell, width) for cell, width in zip(row, self.names, strict=False))
             table.add_row(*(Text(cell, style) for cell in (*names, *row[len(self.names) :])))
-        return Group(Text(plain(self.title), "bold"), *([table] if self.rows else []), *map(Text, self.notes))
+        return Group(Text(escaped(self.title), "bold"), *([table] if self.rows else []), *map(Text, self.notes))
 
 
 def session_table(sample: Sample, compared: Comparison | None = None) -> Sheet:
-    """The error signal of each layer, from the input to the output: its mean over the seeds with the 95 % interval,
-    what it is of the next layer's, a bar on a logarithmic scale; with ``compared`` also the change against that run."""
-    values = sample.values(SIGNAL)
-    means = {key: _mean(of_seeds) for key, of_seeds in values.items()}
-    factors = _factors(means)
-    worst = max(factors, key=lambda key: abs(math.log(factors[key])), default=None)
-    bars = _bars(means)
+    """The error signal of each layer, from the input to the output.
+
+    Its mean over the seeds with the 95 % interval, the factor toward the input, a bar on a logarithmic scale; with
+    ``compared`` also the change against that run.
+    """
+    layers = layer_summaries(sample)
+    worst = _farthest_from_one(layers)
     changes = {
         change.layer: change
         for change in (compared.changes if compared else ())
         if (change.sample, change.quantity) == (sample.label, SIGNAL)
     }
     rows, styles = [], []
-    for key, of_seeds in values.items():
-        states = {layer.state for flow in sample.flows for layer in flow.layers if key_of(layer) == key}
-        row = [
-            plain(str(key)),
-            number(means[key]) if math.isfinite(means[key]) else "/".join(sorted(states - {"ok"})) or "not measured",
-            _interval(of_seeds),
-            f"{'! ' if key == worst else ''}{number(factors[key])}" if key in factors else "",
-            bars[key],
-        ]
+    for layer, bar in zip(layers, bars(layer.signal.value for layer in layers), strict=True):
+        row = [escaped(str(layer.key)), _signal(layer), interval(layer.signal), _factor(layer, worst), bar]
         if compared is not None:
-            row.append(_change(changes[key]) if key in changes else "new")
+            row.append(_change(changes[layer.key]) if layer.key in changes else "new")
         rows.append(tuple(row))
-        styles.append("magenta" if not math.isfinite(means[key]) else "red" if key == worst else "")
-    count = len(sample.seeds)
+        styles.append("magenta" if not math.isfinite(layer.signal.value) else "red" if layer.key == worst else "")
     return Sheet(
-        title=f"{sample.label} ({count} seed{'' if count == 1 else 's'})",
+        title=f"{sample.label} ({count(len(sample.seeds), 'seed')})",
         names=(20 if compared else 28,),
-        headings=("layer", SIGNAL, "95 % interval", "÷ next", "", *(["change"] if compared else [])),
+        headings=("layer", SIGNAL, "95 % interval", FACTOR_HEADING, "", *(["change"] if compared else [])),
         rows=tuple(rows),
         styles=tuple(styles),
-        notes=("! the step that is farthest from 1",) if worst else (),
+        notes=(_FARTHEST,) if worst else (),
     )
+
+
+def _signal(layer: LayerSummary) -> str:
+    """The mean; where a seed has none the states that explain it."""
+    states = layer.state.replace("ok, ", "") if layer.state != "ok" else "not measured"
+    return number(layer.signal.value) if math.isfinite(layer.signal.value) else states
+
+
+def _factor(layer: LayerSummary, worst: LayerKey | None) -> str:
+    if layer.factor is None:
+        return ""
+    return f"{'! ' if layer.key == worst else ''}{number(layer.factor.value)}"
+
+
+def _farthest_from_one(layers: Sequence[LayerSummary]) -> LayerKey | None:
+    found = {layer.key: abs(on_scale("log", layer.factor.value)) for layer in layers if layer.factor is not None}
+    return max((key for key in found if math.isfinite(found[key])), key=lambda key: found[key], default=None)
 
 
 def comparison_table(comparison: Comparison) -> tuple[Sheet, ...]:
@@ -94,54 +119,60 @@ def comparison_table(comparison: Comparison) -> tuple[Sheet, ...]:
     is not as it should be.
     """
     limited = any(change.limited for change in comparison.changes)
-    usual = () if limited else (FACTOR, SIGNAL)
+    always = () if limited else (FACTOR, SIGNAL)
     sheets = []
     for label in dict.fromkeys(change.sample for change in comparison.changes):
         shown = [
             change
             for change in comparison.changes
-            if change.sample == label and (change.limited or change.outcome != "within" or change.quantity in usual)
+            if change.sample == label and (change.limited or change.outcome != "within" or change.quantity in always)
         ]
         if shown:
-            sheets.append(
-                Sheet(
-                    title=label,
-                    names=(16, 15),
-                    headings=("layer", "quantity", "before", "after", "change", ""),
-                    rows=tuple(
-                        (
-                            _layer(change),
-                            plain(change.quantity),
-                            number(change.before),
-                            number(change.after),
-                            _change(change, with_interval=True),
-                            "" if change.outcome == "within" and not change.limited else _VERDICTS[change.outcome],
-                        )
-                        for change in shown
-                    ),
-                    styles=tuple(_STYLES[change.outcome] for change in shown),
-                    notes=tuple(
-                        f"{_layer(change)} {plain(change.quantity)}: {change.reason}"
-                        for change in shown
-                        if change.reason
-                    ),
-                )
-            )
-    return (*sheets, _summary(comparison))
+            sheets.append(_comparison_sheet(label, shown))
+    return (*sheets, _conclusion(comparison))
 
 
-def _summary(comparison: Comparison) -> Sheet:
-    tests = len({change.sample for change in comparison.changes})
-    bad = len(comparison.regressions)
-    of_tests = f"{tests} test{'' if tests == 1 else 's'}"
-    tally = f"{bad or 'no'} regression{'' if bad == 1 else 's'} in {len(comparison.changes)} figures of {of_tests}"
+def _comparison_sheet(label: str, changes: Sequence[Change]) -> Sheet:
+    rows = tuple(
+        (
+            _layer(change),
+            escaped(change.quantity),
+            number(change.before),
+            number(change.after),
+            _change(change, with_interval=True),
+            "" if change.outcome == "within" and not change.limited else _WORDS[change.outcome],
+        )
+        for change in changes
+    )
+    reasons = (f"{_layer(c)} {escaped(c.quantity)}: {escaped(c.reason)}" for c in changes if c.reason)
     return Sheet(
-        title=tally if tests or bad else "nothing compared: no test with a figure is in both runs",
+        title=label,
+        names=(16, 15),
+        headings=("layer", "quantity", "before", "after", "change", ""),
+        rows=rows,
+        styles=tuple(_STYLES[change.outcome] for change in changes),
+        notes=tuple(reasons),
+    )
+
+
+def _conclusion(comparison: Comparison) -> Sheet:
+    return Sheet(
+        title=conclusion(comparison),
         notes=(
-            *map(plain, comparison.notes),
-            *(plain(f"{'FAIL ' if a.fails else ''}{a}") for a in comparison.appearances),
+            *map(escaped, comparison.notes),
+            *(escaped(f"{'FAIL ' if a.fails else ''}{a}") for a in comparison.appearances),
         ),
     )
+
+
+def conclusion(comparison: Comparison) -> str:
+    """``no regressions in 12 values of 3 tests``."""
+    tests = len({change.sample for change in comparison.changes})
+    bad = len(comparison.regressions)
+    if not tests and not bad:
+        return "nothing compared: no test with a value is in both runs"
+    regressions = count(bad, "regression") if bad else "no regressions"
+    return f"{regressions} in {count(len(comparison.changes), 'value')} of {count(tests, 'test')}"
 
 
 def markdown(sheets: Iterable[Sheet]) -> str:
@@ -150,84 +181,43 @@ def markdown(sheets: Iterable[Sheet]) -> str:
 
 
 def _markdown(sheet: Sheet) -> Iterable[str]:
-    yield f"#### {_code(plain(sheet.title)) if sheet.rows else _escaped(plain(sheet.title))}"
+    title = escaped(sheet.title)
+    yield f"#### {as_code(title) if sheet.rows else without_formatting(title)}"
     yield ""
     if sheet.rows:
         names = len(sheet.names)
         yield _line(heading or " " for heading in sheet.headings)
         yield _line(":---" if index < names else "---:" for index in range(len(sheet.headings)))
         for row, style in zip(sheet.rows, sheet.styles, strict=True):
-            cells = [*(_code(cell) if cell else "" for cell in row[:names]), *row[names:]]
-            yield _line(f"**{cell}**" if cell == _VERDICTS["regression"] and style else cell for cell in cells)
+            cells = [*(as_code(cell) if cell else "" for cell in row[:names]), *row[names:]]
+            yield _line(f"**{cell}**" if cell == _WORDS["regression"] and style else cell for cell in cells)
         yield ""
     for note in sheet.notes:
-        yield f"- {_escaped(note)}"
+        yield f"- {without_formatting(note)}"
 
 
 def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _code(text: str) -> str:
-    """Of a name, which may hold any character: nothing in it is formatting, nor ends the cell."""
-    return f"`{text.replace('`', '´')}`".replace("|", "\\|")
+def as_code(text: str) -> str:
+    """A name as Markdown, which may hold any character: nothing in it is formatting, nor ends a table's cell."""
+    return f"`{escaped(text).replace('`', '´')}`".replace("|", "\\|")
 
 
-def _escaped(text: str) -> str:
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|#@" else char for char in text)
-
-
-# --- the words in them -----------------------------------------------------------------------------
-
-
-def number(value: float | None) -> str:
-    """Three significant digits: ``0.123``, ``1.23e-05``."""
-    return "–" if value is None else f"{value:.3g}"
+def without_formatting(text: str) -> str:
+    """Text as Markdown that shows it as it is."""
+    return "".join(f"\\{char}" if char in "\\`*_[]<>|#@" else char for char in escaped(text))
 
 
 def _layer(change: Change) -> str:
-    return plain(str(change.layer or "all layers"))
+    return escaped(str(change.layer or "all layers"))
 
 
-def _change(change: Change, *, with_interval: bool = False) -> str:
-    if change.change is None:
-        return "–" if None in (change.before, change.after) or change.before == change.after else "from 0"
-    text = _relative(change.change)
-    if with_interval and change.low is not None and change.high is not None:
-        text += f" ({_relative(change.low)} to {_relative(change.high)})"
+def _change(of: Change, *, with_interval: bool = False) -> str:
+    if of.change is None:
+        return "–" if None in (of.before, of.after) or of.before == of.after else "from 0"
+    text = relative_change(of.change)
+    if with_interval and of.low is not None and of.high is not None:
+        text += f" ({relative_change(of.low)} to {relative_change(of.high)})"
     return text
-
-
-def _relative(change: float) -> str:
-    return f"×{change + 1:.3g}" if change >= _AS_FACTOR else f"{100 * change:+.1f}%"
-
-
-def _mean(values: Sequence[float]) -> float:
-    if not all(map(math.isfinite, values)):
-        return math.nan
-    return mean_of(values, is_geometric(SIGNAL, values))
-
-
-def _interval(values: Sequence[float]) -> str:
-    if len(values) < 2 or not all(map(math.isfinite, values)):
-        return "–"
-    if not is_geometric(SIGNAL, values):
-        found = interval(values)
-        return f"{number(found.low)} – {number(found.high)}"
-    found = interval([math.log(value) for value in values])
-    return f"{number(math.exp(found.low))} – {number(math.exp(min(found.high, LARGEST_LOG)))}"
-
-
-def _factors(means: dict[LayerKey, float]) -> dict[LayerKey, float]:
-    """What each step toward the input multiplies the signal by; of several backward passes the last counts."""
-    last = {(key.name, key.call): key for key in means}
-    return {a: means[a] / means[b] for a, b in pairwise(last.values()) if means[a] > 0 and means[b] > 0}
-
-
-def _bars(means: dict[LayerKey, float]) -> dict[LayerKey, str]:
-    """From the least to the greatest of them, and over one decade at least."""
-    logs = {key: math.log10(mean) for key, mean in means.items() if mean > 0}
-    most = max(logs.values(), default=0.0)
-    span = max(most - min(logs.values(), default=0.0), 1.0)
-    full = {key: max(1, round(_BAR * (1 - (most - log) / span))) for key, log in logs.items()}
-    return {key: "█" * full.get(key, 0) + "░" * (_BAR - full.get(key, 0)) for key in means}

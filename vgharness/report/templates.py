@@ -6,15 +6,25 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from vgharness.formatting import escaped, number, percent
+
 
 def environment() -> Environment:
-    return Environment(
+    """Jinja's, with the filters that every page uses; shows control characters in what came from outside escaped."""
+    made = Environment(
         loader=FileSystemLoader(_templates_folder()),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_printable,
     )
+    made.filters |= {"number": number, "percent": percent}
+    return made
+
+
+def _printable(value: object) -> object:
+    return escaped(value) if type(value) is str else value  # Markup is a subclass, and ours
 
 
 def _templates_folder() -> Path:

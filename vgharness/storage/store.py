@@ -1,8 +1,9 @@
 """Saves, lists, finds and loads: ``<root>/<machine id>/NNNN_<name>.json``, never one over another.
 
-Two kinds of file stand side by side: a study's `Run`, which has no ``kind``, and a pytest `Session`. Each is written
-to a temporary file, flushed to the disk and then renamed, so that a reader or a crash never meets half of one; numbers
-are claimed under a lock. What cannot be read is passed over with its reason and never touched.
+Two kinds of file stand side by side: a study's `Run`, which has no ``kind``, and a pytest `Session`. Each is validated,
+written to a temporary file, flushed to the disk, closed and then renamed, so that a reader or a crash never meets half
+of one; numbers are claimed under a lock. What cannot be read is passed over with its reason and never touched. A list
+of thousands of files reads only their first and last bytes.
 """
 
 from __future__ import annotations
@@ -10,27 +11,22 @@ from __future__ import annotations
 import errno
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 from filelock import FileLock
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
-from vgharness.records import SCHEMA_VERSION, Record, Run
-from vgharness.records.session import SESSION_VERSION, Session
-from vgharness.system.files import write_whole
+from vgharness.records import SCHEMA_VERSION, SESSION_VERSION, Record, Run, Session
+from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content, Upgrades
+from vgharness.system.files import shown, write_whole
 
 DEFAULT_ROOT = Path(".gradflow")
 
 Kind = Literal["run", "session"]
-Upgrades = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
 AnyRecord = TypeVar("AnyRecord", bound=Record)
-
-# By the version that a file has, what makes its content that of the next version.
-RUN_UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
-SESSION_UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 
 _FILE = re.compile(r"([0-9]{4,})_(.+)\.json")
 # How this package's own files begin; of any other the whole is read.
@@ -87,20 +83,24 @@ class RunStore:
     def save(self, run: Run | Session, name: str) -> Path:
         """Saves under the next free number and returns the file's path.
 
-        Raises :class:`~vgharness.errors.UsageError` for a name that is no file's name, and where nothing can be
-        written; what was saved before is then as it was.
+        Raises :class:`~vgharness.errors.UsageError` for a name that is no file's name, for a record that is not valid
+        (one that was copied with other fields), and where nothing can be written; what was saved before is then as it
+        was.
         """
         check_name(name)
         folder = self.root / run.machine.id
-        content = run.model_dump_json(indent=1).encode()
+        content = to_json(run)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._make_root()
+            folder.mkdir(exist_ok=True)
             with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
                 number = max((place.number for place in _places(folder)), default=0) + 1
                 path = folder / f"{number:04}_{name}.json"
                 write_whole(path, content)
         except OSError as error:
-            raise UsageError(f"{folder}: {name!r} was not saved ({error.strerror or error}): {_fix(error)}") from error
+            raise UsageError(
+                f"{shown(folder)}: {name!r} was not saved ({error.strerror or error}): {_fix(error)}"
+            ) from error
         return path
 
     def entries(self) -> Listing:
@@ -162,7 +162,13 @@ class RunStore:
             return Found(max(latest, key=lambda entry: entry.path.stat().st_mtime_ns).path, tuple(skipped))
         wanted = f"{'saved ' if which is None else ''}{kind}{'' if which is None else f' {which!r}'}"
         unreadable = f" ({len(skipped)} cannot be read)" if skipped else ""
-        raise UsageError(f"{self.root}: no {wanted} here{unreadable}; `vgharness list` shows what is saved")
+        raise UsageError(f"{shown(self.root)}: no {wanted} here{unreadable}; `vgharness list` shows what is saved")
+
+    def _make_root(self) -> None:
+        """Saved runs are this machine's own: a new folder of them is kept out of a repository around it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        if not any(self.root.iterdir()):
+            write_whole(self.root / ".gitignore", b"*\n")
 
     def _folders(self) -> list[Path]:
         try:
@@ -170,7 +176,19 @@ class RunStore:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise UsageError(f"{self.root}: cannot be read ({error.strerror}); give the store's folder") from error
+            raise UsageError(
+                f"{shown(self.root)}: cannot be read ({error.strerror}); give the store's folder"
+            ) from error
+
+
+def to_json(record: Run | Session) -> bytes:
+    """The content of ``record``'s file. Raises :class:`~vgharness.errors.UsageError` where it could not be loaded."""
+    content = record.model_dump_json(indent=1, warnings=False).encode()
+    try:
+        type(record).model_validate_json(content)
+    except ValidationError as error:
+        raise UsageError(f"not saved, for the record is not valid: {_first(error)}") from error
+    return content
 
 
 def check_name(name: str) -> None:
@@ -197,15 +215,15 @@ def load(path: Path) -> Run | Session:
     return _session(path, content) if content.get("kind") == "session" else _run(path, content)
 
 
-def _run(path: Path, content: dict[str, Any]) -> Run:
+def _run(path: Path, content: Content) -> Run:
     if content.get("kind") == "session":
-        raise UsageError(f"{path}: a pytest session, not a study's run; `vgharness show` shows it")
+        raise UsageError(f"{shown(path)}: a pytest session, not a study's run; `vgharness show` shows it")
     return _validate(path, _upgrade(path, content, SCHEMA_VERSION, RUN_UPGRADES), Run, "run")
 
 
-def _session(path: Path, content: dict[str, Any]) -> Session:
+def _session(path: Path, content: Content) -> Session:
     if "kind" not in content and "study" in content:
-        raise UsageError(f"{path}: a study's run, not a pytest session; `vgharness report` writes its page")
+        raise UsageError(f"{shown(path)}: a study's run, not a pytest session; `vgharness report` writes its page")
     return _validate(path, _upgrade(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
 
 
@@ -214,7 +232,7 @@ def _places(folder: Path) -> list[_Place]:
     try:
         paths = list(folder.iterdir())
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be read ({error.strerror}); let this user read it") from error
+        raise UsageError(f"{shown(folder)}: cannot be read ({error.strerror}); let this user read it") from error
     found = ((path, _FILE.fullmatch(path.name)) for path in paths)
     return sorted((_Place(path, int(m[1]), m[2]) for path, m in found if m), key=lambda p: (p.number, p.name))
 
@@ -233,7 +251,7 @@ def _look(place: _Place) -> Entry:
             file.seek(max(0, size - 2))
             whole = file.read().rstrip().endswith(b"}")
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})") from error
     if (begins := _HEAD.match(head)) and whole:
         kind, version, created = begins[2], int(begins[1]), begins[3].decode(errors="replace")
     else:
@@ -241,50 +259,57 @@ def _look(place: _Place) -> Entry:
         kind, version, created = content.get("kind"), content["schema_version"], str(content.get("created", ""))
     is_session = kind in ("session", b"session")
     if not is_session and kind is not None:
-        raise UsageError(f"{path}: not a run of vgharness (its kind is {kind!r})")
+        raise UsageError(f"{shown(path)}: not a run of vgharness (its kind is {kind!r})")
     _check_version(path, version, SESSION_VERSION if is_session else SCHEMA_VERSION)
     return Entry(path, path.parent.name, place.number, place.name, "session" if is_session else "run", created, size)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Content:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not a whole JSON file ({error}); was it cut off?") from error
+        raise UsageError(f"{shown(path)}: not a whole JSON file ({error}); was it cut off?") from error
     if not isinstance(content, dict) or not isinstance(content.get("schema_version"), int):
-        raise UsageError(f"{path}: not a run of vgharness (it has no schema_version)")
+        raise UsageError(f"{shown(path)}: not a run of vgharness (it has no schema_version)")
     return content
 
 
 def _check_version(path: Path, found: int, known: int) -> None:
     if found > known:
         raise UsageError(
-            f"{path}: written by a newer vgharness (schema {found}, this one knows {known}); upgrade vgharness"
+            f"{shown(path)}: written by a newer vgharness (schema {found}, this one knows {known}); upgrade vgharness"
         )
 
 
-def _upgrade(path: Path, content: dict[str, Any], known: int, upgrades: Upgrades) -> dict[str, Any]:
+def _upgrade(path: Path, content: Content, known: int, upgrades: Upgrades) -> Content:
     _check_version(path, content["schema_version"], known)
     for version in range(content["schema_version"], known):
         if version not in upgrades:
             break  # validation names the version
-        content = {**upgrades[version](content), "schema_version": version + 1}
+        try:
+            content = {**upgrades[version](content), "schema_version": version + 1}
+        except (KeyError, TypeError, AttributeError):  # it lacks what every file of its version has
+            break
     return content
 
 
-def _validate(path: Path, content: dict[str, Any], record: type[AnyRecord], what: str) -> AnyRecord:
+def _validate(path: Path, content: Content, record: type[AnyRecord], what: str) -> AnyRecord:
     try:
         return record.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "as a whole"
-        raise UsageError(f"{path}: not a valid {what}: {where}: {first['msg']}") from error
+        raise UsageError(f"{shown(path)}: not a valid {what}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or "as a whole"
+    return f"{where}: {first['msg']}"
 
 
 def _reason(path: Path, error: UsageError) -> str:
-    return str(error).removeprefix(f"{path}: ")
+    return str(error).removeprefix(f"{shown(path)}: ")
 
 
 def _fix(error: OSError) -> str:

@@ -11,12 +11,14 @@ import torch
 
 from vgharness.claims.spec import Claim, load_claims
 from vgharness.claims.verdicts import judge
-from vgharness.data.images import ImageSet
+from vgharness.data.image_set import ImageSet
+from vgharness.data.on_device import DeviceImages
 from vgharness.records import Cell, Run, Study
-from vgharness.system.device import commit, describe
-from vgharness.training.executor import Execution, lanes_of, single_threaded
-from vgharness.training.loop import Watcher, first_batch, seconds_per_image
-from vgharness.training.pack import Resident, shape
+from vgharness.system.environment import commit, describe
+from vgharness.training.callback import Callback
+from vgharness.training.executor import Execution, single_threaded, worker_count
+from vgharness.training.loop import first_batch, seconds_per_image
+from vgharness.training.pack import shape
 
 
 def run_study(
@@ -26,7 +28,7 @@ def run_study(
     device: torch.device | str = "cpu",
     claims: Iterable[Claim] | None = None,
     command: str = "",
-    watcher: Watcher | None = None,
+    callback: Callback | None = None,
     jobs: int | None = None,
 ) -> Run:
     """Trains every cell and judges the claims, by default the studied README's.
@@ -38,12 +40,12 @@ def run_study(
     started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     source = commit()  # now: the files may change while the study runs
     device = torch.device(device)
-    resident = Resident(images, device)
+    resident = DeviceImages(images, device)
     execution = Execution(study.cells)
     try:
-        if watcher:
-            watcher.study_started(study, expected_seconds(study, resident, jobs))
-        execution.run(resident, study.precision, watcher, jobs)
+        if callback:
+            callback.study_started(study, expected_seconds(study, resident, jobs))
+        execution.run(resident, study.precision, callback, jobs)
     except KeyboardInterrupt:
         pass  # what there is counts
     run = Run(
@@ -60,7 +62,7 @@ def run_study(
     return run.model_copy(update={"verdicts": judge(load_claims() if claims is None else claims, run)})
 
 
-def expected_seconds(study: Study, images: Resident, jobs: int | None = None) -> float | None:
+def expected_seconds(study: Study, images: DeviceImages, jobs: int | None = None) -> float | None:
     """How long the study will take on this CPU, from a few steps of each kind of network in it; ``None`` on a GPU,
     where a pack of them takes less than this would."""
     if images.device.type != "cpu":
@@ -74,13 +76,13 @@ def expected_seconds(study: Study, images: Resident, jobs: int | None = None) ->
                 speeds[kind] = seconds_per_image(cell, images, study.precision)
             train_speed, test_speed = speeds[kind]
             total += cell.epochs * (len(images.padded) * train_speed + len(images.test_images) * test_speed)
-    return total / lanes_of(images.device, len(study.cells), jobs)
+    return total / worker_count(images.device, len(study.cells), jobs)
 
 
 def worst_error(study: Study, images: ImageSet, device: torch.device | str) -> tuple[float, Cell, str]:
     """The largest relative error of a weight's gradient at the study's precision against float64, on the
     first batch of the first seed's networks; and the cell and the layer where it is."""
-    resident = Resident(images, torch.device(device))
+    resident = DeviceImages(images, torch.device(device))
     return max(
         (
             (math.inf if error.weight_l2 is None else error.weight_l2, cell, error.name)

@@ -1,36 +1,129 @@
-"""Writing files so that nothing is lost: whole or not at all."""
+"""The one door through which files are written: whole or not at all, and nothing that exists is lost.
+
+Links are followed, the mode of a file that exists is kept and the umask of a new one; what is no regular file (a
+device, a pipe, a folder) is refused. The ``check_`` functions are for before the work: they refuse what would fail
+after it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import tempfile
+import secrets
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from vgharness.errors import UsageError
+from vgharness.formatting import escaped
+
+_TRIES = 100
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes ``path`` so that it is there whole or as it was before."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
-        try:
+    """Writes ``content`` to ``path`` so that the file is there whole or as it was before.
+
+    The content goes to a temporary file beside it, which is flushed to the disk, closed and renamed. Raises
+    ``OSError``, also for what exists and is no regular file.
+    """
+    target = Path(os.path.realpath(path))  # renaming onto a link would replace the link
+    mode = _mode_of_regular(target)
+    temporary = _beside(target)
+    try:
+        with os.fdopen(temporary[0], "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+        if mode is not None:
+            temporary[1].chmod(mode)
+        temporary[1].replace(target)
+    except BaseException:
+        temporary[1].unlink(missing_ok=True)
+        raise
 
 
-def check_writable(folder: Path, what: str, fix: str) -> None:
-    """Makes ``folder`` and a file in it, and takes the file away again.
+def write_text(path: Path, text: str) -> None:
+    """:func:`write_whole` in UTF-8; lone surrogates, which it lacks, as their escape."""
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
 
-    Raises :class:`~vgharness.errors.UsageError` where that fails.
+
+def check_file(path: Path, option: str) -> None:
+    """Checks that :func:`write_whole` will be able to write ``path``, leaving everything as it is.
+
+    Raises :class:`~vgharness.errors.UsageError` with the name of the ``option`` that gave the path: for a folder, a
+    device, a pipe, a name that is too long, a folder that is not there or may not be written to.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        _mode_of_regular(target)
+        if not target.parent.is_dir():
+            raise UsageError(f"{option} {shown(path)}: there is no folder {shown(path.parent)}; make it first")
+        descriptor, temporary = _beside(target)
+        os.close(descriptor)
+        temporary.unlink()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{option} {shown(path)}: {_why(error)}; give another file") from error
+
+
+def check_folder(folder: Path, option: str, files: Iterable[str] = ()) -> None:
+    """Checks that ``files`` can be written in ``folder``, which is made where it is not there.
+
+    Raises :class:`~vgharness.errors.UsageError` as :func:`check_file` does.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(f"{what} {folder} cannot be written to ({error.strerror}): {fix}") from error
+        descriptor, temporary = _beside(folder / "file")
+        os.close(descriptor)
+        temporary.unlink()
+    except (OSError, ValueError) as error:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{option} {shown(folder)}: this is no folder; give a folder") from error
+        raise UsageError(
+            f"{option} {shown(folder)} cannot be written to ({_why(error)}): give another folder"
+        ) from error
+    for name in files:
+        check_file(folder / name, option)
+
+
+def shown(path: Path | str) -> str:
+    """A path as text for a line of output."""
+    return escaped(str(path))
+
+
+def _mode_of_regular(target: Path) -> int | None:
+    """Its permissions, or None where it is not there yet. Raises ``OSError`` for what is no regular file, for one that
+    this user may not write to, and for a name that the system refuses."""
+    try:
+        found = target.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, f"this is {_kind(found.st_mode)}, not a file")
+    if not os.access(target, os.W_OK):  # a rename would not ask
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return stat.S_IMODE(found.st_mode)
+
+
+def _beside(target: Path) -> tuple[int, Path]:
+    """A new file in ``target``'s folder, with the mode that the umask gives, open for writing."""
+    for _ in range(_TRIES):
+        path = target.parent / f".{secrets.token_hex(8)}.part"
+        with contextlib.suppress(FileExistsError):
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), path
+    raise FileExistsError(errno.EEXIST, "no free name for a temporary file", str(target.parent))
+
+
+def _kind(mode: int) -> str:
+    kinds = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISSOCK, "a socket"),
+    )
+    return next((name for test, name in kinds if test(mode)), "something else")
+
+
+def _why(error: Exception) -> str:
+    return escaped((error.strerror if isinstance(error, OSError) else None) or str(error))

@@ -1,4 +1,4 @@
-"""What a process that trains on a CPU sets for the whole of itself, before PyTorch is imported."""
+"""Settings of the whole process that make training on a CPU faster; to be made before PyTorch is imported."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ _ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 # (M_TOP_PAD). Numbers from malloc.h.
 _MALLOPT = {-8: 1, -4: 0, -1: 2**31 - 1, -2: 2**26}
 
-_added: set[str] = set()
+_set_here: set[str] = set()  # names of environment variables
 
 
-def prepare_to_train() -> None:
-    """For a face to call. What the user has set in the environment stays; a C library without ``mallopt`` as well."""
+def configure_process() -> None:
+    """Sets how idle OpenMP threads wait, and how glibc manages memory.
+
+    A variable that the user has set stays as it is; on a C library without ``mallopt`` memory is left alone.
+    """
     for name, value in _ENVIRONMENT.items():
         if name not in os.environ:
             os.environ[name] = value
-            _added.add(name)
+            _set_here.add(name)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         for parameter, number in _MALLOPT.items():
@@ -32,9 +35,12 @@ def prepare_to_train() -> None:
 
 
 @contextmanager
-def unprepared() -> Iterator[None]:
-    """A process started within begins as if :func:`prepare_to_train` had not been called here."""
-    removed = {name: os.environ.pop(name) for name in _added if name in os.environ}
+def original_environment() -> Iterator[None]:
+    """Takes the variables that :func:`configure_process` has set out of the environment and puts them back afterwards.
+
+    A process that is started in between therefore inherits none of them.
+    """
+    removed = {name: os.environ.pop(name) for name in _set_here if name in os.environ}
     try:
         yield
     finally:

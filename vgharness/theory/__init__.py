@@ -1,0 +1,19 @@
+"""What theory says about gradients, to hold measurements against."""
+
+from vgharness.theory.activations import FUNCTIONS, ActivationFunction, activation_of
+from vgharness.theory.bounds import Bound, bound, operator_norm_bound
+from vgharness.theory.mean_field import chi, chi_batchnorm, chi_of_layers, chi_of_model, mean_field
+
+__all__ = [
+    "FUNCTIONS",
+    "ActivationFunction",
+    "Bound",
+    "activation_of",
+    "bound",
+    "chi",
+    "chi_batchnorm",
+    "chi_of_layers",
+    "chi_of_model",
+    "mean_field",
+    "operator_norm_bound",
+]

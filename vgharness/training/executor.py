@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 
+from vgharness.data.on_device import DeviceImages
+from vgharness.precision import float32_precision
 from vgharness.records import Cell, CellResult, Epoch, Precision
-from vgharness.training.loop import Watcher, float32_precision, train_pack
-from vgharness.training.pack import Resident, shape
+from vgharness.training.callback import Callback
+from vgharness.training.loop import train_pack
+from vgharness.training.pack import shape
 
 
 class Execution:
@@ -33,7 +36,7 @@ class Execution:
         return len(self._results) == len(self._cells) and all(r.status != "interrupted" for r in self.results)
 
     def run(
-        self, images: Resident, precision: Precision, watcher: Watcher | None = None, jobs: int | None = None
+        self, images: DeviceImages, precision: Precision, callback: Callback | None = None, jobs: int | None = None
     ) -> None:
         """On a CPU ``jobs`` cells at a time, by default one for each core; on a GPU one pack after the other.
 
@@ -43,7 +46,7 @@ class Execution:
         A pack that raises, out of memory for one, is split in half and tried again; a cell that raises alone is
         ``failed`` and the others go on. Ctrl-C ends those under way as ``interrupted``.
         """
-        told = _Told(watcher or Watcher())
+        told = _Told(callback or Callback())
 
         def train_one(pack: Sequence[int]) -> None:
             try:
@@ -59,7 +62,7 @@ class Execution:
                 told.cell_done(result)
 
         packs = packs_of(self._cells, images.device)
-        with float32_precision(precision), lanes(images.device, len(packs), jobs) as pool:
+        with float32_precision(precision), workers(images.device, len(packs), jobs) as pool:
             try:
                 for done in [pool.submit(train_one, pack) for pack in packs]:
                     done.result()
@@ -69,7 +72,7 @@ class Execution:
                 told.stop()
 
     def _train(
-        self, pack: Sequence[int], images: Resident, precision: Precision, told: Watcher
+        self, pack: Sequence[int], images: DeviceImages, precision: Precision, told: Callback
     ) -> tuple[CellResult, ...]:
         cells = [self._cells[index] for index in pack]
         try:
@@ -101,15 +104,15 @@ def packs_of(cells: Sequence[Cell], device: torch.device) -> list[tuple[int, ...
     return [tuple(pack) for pack in packs.values()]
 
 
-def lanes_of(device: torch.device, packs: int, jobs: int | None = None) -> int:
+def worker_count(device: torch.device, packs: int, jobs: int | None = None) -> int:
     """How many packs train at a time."""
     return max(1, min(jobs or torch.get_num_threads(), packs)) if device.type == "cpu" else 1
 
 
 @contextmanager
-def lanes(device: torch.device, packs: int, jobs: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """A thread for each of :func:`lanes_of`; on a CPU each computes on one core."""
-    count = lanes_of(device, packs, jobs)
+def workers(device: torch.device, packs: int, jobs: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """A thread for each of :func:`worker_count`; on a CPU each computes on one core."""
+    count = worker_count(device, packs, jobs)
     with single_threaded(device):
         threads = (torch.get_num_threads(),)
         with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=threads) as pool:
@@ -128,11 +131,11 @@ def single_threaded(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class _Told(Watcher):
+class _Told(Callback):
     """Passes on what several threads tell, one at a time; once stopped, interrupts whoever tells of progress."""
 
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher, self._lock, self._stopped = watcher, threading.RLock(), threading.Event()
+    def __init__(self, callback: Callback) -> None:
+        self._watcher, self._lock, self._stopped = callback, threading.RLock(), threading.Event()
 
     def stop(self) -> None:
         self._stopped.set()

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,44 +15,31 @@ from torch import nn
 from torch.nn import functional
 
 from vgharness.data.augmentation import normalise
-from vgharness.data.images import SIZE
-from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerShape, Precision, Study
+from vgharness.data.image_set import SIZE
+from vgharness.data.on_device import DeviceImages
+from vgharness.precision import float32_precision
+from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerShape, Precision
 from vgharness.system.device import synchronize
+from vgharness.training.callback import Callback
 from vgharness.training.numerics import exact_gradients, gradient_errors, layer_gradients
-from vgharness.training.pack import TEST_BATCH, Pack, Resident
+from vgharness.training.pack import TEST_BATCH, Pack
 from vgharness.training.prediction import predict
 
 HEATMAP_IMAGES = 256
 
 
-class Watcher:
-    """What a face overrides to show progress. Every method does nothing here."""
-
-    def study_started(self, study: Study, expected_seconds: float | None) -> None: ...
-
-    def cell_started(self, cell: Cell) -> None: ...
-
-    def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None: ...
-
-    def epoch_done(self, cell: Cell, epoch: Epoch) -> None: ...
-
-    def cell_done(self, result: CellResult) -> None: ...
-
-    def pack_split(self, cells: Sequence[Cell], reason: str) -> None: ...
-
-
-def train(cell: Cell, images: Resident, precision: Precision, watcher: Watcher | None = None) -> CellResult:
+def train(cell: Cell, images: DeviceImages, precision: Precision, callback: Callback | None = None) -> CellResult:
     """:func:`train_pack` of one cell."""
-    (result,) = train_pack((cell,), images, precision, watcher)
+    (result,) = train_pack((cell,), images, precision, callback)
     return result
 
 
 def train_pack(
-    cells: Sequence[Cell], images: Resident, precision: Precision, watcher: Watcher | None = None
+    cells: Sequence[Cell], images: DeviceImages, precision: Precision, callback: Callback | None = None
 ) -> tuple[CellResult, ...]:
     """Trains ``cells``, alike but for activation and seed, each to its end, to its divergence (a loss that is not
     finite) or to Ctrl-C, which it reports as status ``interrupted`` with the epochs finished so far."""
-    watcher = watcher or Watcher()
+    callback = callback or Callback()
     started = time.perf_counter()
     with float32_precision(precision):
         pack = Pack(cells, images, precision)
@@ -68,11 +54,11 @@ def train_pack(
                 for flow, change in zip(_initial(pack), changes, strict=True):
                     change["initial"] = flow
             for number in range(1, pack.cell.epochs + 1):
-                initial, trained = _epoch(pack, number, training.values(), watcher)
+                initial, trained = _epoch(pack, number, training.values(), callback)
                 for i, cell in list(training.items()):
                     changes[i].setdefault("initial", initial[i])
                     epochs[i].append(trained[i])
-                    watcher.epoch_done(cell, trained[i])
+                    callback.epoch_done(cell, trained[i])
                     if trained[i].train_loss is None or trained[i].test_loss is None:
                         changes[i] |= {"status": "diverged", "reason": f"the loss of epoch {number} is not finite"}
                         del training[i]
@@ -93,7 +79,7 @@ def train_pack(
     )
 
 
-def first_batch(cell: Cell, images: Resident, precision: Precision) -> dict[str, Any]:
+def first_batch(cell: Cell, images: DeviceImages, precision: Precision) -> dict[str, Any]:
     """The fields ``numerics`` and ``predictions`` of a :class:`~vgharness.records.CellResult`: of the cell's
     gradients on its first training batch at its initial weights, the error at ``precision`` and what
     theory says. Made anew, so that the cell's own generators and weights are not touched."""
@@ -109,7 +95,7 @@ def first_batch(cell: Cell, images: Resident, precision: Precision) -> dict[str,
     return {"numerics": gradient_errors(found, exact), "predictions": predictions}
 
 
-def seconds_per_image(cell: Cell, images: Resident, precision: Precision) -> tuple[float, float]:
+def seconds_per_image(cell: Cell, images: DeviceImages, precision: Precision) -> tuple[float, float]:
     """How long one image takes to train on and one to test on: measured over a few batches of a
     network that is then thrown away."""
     with float32_precision(precision):
@@ -140,13 +126,13 @@ def _initial(pack: Pack) -> list[GradientFlow]:
         return pack.flows(pack.step(pack.sizes[0])[:, :-2].double())
 
 
-def _epoch(pack: Pack, number: int, told: Iterable[Cell], watcher: Watcher) -> tuple[list[GradientFlow], list[Epoch]]:
+def _epoch(pack: Pack, number: int, told: Iterable[Cell], callback: Callback) -> tuple[list[GradientFlow], list[Epoch]]:
     """Trains and tests once → of each network, the flow of the epoch's first batch, and the epoch."""
     started = time.perf_counter()
 
     def step_done(step: int) -> None:
         for cell in told:
-            watcher.step_done(cell, number, step, len(pack.sizes))
+            callback.step_done(cell, number, step, len(pack.sizes))
 
     measured, test_count = pack.epoch(step_done), len(pack.images.test_images)
     tested = pack.evaluate(test_count)
@@ -173,7 +159,7 @@ def _epoch(pack: Pack, number: int, told: Iterable[Cell], watcher: Watcher) -> t
     return pack.flows(per_step[0, :, :-2]), epochs
 
 
-def _heatmap(model: nn.Module, images: Resident) -> tuple[tuple[float, ...], ...]:
+def _heatmap(model: nn.Module, images: DeviceImages) -> tuple[tuple[float, ...], ...]:
     """|∂L/∂h| [32, 32] at conv1's pre-activation h, mean over channels and over the first 256 test
     images, L their mean loss: what the document calls the activation gradient heatmap."""
     pixels, targets = images.test_images[:HEATMAP_IMAGES], images.test_labels[:HEATMAP_IMAGES]
@@ -214,17 +200,3 @@ def _weights_sha256(model: nn.Module) -> str:
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def float32_precision(precision: Precision) -> Iterator[None]:
-    """PyTorch lets convolutions round float32 to TF32 on a GPU unless told otherwise: told here."""
-    settings: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
-    before = [setting.fp32_precision for setting in settings]
-    for setting in settings:
-        setting.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-    try:
-        yield
-    finally:
-        for setting, value in zip(settings, before, strict=True):
-            setting.fp32_precision = value

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vgharness.data.augmentation import PADDING, augment, normalise, pad
-from vgharness.data.images import ImageSet
+from vgharness.data.augmentation import PADDING, augment, normalise
+from vgharness.data.on_device import DeviceImages
 from vgharness.models import DeepCNN
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import Cell, GradientFlow, Precision
@@ -34,22 +34,11 @@ _WARM_UP = 3  # steps before a graph is captured, as PyTorch's documentation ask
 _seeding = threading.Lock()  # of PyTorch's global generator, which layers initialise from
 
 
-class Resident:
-    """An :class:`~vgharness.data.images.ImageSet` on the device where cells train, padded once for all crops."""
-
-    def __init__(self, images: ImageSet, device: torch.device) -> None:
-        images = images.to(device)
-        self.device = device
-        self.num_classes = len(images.provenance.classes)
-        self.padded, self.labels = pad(images.train_images), images.train_labels
-        self.test_images, self.test_labels = images.test_images, images.test_labels
-
-
 class Pack:
     """The networks of ``cells``, R of them, which differ in activation and seed alone; one optimizer and one probe
     for all, each network's losses and gradients its own."""
 
-    def __init__(self, cells: Sequence[Cell], images: Resident, precision: Precision) -> None:
+    def __init__(self, cells: Sequence[Cell], images: DeviceImages, precision: Precision) -> None:
         if len({shape(cell) for cell in cells}) != 1:
             raise ValueError("the cells of a pack differ in activation and seed alone")
         self.cell, self.images, self._precision = cells[0], images, precision

@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from vgharness.records import Activation, LayerPrediction
-from vgharness.theory.mean_field import bound, chi_of_model
+from vgharness.theory import bound, chi_of_model
 from vgharness.training.numerics import LayerGradients, exact_gradients
 
 

@@ -1,4 +1,4 @@
-"""Networks with ill gradients, each with its illness and where it starts, and ordinary healthy ones."""
+"""Networks with ill gradients, each with its problem and where it starts, and ordinary healthy ones."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 import torchvision
 from torch import Tensor, nn
 
-from vgharness.gradflow.diagnosis import Illness
+from vgharness.gradflow.diagnosis import ProblemKind
 from vgharness.models import MLP, DeepCNN
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import GradientFlow
@@ -24,14 +24,14 @@ Loss = Callable[[nn.Module, Any], Tensor]
 class Case:
     """A network, drawn from torch's global generator, its data by seed, and what is to be found in its gradients.
 
-    ``layers``: any of these names is right for where the illness starts; none for a healthy network.
+    ``layers``: any of these names is right for where the problem starts; none for a healthy network.
     """
 
     name: str
     make: Callable[[], nn.Module]
     batch: Callable[[int], Any]
     loss: Loss
-    illness: Illness | None = None
+    problem: ProblemKind | None = None
     layers: frozenset[str] = frozenset()
 
 
@@ -88,7 +88,7 @@ def itself(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def likelihood(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Without the usual small number in the logarithm."""
+    """Without the baseline small number in the logarithm."""
     inputs, targets = batch
     chosen = F.one_hot(targets, 10)
     return -(chosen * model(100 * inputs).softmax(1).log()).sum(1).mean()
@@ -338,13 +338,13 @@ def frozen_backbone() -> nn.Module:
 
 def sick(
     name: str,
-    illness: Illness,
+    problem: ProblemKind,
     layers: str,
     make: Callable[[], nn.Module],
     batch: Callable[[int], Any] = vectors,
     loss: Loss = classes,
 ) -> Case:
-    return Case(name, make, batch, loss, illness, frozenset(layers.split()))
+    return Case(name, make, batch, loss, problem, frozenset(layers.split()))
 
 
 def calls(name: str, first: int, last: int) -> str:

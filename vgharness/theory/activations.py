@@ -1,0 +1,78 @@
+"""Everything that is known of an activation function, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+from scipy import special
+from torch import nn
+
+from vgharness.records import Activation
+from vgharness.statistics import Array
+
+
+class ActivationFunction(NamedTuple):
+    """One activation φ.
+
+    module: PyTorch's class for it.
+    value: φ, elementwise.
+    slope: φ', elementwise.
+    steepest: sup|φ'|.
+    monotone: whether φ never falls, so that the greatest of φ(h) is φ of the greatest h.
+    color: of its curves (Okabe–Ito, but for the last).
+    marker: of its points, for readers who see no colour.
+    """
+
+    module: type[nn.Module]
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+    steepest: float
+    monotone: bool
+    color: str
+    marker: str
+
+
+def _gelu_slope(x: Array) -> Array:
+    return np.asarray(special.ndtr(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi))
+
+
+def _silu_slope(x: Array) -> Array:
+    return np.asarray(special.expit(x) * (1 + x * special.expit(-x)))
+
+
+FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
+    "sigmoid": ActivationFunction(
+        nn.Sigmoid, special.expit, lambda x: special.expit(x) * special.expit(-x), 0.25, True, "#D55E00", "o"
+    ),
+    "tanh": ActivationFunction(nn.Tanh, np.tanh, lambda x: 1 - np.tanh(x) ** 2, 1.0, True, "#009E73", "^"),
+    "relu": ActivationFunction(
+        nn.ReLU, lambda x: np.maximum(x, 0.0), lambda x: (x > 0).astype(np.float64), 1.0, True, "#0072B2", "s"
+    ),
+    # The greatest slopes lie at √2 and at the root of x·tanh(x/2) = 2.
+    "gelu": ActivationFunction(
+        nn.GELU,
+        lambda x: x * special.ndtr(x),
+        _gelu_slope,
+        float(_gelu_slope(np.array(2**0.5))),
+        False,
+        "#CC79A7",
+        "D",
+    ),
+    "silu": ActivationFunction(
+        nn.SiLU,
+        lambda x: x * special.expit(x),
+        _silu_slope,
+        float(_silu_slope(np.array(2.399357280520))),
+        False,
+        "#7A6A00",
+        "v",
+    ),
+}
+_BY_MODULE: Final[dict[type[nn.Module], Activation]] = {function.module: name for name, function in FUNCTIONS.items()}
+
+
+def activation_of(module: nn.Module) -> Activation | None:
+    """The activation that ``module`` is; None for any other module, and for a subclass of one."""
+    return _BY_MODULE.get(type(module))

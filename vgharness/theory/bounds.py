@@ -1,0 +1,85 @@
+"""How much an error signal can change from layer to layer at all.
+
+Pascanu et al. 2013: for any weights, any width and any step, per sample, P the pooling between the two layers::
+
+    ‖δ_l‖₂ ≤ sup|φ'| · ‖P‖ · ‖W_{l+1}‖₂ · ‖δ_{l+1}‖₂
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vgharness.theory.activations import FUNCTIONS, activation_of
+
+
+class Bound(NamedTuple):
+    """The factor toward the input of ‖δ‖₂, from layer ``above`` to ``layer``, is at most ``factor``."""
+
+    layer: str
+    above: str
+    factor: float
+
+
+def bound(model: nn.Module) -> tuple[Bound, ...]:
+    """The greatest factors toward the input that the error signal of any sample can have, with the weights as they are
+    now: one for each layer with weights but the last, in forward order.
+
+    ``model``'s children run one after the other, as in ``DeepCNN`` and ``nn.Sequential``: linear and
+    convolution layers, activations, non-overlapping pools, ``Flatten``, ``Identity``. Raises
+    ``ValueError`` for any other module, of which no bound is known here.
+    """
+    bounds: list[Bound] = []
+    below: str | None = None
+    factor = 1.0
+    for name, module in model.named_children():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            factor *= operator_norm_bound(module)
+            if below is not None:
+                bounds.append(Bound(below, name, factor))
+            below, factor = name, 1.0
+        else:
+            factor *= _lipschitz(name, module)
+    return tuple(bounds)
+
+
+def operator_norm_bound(module: nn.Linear | nn.Conv2d) -> float:
+    """An upper bound of ‖W‖₂: exact for a linear layer; for a convolution Σ_ij ‖W[:, :, i, j]‖₂, the sum
+    over the kernel's taps (power iteration approaches from below and would not be safe).
+
+    Raises ``ValueError`` for padding other than zeros, which repeats inputs and is not covered.
+    """
+    weight = module.weight.detach().double()
+    if isinstance(module, nn.Linear):
+        return float(torch.linalg.matrix_norm(weight, 2))
+    if module.padding_mode != "zeros":
+        raise ValueError(f"no bound is known for padding mode {module.padding_mode!r}: use 'zeros'")
+    groups = weight.view(module.groups, -1, *weight.shape[1:])  # [groups, out / groups, in / groups, kh, kw]
+    taps = groups.permute(3, 4, 0, 1, 2)
+    return float(_spectral_norms(taps).amax(dim=2).sum())
+
+
+def _spectral_norms(matrices: Tensor) -> Tensor:
+    norms: Tensor = torch.linalg.matrix_norm(matrices, 2)
+    return norms
+
+
+def _lipschitz(name: str, module: nn.Module) -> float:
+    """The greatest ‖Jᵀδ‖₂ / ‖δ‖₂ of a layer without weights, J its Jacobian at any input."""
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        kernel, stride = _pair(module.kernel_size), _pair(module.stride)
+        if kernel != stride or getattr(module, "dilation", 1) not in (1, (1, 1)) or _pair(module.padding) != (0, 0):
+            raise ValueError(f"no bound is known for {name!r}: only for pools that do not overlap and pad nothing")
+        return 1.0 if isinstance(module, nn.MaxPool2d) else (kernel[0] * kernel[1]) ** -0.5
+    activation = activation_of(module)
+    if activation is not None:
+        return FUNCTIONS[activation].steepest
+    if type(module) in (nn.Identity, nn.Flatten):
+        return 1.0
+    raise ValueError(f"no bound is known for {name!r} ({type(module).__name__})")
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value

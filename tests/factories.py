@@ -1,8 +1,11 @@
-"""Records made up for tests: no torch, no training, figures chosen by the test."""
+"""Records made up for tests, without torch or training, and what several tests check."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import pytest
+
+from vgharness.errors import UsageError
 from vgharness.records import (
     Activation,
     Architecture,
@@ -149,3 +152,12 @@ def without_seconds(result: CellResult) -> dict[str, Any]:
     for part in (fields, *fields["epochs"]):
         assert part.pop("seconds") > 0
     return fields
+
+
+def failure(make: Callable[[], Any]) -> str:
+    """The one line of the usage error that ``make`` raises."""
+    with pytest.raises(UsageError) as caught:
+        make()
+    line = str(caught.value)
+    assert "\n" not in line
+    return line

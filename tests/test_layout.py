@@ -10,12 +10,14 @@ import vgharness
 pytestmark = pytest.mark.fast
 
 PACKAGE = Path(vgharness.__file__).parent
-# By floor, the packages (and modules that stand alone); one imports from those below and, inside a package, from its
-# own rooms. Packages of one floor know nothing of each other.
+# By floor, the packages (and modules that stand alone). One imports from the floors below and from its own rooms;
+# packages of one floor know nothing of each other.
 FLOORS = (
-    {"errors", "formatting", "records", "statistics"},
-    {"system", "models", "probe", "theory", "claims"},
-    {"gradflow", "data", "storage"},
+    {"errors", "statistics"},
+    {"formatting"},
+    {"records"},
+    {"system", "precision", "probe", "theory", "claims"},
+    {"models", "gradflow", "data", "storage"},
     {"training", "report", "check"},
     {"study", "pytest_plugin"},
     {"benchmarks"},
@@ -23,7 +25,7 @@ FLOORS = (
     {"__main__", "full", "bench"},
 )
 EMPTY = ("check", "cli", "pytest_plugin", "report")  # torch and matplotlib are slow to import
-MOST_LINES = 550
+MOST_LINES, MOST_FUNCTION_LINES = 350, 50
 
 
 def name_of(path: Path) -> str:
@@ -39,7 +41,7 @@ def imported(module: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module == "vgharness":
-            names |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names} - {"__version__"}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vgharness."):
             names.add(str(node.module).split(".")[1])
         elif isinstance(node, ast.Import):
@@ -58,6 +60,32 @@ def test_imports_go_down(floor: int) -> None:
     for path, name in FILES.items():
         if name in FLOORS[floor]:
             assert imported(path) <= {*below, name}, path
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_is_slow_to_import_is_not_imported_with_its_package(name: str) -> None:
+    assert (PACKAGE / name / "__init__.py").read_text(encoding="utf-8").strip() == ""
+
+
+def test_records_are_imported_from_their_package() -> None:
+    for path, name in FILES.items():
+        if name != "records":
+            assert "from vgharness.records." not in path.read_text(encoding="utf-8"), path
+
+
+def test_tests_lie_beside_what_they_test() -> None:
+    folders = {path.parent.name for path in (PACKAGE.parent / "tests").glob("*/test_*.py")}
+    assert folders <= set(FILES.values())
+
+
+def test_functions_fit_on_a_screen() -> None:
+    lengths = {
+        f"{path.relative_to(PACKAGE)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: length for name, length in lengths.items() if length > MOST_FUNCTION_LINES} == {}
 
 
 def test_modules_can_be_read_in_one_sitting() -> None:

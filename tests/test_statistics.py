@@ -1,4 +1,4 @@
-"""Intervals: against textbook figures, scipy's own and a plain loop; how often they are right."""
+"""Intervals: against textbook values, scipy's own and a plain loop; how often they are right."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vgharness.statistics import MOST_SEEDS, Interval, distance_interval, interval, seeds_to_decide
+from vgharness.statistics import (
+    LARGEST_LOG,
+    MOST_SEEDS,
+    Scale,
+    Summary,
+    distance_interval,
+    interval,
+    mean_over_seeds,
+    scale_of,
+    seeds_to_decide,
+    summarise,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -66,6 +77,7 @@ def test_interval_is_the_textbooks(values: Sequence[float], mean: float, half: f
         pytest.approx(mean - half, rel=1e-5),
         pytest.approx(mean + half, rel=1e-5),
         "t",
+        "linear",
     )
 
 
@@ -74,7 +86,7 @@ def test_interval_of_a_few_values_is_scipys_t_interval(values: list[float]) -> N
     found = interval(values)
     deviation, mean = float(np.std(values, ddof=1)), float(np.mean(values))
     assert found.method == "t"
-    assert found.low <= found.mean <= found.high
+    assert found.low <= found.value <= found.high
     if deviation > 1e-6:
         low, high = stats.t.interval(0.95, len(values) - 1, mean, deviation / math.sqrt(len(values)))
         assert found[:3] == pytest.approx((mean, low, high), rel=1e-9, abs=1e-6)
@@ -83,7 +95,7 @@ def test_interval_of_a_few_values_is_scipys_t_interval(values: list[float]) -> N
 @pytest.mark.parametrize("count", [2, 3, 8, 20])
 @pytest.mark.parametrize("value", [0.0, 5.0, -3.25, 1e6])
 def test_interval_of_equal_values_is_that_value(value: float, count: int) -> None:
-    assert interval([value] * count) == (value, value, value, "t")
+    assert interval([value] * count) == (value, value, value, "t", "linear")
 
 
 @pytest.mark.parametrize("values", [[], [1.0]])
@@ -107,8 +119,8 @@ def test_enough_values_that_are_not_normal_get_a_bootstrap(count: int) -> None:
     values = spread(SKEWED, count)
     found, symmetric = interval(values), 2 * float(np.mean(values))
     assert found.method == "bootstrap"
-    assert found.mean == pytest.approx(np.mean(values))
-    assert found.low < found.mean < found.high
+    assert found.value == pytest.approx(np.mean(values))
+    assert found.low < found.value < found.high
     assert found.low + found.high > symmetric + 0.1, "an interval of skewed values reaches further to their tail"
 
 
@@ -177,28 +189,28 @@ def test_distance_interval_is_that_of_the_nearest_and_the_farthest_curve(
     near, far = zip(*map(reach, columns), strict=True)
     expected = (fmean(abs(fmean(column)) for column in columns), fmean(near), fmean(far))
     assert found[:3] == pytest.approx(expected, abs=1e-9)
-    assert found.low <= found.mean + 1e-9
-    assert found.mean <= found.high + 1e-9
+    assert found.low <= found.value + 1e-9
+    assert found.value <= found.high + 1e-9
 
 
 @pytest.mark.parametrize("shifts", [(9.0, 10.0, 11.5), (-9.0, -10.0, -11.5)])
 def test_the_distance_of_shifted_curves_is_that_of_their_shift(shifts: Sequence[float]) -> None:
     target = np.array([10.0, 30.0, 25.0])
     found, shift = distance_interval(np.add.outer(shifts, target), target), interval([abs(x) for x in shifts])
-    assert found == (pytest.approx(shift.mean), pytest.approx(shift.low), pytest.approx(shift.high), "t")
+    assert found == (pytest.approx(shift.value), pytest.approx(shift.low), pytest.approx(shift.high), "t", "linear")
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 10])
 def test_the_distance_of_curves_that_agree_has_no_width(seeds: int) -> None:
     target = np.zeros(3)
-    assert distance_interval(np.tile([1.0, -2.0, 4.5], (seeds, 1)), target) == (2.5, 2.5, 2.5, "t")
+    assert distance_interval(np.tile([1.0, -2.0, 4.5], (seeds, 1)), target) == (2.5, 2.5, 2.5, "t", "linear")
 
 
 @pytest.mark.parametrize("seeds", [3, 12])
 def test_curves_that_scatter_around_the_target_may_be_on_it_or_as_far_off_as_their_mean_may_be(seeds: int) -> None:
     shifts = [(9.0, -9.0, 0.0)[i % 3] for i in range(seeds)]
     found = distance_interval(np.add.outer(shifts, np.zeros(20)), np.zeros(20))
-    assert found == (0, 0, pytest.approx(half_width(shifts, seeds)), "t")
+    assert found == (0, 0, pytest.approx(half_width(shifts, seeds)), "t", "linear")
 
 
 @pytest.mark.parametrize("seeds", [0, 1])
@@ -243,9 +255,9 @@ def test_seeds_to_decide_by_hand(values: Sequence[float], margin: float, count: 
 
 @pytest.mark.parametrize(("low", "high"), [(7.0, 11.0), (9.0, 13.0)])
 def test_the_wider_side_of_an_interval_has_to_fit_the_margin(low: float, high: float) -> None:
-    both = seeds_to_decide(Interval(10.0, 7.0, 13.0, "t"), 8, 1.0)
+    both = seeds_to_decide(Summary(10.0, 7.0, 13.0, "t"), 8, 1.0)
     assert both is not None
-    assert seeds_to_decide(Interval(10.0, low, high, "bootstrap"), 8, 1.0) == both
+    assert seeds_to_decide(Summary(10.0, low, high, "bootstrap"), 8, 1.0) == both
 
 
 def test_the_most_seeds_still_count_and_one_more_does_not() -> None:
@@ -253,3 +265,57 @@ def test_the_most_seeds_still_count_and_one_more_does_not() -> None:
     at_most, beyond = half_width(values, MOST_SEEDS), half_width(values, MOST_SEEDS + 1)
     assert seeds_to_decide(interval(values), 2, at_most * 1.0001) == MOST_SEEDS
     assert seeds_to_decide(interval(values), 2, beyond * 1.0001) is None
+
+
+# --- the one summary -----------------------------------------------------------------------------------
+
+positive = st.lists(st.floats(1e-30, 1e30), min_size=2, max_size=7)
+
+
+@given(positive)
+def test_a_summary_on_logarithms_is_the_interval_of_the_logarithms(values: list[float]) -> None:
+    found, logs = summarise(values, "log"), interval([math.log(value) for value in values])
+    assert found.scale == "log"
+    assert (found.low, found.value, found.high) == pytest.approx(
+        tuple(math.exp(min(x, LARGEST_LOG)) for x in (logs.low, logs.value, logs.high)), rel=1e-9
+    )
+    assert 0 <= found.low <= found.value * (1 + 1e-9)
+    assert found.value <= found.high * (1 + 1e-9)
+
+
+@given(positive, st.floats(1e-6, 1e6))
+def test_a_summary_on_logarithms_does_not_depend_on_the_unit(values: list[float], unit: float) -> None:
+    found, scaled = summarise(values, "log"), summarise([unit * value for value in values], "log")
+    assert scaled.value == pytest.approx(unit * found.value, rel=1e-9)
+    inverse = summarise([1 / value for value in values], "log")
+    assert inverse.value == pytest.approx(1 / found.value, rel=1e-9)
+
+
+def test_a_summary_of_what_has_no_logarithm_is_linear_and_has_no_interval_below_zero() -> None:
+    assert summarise([0.0, 2.0], "log") == (1.0, None, None, None, "linear")
+    assert summarise([-1.0, 2.0], "log") == (0.5, None, None, None, "linear")
+    assert summarise([0.0, 2.0], "linear").low == pytest.approx(1 - 12.7062, rel=1e-5)
+
+
+def test_a_summary_of_one_value_and_of_what_is_not_finite() -> None:
+    for scale in ("linear", "log"):
+        assert summarise([3.0], scale) == (3.0, None, None, None, scale)
+        for bad in (math.nan, math.inf):
+            assert math.isnan(summarise([1.0, bad], scale).value)
+            assert summarise([1.0, bad], scale).low is None
+        with pytest.raises(ValueError, match="needs a value"):
+            summarise([], scale)
+
+
+def test_each_quantity_has_its_natural_scale() -> None:
+    assert scale_of("signal_l2") == scale_of("factor") == scale_of("somebody's own") == "log"
+    assert scale_of("saturated") == "linear"
+    assert scale_of("signal_l2", [1.0, 2.0], [0.0]) == "linear"
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_means_of_arrays_are_those_of_their_values(scale: Scale) -> None:
+    values = np.array([[1.0, 0.0, 5.0], [100.0, 4.0, 5.0]])
+    expected = [summarise(list(column), scale).value for column in values.T]
+    assert mean_over_seeds(values, scale).tolist() == expected
+    assert expected == pytest.approx([50.5 if scale == "linear" else 10.0, 2.0, 5.0])

@@ -4,6 +4,7 @@
 names below are imported on first use, so that ``import vgharness`` itself does not import torch.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +75,23 @@ _HOMES = {
 __all__ = sorted([*_HOMES, "__version__", "theory"])
 
 
-def __getattr__(name: str) -> Any:
-    if name == "theory":
-        return import_module("vgharness.theory")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'vgharness' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"vgharness.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # to a type checker it would mean that there is every name
+
+    def __getattr__(name: str) -> Any:
+        if name == "theory":
+            return import_module("vgharness.theory")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'vgharness' has no attribute {name!r}; it has {', '.join(__all__)}")
+        return getattr(import_module(f"vgharness.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+# `python -m` imports this package before it runs one of its modules, with this word for the program's name. A module
+# that is no command would run without a word and exit 0, and be taken for one that did its work.
+if sys.argv[:1] == ["-m"] and "-m" in sys.orig_argv:
+    _asked = sys.orig_argv[sys.orig_argv.index("-m") + 1]
+    if _asked.startswith("vgharness.") and _asked not in ("vgharness.full", "vgharness.bench", "vgharness.__main__"):
+        sys.exit(f"{_asked} is no command: run python -m vgharness, vgharness.full or vgharness.bench")

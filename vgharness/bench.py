@@ -1,4 +1,4 @@
-"""``python -m vgharness.bench``: how fast this is, and how its diagnosis does on a gallery of models."""
+"""``python -m vgharness.bench``: measures speed on this machine, and judges a gallery of models."""
 
 from vgharness.cli.bench import main
 

@@ -31,10 +31,12 @@ def number(value: float | None, missing: str = "–") -> str:
 
 
 def percent(share: float | None, missing: str = "not finite") -> str:
-    """A share with two significant digits: ``0.24 %``, ``47 %``."""
+    """A share: ``0.24 %``, ``47.1 %``, ``120 %``."""
     if share is None or not math.isfinite(share):
         return missing
-    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
+    if share >= 1:
+        return f"{100 * share:,.0f} %"
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.3g} %"
 
 
 def count(many: int, noun: str) -> str:
@@ -75,10 +77,11 @@ def bars(values: Iterable[float]) -> list[str]:
 
 
 def relative_change(relative: float | None) -> str:
-    """A change as a share of what was: ``-12.3 %``; from ten times as much on as a factor: ``×14``."""
+    """A change as a share of what was, written as limits are: ``-12.3%``; from ten times as much on as a factor:
+    ``×14``."""
     if relative is None:
         return "–"
-    return f"×{number(relative + 1)}" if relative >= _AS_FACTOR else f"{100 * relative:+.1f} %"
+    return f"×{relative + 1:.3g}" if relative >= _AS_FACTOR else f"{100 * relative:+.1f}%"
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ depth        channels  output of each convolution block, height = width       li
 5 to 10      …-128     depth 4's, then 128→128 convolutions at 4×4            2048    as depth 4
 ===========  ========  =====================================================  ======  ==========
 
-So a shallow network is the README's cut short, and a deep one is the README's continued.
+So a shallow network has the README's first layers, and a deep one has more layers after the README's.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from torch import Tensor, nn
 from vgharness.records import Activation, Architecture, Init, Norm
 from vgharness.theory import FUNCTIONS, activation_of
 
+# Numbers of the convolutions that a max-pool follows.
 _POOLS_AFTER: dict[Architecture, tuple[int, ...]] = {"readme": (2, 3, 4), "script": (1, 2, 3)}
 
 
 class _Chain(nn.Module):
-    """Its children one after the other."""
+    """Runs its children one after the other."""
 
     def chain(self) -> Iterable[nn.Module]:
-        """What the forward pass runs, in its order."""
+        """Lists the modules in the order in which the forward pass runs them."""
         return self.children()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,12 +48,17 @@ class _Chain(nn.Module):
 
 
 class DeepCNN(_Chain):
-    """[B, 3, 32, 32] float images → [B, num_classes] logits; layout by depth in the module's table.
+    """Maps float images [B, 3, 32, 32] to logits [B, num_classes]; this module's table has the layout by depth.
 
-    Modules are named ``conv1``, ``norm1`` (with ``norm="batch"``), ``act1``, ``pool1`` …, ``flatten``,
-    ``fc``. ``init``: PyTorch's default, or Glorot's uniform (``xavier``, gain 1) or He's normal
-    (``kaiming``, gain √2) for every weight with zero biases.
+    activation: φ after every convolution.
+    depth: how many convolutions, 2 to 10.
+    pools: whose max-pools: the README's or its author's script's.
+    norm: ``"batch"``: batch norm between each convolution and its φ.
+    init: PyTorch's default, or Glorot's uniform (``xavier``, gain 1) or He's normal (``kaiming``, gain √2) for every
+        weight with zero biases.
+    num_classes: how many logits.
 
+    Its modules are named ``conv1``, ``norm1`` (with ``norm="batch"``), ``act1``, ``pool1`` …, ``flatten``, ``fc``.
     Raises ``ValueError`` for an unknown name or a depth outside 2..10.
     """
 
@@ -89,16 +95,17 @@ class DeepCNN(_Chain):
         self.apply(_INITS[init])
 
     def pool_early(self) -> DeepCNN:
-        """From here on a max-pool runs before the φ it follows, where φ never falls: the same function, in which φ
-        works on a quarter of the numbers. Modules keep their names and places. Returns the network itself.
+        """Makes each max-pool run before the φ that it follows, where φ never falls; returns the network itself.
 
-        Its gradients are the same too, but for units whose φ(h) rounds to the same number: of those the pool takes the
-        greatest h, where without this it takes the first.
+        It computes the same function, with φ of a quarter of the numbers. Modules keep their names and places. The
+        gradients are the same too, but for units whose φ(h) rounds to the same number: of those the pool takes the
+        greatest h, where otherwise it takes the first.
         """
         self._pools_early = True
         return self
 
     def chain(self) -> list[nn.Module]:
+        """Lists the modules in the order in which the forward pass runs them, pools first if :meth:`pool_early`."""
         modules = list(self.children())
         if self._pools_early:
             for i, (module, following) in enumerate(pairwise(self.children())):
@@ -108,13 +115,15 @@ class DeepCNN(_Chain):
 
 
 class MLP(_Chain):
-    """[B, widths[0]] → [B, widths[-1]], linear layers with φ between them and none after the last.
+    """Maps [B, widths[0]] to [B, widths[-1]] by linear layers with φ between them and none after the last.
 
-    Modules are named ``fc1``, ``norm1`` (with ``norm="batch"``), ``act1``, ``fc2`` …; ``init`` as in ``DeepCNN``.
+    widths: of the input, of each hidden layer and of the output.
+    activation, norm, init: as in :class:`DeepCNN`.
 
     >>> MLP([784, 256, 256, 10], "tanh", init="xavier")
 
-    Raises ``ValueError`` for an unknown name, fewer than two widths or one below 1.
+    Its modules are named ``fc1``, ``norm1`` (with ``norm="batch"``), ``act1``, ``fc2`` …. Raises
+    ``ValueError`` for an unknown name, fewer than two widths or one below 1.
     """
 
     def __init__(

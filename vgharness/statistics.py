@@ -79,14 +79,13 @@ def mean_over_seeds(values: npt.ArrayLike, scale: Scale) -> Array:
     """The mean over the first axis of ``values`` [seeds, …], taken on ``scale``: on "log" geometric, but where a seed's
     value is zero or below."""
     array = np.asarray(values, dtype=float)
-    linear = array.mean(axis=0)
     if scale == "linear":
-        return np.asarray(linear)
+        return np.asarray(array.mean(axis=0))
     positive = (array > 0).all(axis=0)
-    logs = np.log(np.where(positive, array, 1.0))
-    # One value is its own mean, without the rounding of a logarithm.
-    geometric = np.where((array == array[0]).all(axis=0), array[0], np.exp(np.minimum(logs.mean(axis=0), LARGEST_LOG)))
-    return np.asarray(np.where(positive, geometric, linear))
+    logs = np.log(np.where(positive, array, 1.0)).mean(axis=0)
+    # Equal values are their own mean, without the rounding of a logarithm.
+    geometric = np.where((array == array[0]).all(axis=0), array[0], np.exp(np.minimum(logs, LARGEST_LOG)))
+    return np.asarray(geometric if positive.all() else np.where(positive, geometric, array.mean(axis=0)))
 
 
 def interval(values: Sequence[float]) -> Summary:

@@ -1,17 +1,16 @@
-"""A model from the words that name it: every form, and every way in which it fails, in one line."""
+"""Models by name: every form of name, and every way in which it fails, in one line."""
 
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from factories import failure
 from torch import nn
 
 from vgharness.check.model_source import load_callable, load_factory
-from vgharness.errors import UsageError
 
 pytestmark = pytest.mark.fast
 
@@ -57,14 +56,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     own = {path.stem for path in tmp_path.rglob("*")} - {"types"}
     for name in [name for name in sys.modules if name.partition(".")[0] in own or name.startswith("_vgharness")]:
         del sys.modules[name]
-
-
-def failure(make: Callable[[], Any]) -> str:
-    with pytest.raises(UsageError) as caught:
-        make()
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 @pytest.mark.parametrize(
@@ -140,6 +131,7 @@ def test_what_cannot_be_made(name: str, said: str) -> None:
         ("import sys; sys.exit(4)", "raised SystemExit: 4"),
         ("import nobodys_package.part", "raised ModuleNotFoundError: No module named 'nobodys_package': install "),
         ("raise KeyError('x' * 5000)", "…"),
+        ("raise ValueError('\\x1b[31mred')", "raised ValueError: \\x1b[31mred"),
     ],
 )
 @pytest.mark.parametrize("spec", ["broken:Net", "broken.py:Net"])

@@ -66,7 +66,7 @@ def test_claim(case: tuple[str, str], verdicts: dict[tuple[str, str], Verdict]) 
         pytest.skip(verdict.reason)
     if verdict.outcome != "reproduced":
         readings = [
-            f"  {r.label}: {r.mean} in [{r.low}, {r.high}], expected {r.expected}: {r.outcome}"
+            f"  {r.label}: {r.value} in [{r.low}, {r.high}], expected {r.expected}: {r.outcome}"
             for r in verdict.readings
         ]
         pytest.fail("\n".join([f"“{verdict.sentence}” {verdict.outcome}. {verdict.reason}", *readings]), pytrace=False)

@@ -1,136 +1,143 @@
-"""The benchmark's arithmetic and its command; never a time."""
+"""What the commands of ``vgharness bench`` print, write and refuse; never a time."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
-from vgharness.benchmarks import timing
-from vgharness.benchmarks.gallery import models, peers
-from vgharness.benchmarks.timing import probe_cost, ratio, take_turns
+from vgharness.benchmarks import gallery, scaling, throughput
+from vgharness.benchmarks.gallery import HEALTHY, SICK, peers
+from vgharness.benchmarks.gallery.peers import Peer
+from vgharness.benchmarks.roofline import Ceilings
+from vgharness.benchmarks.scaling import Cost, Growth
+from vgharness.benchmarks.throughput import TrainSpeed
+from vgharness.cli import bench
 from vgharness.cli import main as cli
 
 pytestmark = pytest.mark.fast
 
-CPU = torch.device("cpu")
 
-
-def test_arms_take_turns_and_the_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, order = [0.0], []
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
-
-    def arm(name: str, seconds: float) -> None:
-        clock[0] += seconds * (100 if name not in order else 1)  # the first time is slow
-        order.append(name)
-
-    times = take_turns({"a": lambda: arm("a", 1), "b": lambda: arm("b", 2)}, 3, CPU)
-    assert order == ["a", "b"] * 4
-    assert times == {"a": [1, 1, 1], "b": [2, 2, 2]}
-
-
-def test_a_ratio_is_taken_round_by_round() -> None:
-    """A machine ten times slower in one round changes nothing."""
-    found = ratio([2, 2.2, 30, 2], [1, 1, 10, 1])
-    assert (found.low, found.median, found.high) == pytest.approx((2.0, 2.1, 2.4))
-
-
-def test_every_arm_trains_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    models = []
-    monkeypatch.setattr(
-        timing, "DeepCNN", lambda *a, make=timing.DeepCNN, **k: models.append(make(*a, **k)) or models[-1]
-    )
-    cost = probe_cost("script", "relu", CPU, batch_size=2, rounds=2, steps=1)
-    assert (cost.architecture, cost.batch_size, cost.rounds) == ("script", 2, 2)
-    assert len(models) == 4
-    for model in models[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(models[0].parameters(), model.parameters(), strict=True))
-
-
-def test_the_command_prints_ratios_and_writes_them(tmp_path: Path) -> None:
-    options = [
-        "--rounds",
-        "2",
-        "--steps",
-        "1",
-        "--batch-size",
-        "2",
-        "--device",
-        "cpu",
-        "--json",
-        str(tmp_path / "b.json"),
-    ]
+def test_probe_prints_ratios_and_writes_them(tmp_path: Path) -> None:
+    target = tmp_path / "b.json"
+    options = ["--rounds", "2", "--steps", "1", "--batch-size", "2", "--device", "cpu", "--json", str(target)]
     result = CliRunner().invoke(cli.app, ["bench", "probe", *options])
     assert result.exit_code == 0, result.output
     for words in ("readme relu", "script relu", "baseline way", "Ratios to the step without"):
         assert words in result.output
-    written = json.loads((tmp_path / "b.json").read_text())
+    written = json.loads(target.read_text())
     assert [cost["architecture"] for cost in written["costs"]] == ["readme", "script"]
     assert written["machine"]["versions"]["torch"]
+
+
+def test_train_prints_a_table_and_writes_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def train_speed(architecture: Any, device: Any, **options: Any) -> TrainSpeed:
+        asked.append(options)
+        return TrainSpeed(
+            architecture=architecture,
+            device=str(device),
+            precision=options["precision"],
+            baseline_images_per_s=1_000,
+            images_per_s=2_500,
+            ratio=2.5,
+            ratio_low=2.25,
+            ratio_high=2.75,
+            floor_images_per_s=5_000,
+            flop_per_image=75e6,
+            bytes_per_image=0.5e6,
+            ceilings=Ceilings(flop_per_s=375e9, bytes_per_s=50e9),
+            cells=2,
+            images=options["images"],
+            rounds=options["rounds"],
+        )
+
+    monkeypatch.setattr(throughput, "train_speed", train_speed)
+    target = tmp_path / "b.json"
+    options = ["--device", "cpu", "--rounds", "2", "--images", "1280", "--json", str(target)]
+    result = CliRunner().invoke(cli.app, ["bench", "train", *options])
+    assert result.exit_code == 0, result.output
+    for words in ("baseline vgharness ratio floor gap", "script fp32 1,000 2,500 2.50 (2.25–2.75) 5,000 2.00"):
+        assert words in " ".join(result.output.split())
+    assert "Baseline script: DataLoader with two workers" in result.output
+    assert "script: 75.0 MFLOP and 0.50 MB an image; here 375 GFLOP/s and 50 GB/s" in result.output
+    assert asked == [{"precision": "fp32", "rounds": 2, "images": 1280, "seeds": 1}] * 2
+    written = json.loads(target.read_text())
+    assert [row["architecture"] for row in written["rows"]] == ["readme", "script"]
+    for row in written["rows"]:
+        assert set(row) == set(TrainSpeed.model_fields)
+    assert written["machine"]["versions"]["torch"]
+    assert written["machine"]["processor"]
+
+
+def test_scale_prints_what_grows_and_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def growth(axis: Any, architecture: Any, device: Any, images: int) -> Growth:
+        cost = Cost(value=2, seconds=1.5, memory=3 * 2**20)
+        return Growth(axis=axis, costs=(cost,), exponent=2.0, memory_per_step=2**20)
+
+    monkeypatch.setattr(scaling, "growth", growth)
+    target = tmp_path / "s.json"
+    result = CliRunner().invoke(cli.app, ["bench", "scale", "--device", "cpu", "--json", str(target)])
+    assert result.exit_code == 0, result.output
+    for words in ("script ReLU, 1,024 images", "1.50 s", "3 MiB", "depth^2.00", "batch^2.00"):
+        assert words in result.output
+    assert "time grows as seeds^2.00; memory by 1.0 MiB for each network more" in result.output
+    written = json.loads(target.read_text())
+    assert [growth["axis"] for growth in written["axes"]] == ["seeds", "depth", "batch"]
+
+
+def test_gallery_prints_what_each_tool_that_is_here_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery, "SICK", [x for x in SICK if x.name in ("sigmoid CNN", "detached trunk")])
+    monkeypatch.setattr(gallery, "HEALTHY", [x for x in HEALTHY if x.name == "kaiming MLP"])
+    monkeypatch.setattr(peers, "installed", lambda: {"vgharness": "0", "torchtest2": "1"})
+    monkeypatch.setitem(peers.PEERS, "torchtest2", Peer("torchtest2", lambda model, batch: None))
+    result = CliRunner().invoke(cli.app, ["bench", "gallery"])
+    assert result.exit_code == 0, result.output
+    assert "vgharness 0, torchtest2 1" in result.output
+    assert "vgharness: 2 of 2 problems named, 2 seen; false alarms on 0 of 1 healthy models" in result.output
+    assert "torchtest2: 0 of 2 problems named, 0 seen; false alarms on 0 of 1 healthy models" in result.output
+    for words in ("detached trunk missing named missed", "kaiming MLP healthy quiet quiet"):
+        assert words in " ".join(result.output.split())
+
+
+def test_the_commands_configure_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(bench, "configure_process", lambda: called.append("bench"))
+    for command in ("probe", "train", "scale"):
+        CliRunner().invoke(cli.app, ["bench", command, "--device", "tpu"])
+    assert called == ["bench"] * 3
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--rounds", "1"], "--rounds 1: give 2 or more"),
-        (["--steps", "0"], "--steps 0: give 1 or more"),
-        (["--device", "tpu"], "--device tpu: use auto, cpu, cuda or cuda:N"),
+        (["probe", "--rounds", "1"], "--rounds 1: give 2 or more"),
+        (["probe", "--steps", "0"], "--steps 0: give 1 or more"),
+        (["probe", "--device", "tpu"], "--device tpu: use auto, cpu, cuda or cuda:N"),
+        (["train", "--rounds", "1"], "--rounds 1: give 2 or more"),
+        (["train", "--images", "100"], "--images 100: give 1280 or more"),
+        (["train", "--seeds", "0"], "--seeds 0: give 1 or more"),
+        (["train", "--precision", "fp8"], "--precision fp8: use fp32, tf32, bf16"),
+        (["train", "--precision", "tf32", "--device", "cpu"], "--precision tf32: only a CUDA GPU has it"),
+        (["train", "--device", "tpu"], "--device tpu: use auto, cpu, cuda or cuda:N"),
+        (["scale", "--architecture", "resnet"], "--architecture resnet: use readme or script"),
+        (["scale", "--images", "1"], "--images 1: give 512 or more"),
+        (["scale", "--json", "/proc/no/b.json"], "--json"),
     ],
 )
 def test_bad_input_is_one_line(options: list[str], words: str) -> None:
-    result = CliRunner().invoke(cli.app, ["bench", "probe", *options])
+    result = CliRunner().invoke(cli.app, ["bench", *options])
     assert result.exit_code == 2
     assert words in result.output
+    assert len(result.output.splitlines()) == 1
 
 
-# --- the gallery ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two sick networks and a healthy one, three seeds."""
-    sick = [next(case for case in models.SICK if case.problem == problem) for problem in ("vanishing", "missing")]
-    monkeypatch.setattr(peers, "SICK", sick)
-    monkeypatch.setattr(peers, "HEALTHY", [case for case in models.HEALTHY if case.name == "kaiming MLP"])
-    monkeypatch.setattr(peers, "SEEDS", (42, 43, 44))
-
-
-def judge(said: Any) -> list[str]:
-    found: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(peers._SAY, "another", said)
-        peers.judge_gallery(["another"], lambda judged: found.append(judged.judgements["another"]))
-    return found
-
-
-@pytest.mark.usefixtures("small_gallery")
-def test_a_peers_word_is_held_against_the_illness() -> None:
-    assert judge(lambda model, batch: None) == ["missed", "missed", "quiet"]
-    assert judge(lambda model, batch: "missing") == ["seen", "named", "alarm"]
-    assert judge(lambda model, batch: 1 / 0) == ["crashed"] * 3
-
-
-@pytest.mark.usefixtures("small_gallery")
-def test_a_peer_is_given_the_model_with_its_loss() -> None:
-    losses = []
-
-    def say(model: Any, batch: Any) -> None:
-        loss = model(*batch)
-        loss.backward()
-        losses.append(loss.item())
-
-    assert judge(say) == ["missed", "missed", "quiet"]
-    assert len(losses) == 9
-    assert len(set(losses)) == 9  # each seed has a model and a batch of its own
-
-
-@pytest.mark.usefixtures("small_gallery")
-def test_the_command_prints_what_each_tool_that_is_here_made_of_the_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "installed", lambda: {"vgharness": "0", "torchtest2": "1"})
-    monkeypatch.setitem(peers._SAY, "torchtest2", lambda model, batch: None)
-    result = CliRunner().invoke(cli.app, ["bench", "gallery"])
-    assert result.exit_code == 0, result.output
-    assert "vgharness: 2 of 2 problems named, 2 seen; 0 of 1 healthy models not left in peace" in result.output
-    assert "torchtest2: 0 of 2 problems named, 0 seen; 0 of 1" in result.output
+def test_it_runs_as_a_module_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "vgharness.bench", "train", "--rounds", "1"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "vgharness bench: --rounds 1: give 2 or more\n")

@@ -1,14 +1,17 @@
-"""``vgharness check``: any model, from the command line; and the page of what was measured."""
+"""``vgharness check``: any model, from the command line."""
 
+import html
+import json
+import os
+import re
+import statistics
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from vgharness.cli import main as cli
-from vgharness.gradflow.measurement import as_session, measure
-from vgharness.records import Session
-from vgharness.report.session_page import render_session
+from vgharness.formatting import number, percent
 
 pytestmark = pytest.mark.fast
 
@@ -65,7 +68,7 @@ def test_a_healthy_model_is_said_to_be_and_exits_0() -> None:
 
 
 @pytest.mark.parametrize(("name", "problem", "layer"), [("closed", "vanishing", "0"), ("Unused", "missing", "unused")])
-def test_a_sick_models_illness_and_its_layer_are_named_with_what_helps(name: str, problem: str, layer: str) -> None:
+def test_a_sick_models_problem_and_its_layer_are_named_with_what_helps(name: str, problem: str, layer: str) -> None:
     result = check(f"models.py:{name}", "--seeds", "3")
     assert result.exit_code == 1
     assert f"{problem} from {layer}:" in result.output
@@ -75,11 +78,11 @@ def test_a_sick_models_illness_and_its_layer_are_named_with_what_helps(name: str
 def test_markdown_is_fit_for_a_comment() -> None:
     result = check("models.py:closed", "--markdown")
     assert result.exit_code == 1
-    assert result.output.startswith("**")
-    assert (
-        "| --- |" in result.output.replace(":", "").replace("---|", "--- |").replace("|-", "| -")
-        or "|" in result.output
-    )
+    assert result.output.startswith("**vanishing from 0 toward the input**\n\n- vanishing from `0`: ")
+    header, rule, *rows = [line for line in result.output.splitlines() if line.startswith("|")]
+    assert header.startswith("| layer | signal_l2 | 95 % interval | factor toward the input |")
+    assert set(rule) == set("|:- ")
+    assert [row.split("|")[1].strip() for row in rows] == ["`0`", "`2`", "`4`"]
     assert "\x1b" not in result.output
 
 
@@ -94,7 +97,7 @@ def test_input_loss_seeds_and_layers_are_as_asked() -> None:
 
 
 def test_a_page_is_written_on_request(tmp_path: Path) -> None:
-    page = tmp_path / "out" / "net.html"
+    page = tmp_path / "net.html"
     result = check("models.py:closed", "--html", str(page))
     assert "page written to" in result.output
     text = page.read_text(encoding="utf-8")
@@ -122,40 +125,92 @@ def test_bad_input_is_one_line(arguments: list[str], words: str) -> None:
     assert len(result.output.strip().splitlines()) == 1
 
 
-# --- the page ------------------------------------------------------------------------------------------
+# --- one number, whatever the form ---------------------------------------------------------------------
 
 
-def session(test: str = "tests/test_it.py::test_it", **options: object) -> Session:
-    import torch
-    from torch import nn
-
-    sample = measure(
-        lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)),
-        (torch.ones(2, 4), torch.tensor([0, 1])),
-        nn.functional.cross_entropy,
-        test=test,
-        **options,  # type: ignore[arg-type]
-    ).sample
-    return as_session([sample], command="pytest -q", folder=Path.cwd(), extra={})
+def table_of(terminal: str) -> dict[str, list[str]]:
+    """By layer, the terminal's signal, interval and factor."""
+    rows = [line for line in terminal.splitlines() if re.match(r" ?\d ", line)]
+    return {row.split()[0]: re.split(r"  +", re.sub(r"[█░!]", "", row).strip())[1:] for row in rows}
 
 
-def test_what_came_from_outside_is_escaped() -> None:
-    text = render_session(session("<script>alert(1)</script>", extra_info={"note": "<b>"}))
-    assert "<script>" not in text
-    assert "&lt;script&gt;" in text
-    assert "&lt;b&gt;" in text
+@pytest.mark.parametrize("name", ["healthy", "closed"])
+def test_terminal_page_markdown_and_json_agree_number_for_number(name: str, tmp_path: Path) -> None:
+    terminal = check(f"models.py:{name}", "--html", "page.html")
+    markdown = check(f"models.py:{name}", "--markdown")
+    found = json.loads(check(f"models.py:{name}", "--json").stdout)
+    assert terminal.exit_code == markdown.exit_code == (0 if found["healthy"] else 1)
+    shown, page = table_of(terminal.output), (tmp_path / "page.html").read_text(encoding="utf-8")
+    in_page = [
+        re.findall(r"<td[^>]*>(?:<code>)?([^<]*)", row) for row in re.findall(r"<tr><td.*?</tr>", page, re.DOTALL)
+    ]
+    in_markdown = [line.strip("|").split("|") for line in markdown.output.splitlines() if line.startswith("| `")]
+    assert len(shown) == len(in_page) == len(in_markdown) == len(found["layers"]) == 3
+    for layer, (key, cells), of_page, of_markdown in zip(
+        found["layers"], shown.items(), in_page, in_markdown, strict=True
+    ):
+        signal, factor = layer["signal_l2"], layer["factor_toward_input"]
+        mean, span = number(signal["value"]), f"{number(signal['low'])} to {number(signal['high'])}"
+        expected = [mean, span, *([number(factor["value"])] if factor else [])]
+        assert layer["layer"] == key
+        assert cells == expected
+        assert of_page[0] == key
+        assert of_page[2:4] == [f"{mean} [{span}]", number(factor["value"]) if factor else ""]
+        assert of_page[4].startswith(number(layer["weight_l2"]["value"]))
+        assert of_page[5] == percent(layer["saturated"]["value"], missing="–")
+        assert [cell.strip(" `!") for cell in of_markdown[:4]] == [key, *expected, ""][:4]
+    for problem in found["problems"]:
+        line = f"{problem['kind']} from {problem['layer']}: {problem['evidence']}"
+        assert line in terminal.output
+        assert html.unescape(page).count(problem["evidence"]) == 1
 
 
-def test_each_layer_has_its_row_and_saturation_its_column_where_it_was_measured() -> None:
-    plain, saturated = render_session(session(seeds=1)), render_session(session(seeds=1, saturation=True))
-    assert plain.count('<td data-label="Layer">') == 2
-    assert "Saturated" not in plain
-    assert "Saturated" in saturated
+def test_the_json_holds_what_the_session_gives(tmp_path: Path) -> None:
+    """The numbers are those that anybody computes from the raw values of a saved session."""
+    found = json.loads(check("models.py:closed", "--json").stdout)
+    from vgharness import measure
+    from vgharness.check.batch import choose_batch
+    from vgharness.check.model_source import load_factory
+
+    factory = load_factory("models.py:closed")
+    batch = choose_batch(factory)
+    sample = measure(factory, batch, batch.loss.function, saturation=True).record
+    assert found["seeds"] == list(sample.seeds)
+    for layer, values in zip(found["layers"], sample.values("signal_l2").values(), strict=True):
+        assert layer["signal_l2"]["value"] == pytest.approx(statistics.geometric_mean(values), rel=1e-12)
+    for layer, values in zip(found["layers"], sample.factors().values(), strict=False):
+        assert layer["factor_toward_input"]["value"] == pytest.approx(statistics.geometric_mean(values), rel=1e-12)
 
 
-def test_the_page_of_a_saved_session_stands_beside_a_studys(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(session().model_dump_json())
-    result = CliRunner().invoke(cli.app, ["report", "run.json", "--out", "reports"])
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "reports/gradflow.html").exists()
-    assert not (tmp_path / "reports/index.html").exists()
+# --- bad input -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "missing/page.html", "a" * 300, "pipe", "models.py/page.html"])
+def test_a_page_that_cannot_be_written_is_found_before_any_work(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    result = check("nowhere.py:model", "--html", str(tmp_path / name))  # which would fail too, but later
+    assert result.exit_code == 2
+    (line,) = result.output.splitlines()
+    assert line.startswith("vgharness check: --html ")
+
+
+def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "names.py").write_text(
+        "from torch import nn\n"
+        "def model():\n"
+        "    net = nn.Sequential()\n"
+        "    for name in ('[red]a[/red]', 'b\\x1b[31m', 'c\\u202e', 'd\\n', 'e\\udc80', '<script>', ':smile:'):\n"
+        "        net.add_module(name, nn.Linear(4, 4))\n"
+        "    return net\n"
+    )
+    for options in ([], ["--markdown"], ["--json"], ["--html", "page.html"]):
+        result = check("names.py:model", "--input", "8,4", *options)
+        assert result.exit_code in (0, 1), result.output
+        assert result.output.replace("\n", "").isprintable()
+    assert "[red]a[/red]" in result.output
+    assert r"b\x1b[31m" in result.output
+    assert r"e\udc80" in result.output
+    assert ":smile:" in result.output
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script>" not in page
+    assert "\x1b" not in page

@@ -1,12 +1,19 @@
 """The main job from the command line: what it prints, writes and exits with."""
 
+import contextlib
 import itertools
 import json
+import os
 import re
 import shlex
+import shutil
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from factories import CANONICAL, make_result, make_run
@@ -14,12 +21,13 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from vgharness.claims.spec import load_claims
-from vgharness.cli.full import exit_status
+from vgharness.cli.full import exit_status, main
 from vgharness.cli.main import app
 from vgharness.data.image_set import ImageSet
 from vgharness.records import Reading, Run, Study, Verdict
 from vgharness.storage.store import load_run
 from vgharness.study import presets
+from vgharness.system.environment import machine_prefix
 from vgharness.training.callback import Callback
 
 pytestmark = pytest.mark.fast
@@ -114,7 +122,7 @@ def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
     assert (study.precision, images.provenance.kind, images.provenance.train_images) == ("bf16", "synthetic", 32)
     assert Path("elsewhere/deep/index.html").exists()
     assert re.search(
-        r"warning: at bf16 gradients are off by up to \d+% from float64's \(script (gelu|silu)", result.output
+        r"warning: at bf16 gradients are off by up to [\d.]+ % from float64's \(script (gelu|silu)", result.output
     )
 
 
@@ -162,7 +170,80 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "use cuda:0 to cuda:1" in only_line(full("--device", "cuda:5"))
 
 
-@pytest.mark.parametrize("out", ["taken", "taken/below"])
+def hostile_outputs() -> Iterator[tuple[str, TextIO]]:
+    """Outputs that cannot hold what is printed: a terminal without most symbols, a closed pipe, a full disk."""
+    for encoding in ("ascii", "cp1252"):
+        yield encoding, TextIOWrapper(BytesIO(), encoding=encoding)
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield "closed pipe", open(writer, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    full_disk = Path("full")
+    try:
+        os.mknod(full_disk, 0o666 | stat.S_IFCHR, os.makedev(1, 7))  # a node of our own that is always full
+        yield "full disk", full_disk.open("w", encoding="utf-8", buffering=1)
+    except OSError:
+        return  # this user cannot make a device
+
+
+def test_an_output_that_cannot_be_printed_to_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["full", "--preset", "quick", "--device", "cpu", "--exit-zero", "--out", "page"])
+    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")
+    for kind, stream in hostile_outputs():
+        with monkeypatch.context() as patched:
+            errors = StringIO()
+            patched.setattr(sys, "stdout", stream)
+            patched.setattr(sys, "stderr", errors)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert ended.value.code == 0, kind
+        assert Path("page/index.html").stat().st_size > 10_000, kind
+        shutil.rmtree("page")
+        assert errors.getvalue() == (
+            "vgharness: output cannot be written (No space left on device); the work goes on\n"
+            if kind == "full disk"
+            else ""
+        )
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+def test_a_run_that_cannot_be_saved_is_shown_and_its_page_written(
+    asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vgharness.storage.store.write_whole", full_disk)
+    result = full()
+    assert result.exit_code == 2
+    assert "was not saved (No space left on device)" in only_line(result)
+    assert "page written to reports/index.html" in result.stdout
+    assert len(load_run(Path("reports/run.json")).results) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_of_this_machine_that_is_somebody_elses_is_found_before_the_training(
+    asked: list[tuple[Study, ImageSet]],
+) -> None:
+    folder = Path(".gradflow") / f"{machine_prefix()}cpu"
+    folder.mkdir(parents=True, mode=0o500)
+    result = full()
+    assert (result.exit_code, asked) == (2, [])
+    assert str(folder) in only_line(result)
+
+
+@pytest.mark.parametrize("name", ["index.html", "run.json", "grad_norms_per_layer.png"])
+def test_a_page_that_cannot_be_written_is_found_before_the_training(
+    name: str, asked: list[tuple[Study, ImageSet]]
+) -> None:
+    Path("out", name).mkdir(parents=True)
+    result = full("--out", "out")
+    assert result.exit_code == 2
+    assert f"--out out/{name}: this is a folder, not a file; give another file" in only_line(result)
+    assert asked == []
+
+
+@pytest.mark.parametrize("out", ["taken", "taken/below", "a" * 300])
 def test_out_that_cannot_be_written(out: str) -> None:
     Path("taken").write_text("a file, not a folder")
     result = full("--out", out)
@@ -248,12 +329,3 @@ def test_help_and_the_package_itself_come_without_torch() -> None:
         "assert not {'torch', 'matplotlib', 'scipy'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_every_public_name_is_there() -> None:
-    import vgharness
-
-    for name in vgharness.__all__:
-        assert getattr(vgharness, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = vgharness.nothing

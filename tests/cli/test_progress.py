@@ -82,7 +82,7 @@ def test_the_bar_names_all_that_are_under_way_and_ends_full(out: io.StringIO) ->
     with started(out, terminal=True) as progress:
         progress.cell_started(sigmoid)
         progress.cell_started(relu)
-        assert progress.bar.tasks[0].description == r"\[1/3] script sigmoid seed 42, \[2/3] script relu seed 42"
+        assert progress.bar.tasks[0].description == "[1/3] script sigmoid seed 42, [2/3] script relu seed 42"
         train(progress, sigmoid, 1)  # diverged after the first of its two epochs
         train(progress, relu, 2)
         progress._show()

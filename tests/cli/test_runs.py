@@ -15,9 +15,11 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from vgharness.cli.runs import register
-from vgharness.gradflow.comparison import Comparison, compare, parse_failures
+from vgharness.formatting import number, shorten
+from vgharness.gradflow.comparison import Comparison, compare
+from vgharness.gradflow.limits import parse_failures
 from vgharness.records import GradientFlow, LayerGradient, Sample, Session
-from vgharness.report.tables import Sheet, comparison_table, markdown, number, session_table, shorten
+from vgharness.report.tables import Sheet, comparison_table, markdown, session_table
 from vgharness.storage.store import RunStore
 
 pytestmark = pytest.mark.fast
@@ -64,30 +66,30 @@ def cells(text: str, first: str) -> list[str]:
 def test_a_session_shows_layers_from_input_to_output_with_mean_interval_factor_and_bar() -> None:
     text = printed(session_table(named(["in", "mid", "out"], [1e-4, 2e-4, 1e-2])))
     assert [line.split()[0] for line in text.splitlines()[4:7]] == ["in", "mid", "out"]
-    assert cells(text, "in") == ["in", "0.0001", "–", "0.5", "█░░░░░░░"]
-    assert cells(text, "mid") == ["mid", "0.0002", "–", "!", "0.02", "█░░░░░░░"]
-    assert cells(text, "out") == ["out", "0.01", "–", "████████"]
+    assert cells(text, "in") == ["in", "0.000100", "–", "0.500", "█░░░░░░░"]
+    assert cells(text, "mid") == ["mid", "0.000200", "–", "!", "0.0200", "█░░░░░░░"]
+    assert cells(text, "out") == ["out", "0.0100", "–", "████████"]
     assert f"{TEST} (1 seed)" in text
-    assert "! the step that is farthest from 1" in text
+    assert "! the factor that is farthest from 1" in text
 
 
 def test_a_session_shows_the_geometric_mean_and_its_interval_over_seeds() -> None:
     sheet = session_table(sample())
     assert sheet.rows[3][:2] == ("conv4", number(1e-3 * math.prod(SPREAD) ** 0.2))
-    low, high = map(float, sheet.rows[3][2].split(" – "))
+    low, high = map(float, sheet.rows[3][2].split(" to "))
     assert 0.0009 < low < 0.001 < high < 0.0011
     assert sheet.title.endswith("(5 seeds)")
 
 
 def test_the_worst_step_is_marked_and_red() -> None:
     sheet = session_table(named(["a", "b", "c", "d"], [1, 2, 1e3, 1e2]))
-    assert [row[3] for row in sheet.rows] == ["0.5", "! 0.002", "10", ""]
+    assert [row[3] for row in sheet.rows] == ["0.500", "! 0.00200", "10", ""]
     assert sheet.styles == ("", "red", "", "")
     assert "\x1b[31m" in printed(sheet, colour=True)
 
 
 @pytest.mark.parametrize(("state", "value"), [("nonfinite", math.nan), ("unused", None), ("ok", None)])
-def test_a_layer_without_a_figure_says_its_state(state: str, value: float | None) -> None:
+def test_a_layer_without_a_value_says_its_state(state: str, value: float | None) -> None:
     flow = GradientFlow(
         layers=(
             LayerGradient(name="a", state="ok", signal_l2=1.0),
@@ -96,7 +98,7 @@ def test_a_layer_without_a_figure_says_its_state(state: str, value: float | None
         )
     )
     sheet = session_table(Sample(test="t", seeds=(1,), flows=(flow,)))
-    assert sheet.rows[1][1:] == ("not measured" if state == "ok" else state, "–", "", "░" * 8)
+    assert sheet.rows[1][1:] == ("not measured" if state == "ok" else state, "–", "–", "░" * 8)
     assert sheet.rows[2][1] == "0"
     assert sheet.notes == ()
 
@@ -133,11 +135,11 @@ def test_long_names_are_shortened_in_the_middle_and_lines_fit() -> None:
 
 def test_a_comparison_shows_both_means_the_change_and_the_verdict() -> None:
     text = printed(*comparison_table(compared(sample(), sample(0.4), "signal_l2:-20%")))
-    assert cells(text, "conv1")[:5] == ["conv1", "signal_l2", "0.000512", "6.4e-05", "-87.5%"]
+    assert cells(text, "conv1")[:5] == ["conv1", "signal_l2", "0.000512", "6.40e-05", "-87.5%"]
     assert cells(text, "conv1")[-1] == "FAIL"
     assert cells(text, "conv4")[-1] == "ok"
     assert "conv1 signal_l2: beyond signal_l2:-20%; p = 0.0079" in text
-    assert "3 regressions in 21 figures of 1 test" in text
+    assert "3 regressions in 21 values of 1 test" in text
     assert "weight_l2" not in text
 
 
@@ -148,20 +150,20 @@ def test_a_comparison_without_limits_shows_the_signal_and_the_factor_and_judges_
         *((layer, "signal_l2") for layer in ("conv1", "conv2", "conv3", "conv4", "fc")),
     ]
     assert {row[-1] for row in sheet.rows} == {""}
-    assert summary.title == "no regressions in 21 figures of 1 test"
+    assert summary.title == "no regressions in 21 values of 1 test"
 
 
-def test_what_is_lost_or_has_no_figure_is_shown_whatever_the_limits() -> None:
+def test_what_is_lost_or_has_no_value_is_shown_whatever_the_limits() -> None:
     before = named(["a", "b", "c"], [1.0, math.nan, 1.0])
     after = named(["a", "b", "c"], [math.nan, math.nan, 1.0])
     sheet, summary = comparison_table(compared(before, after, "factor:1"))
     assert [(row[:4], row[5]) for row in sheet.rows] == [
-        (("all layers", "factor", "–", "–"), "no figure"),
+        (("all layers", "factor", "–", "–"), "no value"),
         (("a", "signal_l2", "1", "–"), "FAIL"),
-        (("b", "signal_l2", "–", "–"), "no figure"),
+        (("b", "signal_l2", "–", "–"), "no value"),
     ]
-    assert summary.title == "1 regression in 4 figures of 1 test"
-    assert "a signal_l2: no finite figure for 1 of 1 seeds" in printed(sheet)
+    assert summary.title == "1 regression in 4 values of 1 test"
+    assert "a signal_l2: no finite value for 1 of 1 seed" in printed(sheet)
 
 
 def test_a_comparison_ends_with_what_is_new_gone_and_elsewhere() -> None:
@@ -175,7 +177,7 @@ def test_a_comparison_ends_with_what_is_new_gone_and_elsewhere() -> None:
 
 def test_nothing_compared_is_said() -> None:
     (summary,) = comparison_table(compare(session(), session()))
-    assert summary.title == "nothing compared: no test with a figure is in both runs"
+    assert summary.title == "nothing compared: no test with a value is in both runs"
 
 
 NASTY = "t[a|b `c` <img> [red]x[/red] \x1b[31m\n*_]"
@@ -191,7 +193,7 @@ def test_names_are_never_taken_for_formatting() -> None:
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len(rows) == 4
     assert {row.replace("\\|", "").count("|") for row in rows} == {6}
-    assert "`t[a\\|b ´c´ <img> [red]x[/red] �[31m�*_]`" in rows[2]
+    assert "`t[a\\|b ´c´ <img> [red]x[/red] \\x1b[31m\\n*_]`" in rows[2]
 
 
 def test_markdown_of_a_comparison_stands_whole() -> None:
@@ -202,12 +204,12 @@ def test_markdown_of_a_comparison_stands_whole() -> None:
         "\n"
         "| layer | quantity | before | after | change |   |\n"
         "| :--- | :--- | ---: | ---: | ---: | ---: |\n"
-        "| `a` | `signal_l2` | 1 | 0.5 | -50.0% | **FAIL** |\n"
+        "| `a` | `signal_l2` | 1 | 0.500 | -50.0% | **FAIL** |\n"
         "| `new` | `signal_l2` | 2 | 2 | +0.0% | ok |\n"
         "\n"
         "- a signal\\_l2: beyond signal\\_l2:20%; size alone decides: 1 and 1 seeds, 5 on both sides rule out chance\n"
         "\n"
-        "#### 2 regressions in 3 figures of 1 test\n"
+        "#### 2 regressions in 3 values of 1 test\n"
         "\n"
         "- FAIL renamed: layer b\\_c of tests/test\\_model.py::test\\_flow\\[relu\\], now new\n"
     )
@@ -318,7 +320,7 @@ def test_compare_as_json_is_the_whole_comparison(store: RunStore) -> None:
     assert json.loads(text)["changes"][1]["layer"] == ["conv1", 0, 0]
 
 
-def test_compare_as_csv_is_every_figure_and_what_is_new_or_gone(store: RunStore) -> None:
+def test_compare_as_csv_is_every_value_and_what_is_new_or_gone(store: RunStore) -> None:
     store.save(session(named(["a", "b", "x"], [1, 2, 3])), "a")
     other = session(named(["a", "c"], [0.5, math.nan])).model_copy(
         update={"machine": MACHINE.model_copy(update={"versions": {"torch": "9"}})}
@@ -347,7 +349,7 @@ def test_compare_as_csv_is_every_figure_and_what_is_new_or_gone(store: RunStore)
         (("compare", "1", "--fail", "signal_l2"), "give QUANTITY:SIZE"),
         (("compare", "1", "--fail", "typo:1"), "no test has measured that; there are factor, signal_l2"),
         (("compare", "1", "--csv", "--json"), "--csv, --json and --markdown: give one of them"),
-        (("compare", "1", "2"), "no test with a figure is in both; compare runs of the same tests"),
+        (("compare", "1", "2"), "no test with a value is in both; compare runs of the same tests"),
         (("show", "7"), "no session '7' here"),
         (("show", "3"), "a study's run, not a pytest session"),
         (("show", "1", "--against", "7"), "no session '7' here"),
@@ -368,3 +370,20 @@ def test_a_latest_run_that_is_cut_off_is_said_to_be_skipped(store: RunStore) -> 
     result = invoke(store, "show")
     assert result.exit_code == 0
     assert "0002_b.json: not a whole JSON file" in result.stderr
+
+
+def test_what_a_file_holds_reaches_no_terminal_raw(store: RunStore) -> None:
+    raw = "2026\x1b]0;title\x07\n9999  forged"
+    forged = session(sample()).model_copy(
+        update={"created": raw, "machine": MACHINE.model_copy(update={"id": f"id{raw}".replace("/", "")})}
+    )
+    path = store.root / "machine" / "0001_a.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(forged.model_dump_json(), encoding="utf-8")
+    (path.parent / "no\x1brun\n").touch()
+    for command in (["list"], ["show"], ["compare", "1", "1"], ["compare", "1", "1", "--markdown"]):
+        result = invoke(store, *command)
+        assert result.exit_code == 0, result.output
+        assert "\x1b" not in result.output
+        assert "\n9999" not in result.output
+    assert r"no\x1brun\n" in invoke(store, "list").stderr

@@ -14,12 +14,9 @@ from vgharness.gradflow.comparison import (
     Appearance,
     Change,
     Comparison,
-    Limit,
-    check_limits,
     compare,
-    parse_failures,
-    parse_limit,
 )
+from vgharness.gradflow.limits import Limit, check_limits, parse_failures, parse_limit
 from vgharness.records import GradientFlow, LayerGradient, LayerKey, Sample, Session
 
 pytestmark = pytest.mark.fast
@@ -36,7 +33,7 @@ def sample(
     quantity: str = "signal_l2",
     **more: object,
 ) -> Sample:
-    """One argument per layer: of each seed its figure."""
+    """One argument per layer: of each seed its value."""
     count = len(layers[0])
     flows = tuple(
         GradientFlow(
@@ -76,11 +73,11 @@ def times(factor: float, count: int = 5) -> list[float]:
     ("text", "quantity", "size", "relative", "direction"),
     [
         ("signal_l2:20%", "signal_l2", 0.2, True, "either"),
-        ("signal_l2:-20%", "signal_l2", 0.2, True, "down"),
-        ("signal_l2:+250%", "signal_l2", 2.5, True, "up"),
+        ("signal_l2:-20%", "signal_l2", 0.2, True, "decrease"),
+        ("signal_l2:+250%", "signal_l2", 2.5, True, "increase"),
         ("factor:0.1", "factor", 0.1, False, "either"),
-        ("factor:-.5", "factor", 0.5, False, "down"),
-        ("my own: name : +0", "my own: name", 0.0, False, "up"),
+        ("factor:-.5", "factor", 0.5, False, "decrease"),
+        ("my own: name : +0", "my own: name", 0.0, False, "increase"),
         (" weight_l2 : 99.9 % ", "weight_l2", 0.999, True, "either"),
     ],
 )
@@ -159,7 +156,7 @@ def test_a_relative_change_from_zero_is_beyond_every_limit() -> None:
 # --- means, changes, intervals --------------------------------------------------------------------
 
 
-def test_means_of_positive_figures_are_geometric() -> None:
+def test_means_of_positive_values_are_geometric() -> None:
     found = change(compared(sample([1e-6, 1e-2]), sample([1e-5, 1e-3])))
     assert (found.mean, found.before, found.after) == ("geometric", pytest.approx(1e-4), pytest.approx(1e-4))
     assert found.change == pytest.approx(0)
@@ -187,7 +184,7 @@ def test_a_signal_that_becomes_zero_is_a_fall_by_all_of_it() -> None:
     assert (found.change, found.outcome) == (-1, "regression")
 
 
-def test_figures_at_the_ends_of_what_a_number_holds_are_compared() -> None:
+def test_values_at_the_ends_of_what_a_number_holds_are_compared() -> None:
     found = compared(sample([5e-324] * 2), sample([1.7e308] * 2), "signal_l2:20%")
     assert change(found).outcome == "regression"
     Comparison.model_validate_json(found.model_dump_json())
@@ -309,7 +306,7 @@ def test_without_a_limit_a_change_is_told_and_fails_nothing() -> None:
 
 @pytest.mark.parametrize("limits", [(), ("signal_l2:+50%",)])
 @pytest.mark.parametrize("bad", [NAN, math.inf, None])
-def test_a_figure_that_is_no_longer_finite_is_a_regression_whatever_the_limits(
+def test_a_value_that_is_no_longer_finite_is_a_regression_whatever_the_limits(
     bad: float | None, limits: tuple[str, ...]
 ) -> None:
     for after in ([bad] * 5, [*times(1, 4), bad]):
@@ -318,7 +315,7 @@ def test_a_figure_that_is_no_longer_finite_is_a_regression_whatever_the_limits(
         assert change(found).after is None
         assert change(found).before == pytest.approx(1, abs=0.01)
         missing = after.count(bad)
-        assert change(found).reason == f"no finite figure for {missing} of 5 seeds, before for 0 of 5"
+        assert change(found).reason == f"no finite value for {missing} of 5 seeds, before for 0 of 5"
         assert change(found) in found.regressions
 
 
@@ -419,7 +416,7 @@ def test_tests_that_are_new_or_gone_are_told_and_fail_on_request() -> None:
     assert failed.sample == "gone"
 
 
-def test_a_test_with_the_same_figures_under_another_name_is_renamed() -> None:
+def test_a_test_with_the_same_values_under_another_name_is_renamed() -> None:
     before = session(sample([1], test="a"), sample([1], test="b"))
     after = session(sample([1], test="a"), sample([1], test="c"), sample([1], test="d"))
     found = compare(before, after, [parse_limit("signal_l2:1%")], ("vanished", "renamed"))

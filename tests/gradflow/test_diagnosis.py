@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from factories import make_flow
 
-from vgharness.benchmarks.gallery.models import HEALTHY, SEEDS, SICK, Case, measure
+from vgharness.benchmarks.gallery import HEALTHY, SEEDS, SICK, Case, measure
 from vgharness.gradflow.diagnosis import EXPLODED, PROBLEM_KINDS, RECURRENT, SATURATED, VANISHED, diagnose, summary
 from vgharness.records import GradientFlow, LayerGradient
 
@@ -18,10 +18,12 @@ def shown(cases: Sequence[Case]) -> list[Any]:
     return [pytest.param(case, id=case.name) for case in cases]
 
 
-def row(name: str, signal: float | None = 1.0, call: int = 0, backward: int = 0, **changes: Any) -> LayerGradient:
+def row(
+    name: str, signal: float | None = 1.0, forward_pass: int = 0, backward_pass: int = 0, **changes: Any
+) -> LayerGradient:
     state = "zero" if signal == 0 else "unused" if signal is None else "ok"
     fields = {"state": state, "signal_l2": signal, "weight_l2": signal, **changes}
-    return LayerGradient(name=name, call=call, backward=backward, **fields)
+    return LayerGradient(name=name, forward_pass=forward_pass, backward_pass=backward_pass, **fields)
 
 
 def flow(*rows: LayerGradient | float | None, missed: Sequence[str] = ()) -> GradientFlow:
@@ -38,11 +40,11 @@ def found(*flows: GradientFlow) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("case", shown(SICK))
-def test_the_illness_is_named_first_and_where_it_starts(case: Case) -> None:
+def test_the_problem_is_named_first_and_where_it_starts(case: Case) -> None:
     diagnosis = diagnose([measure(case, seed) for seed in SEEDS])
     assert not diagnosis.healthy, "no problem found"
     first = diagnosis.problems[0]
-    assert first.problem == case.problem
+    assert first.kind == case.problem
     assert first.layer in case.layers
     assert first.layer in summary(diagnosis)
     assert first.layer in first.evidence
@@ -54,7 +56,7 @@ def test_a_healthy_network_raises_no_alarm(case: Case) -> None:
     assert summary(diagnose([measure(case, seed) for seed in SEEDS])) == "healthy"
 
 
-def test_the_gallery_holds_every_illness_in_several_guises() -> None:
+def test_the_gallery_holds_every_problem_in_several_guises() -> None:
     names = [case.name for case in (*SICK, *HEALTHY)]
     assert len(set(names)) == len(names)
     assert min(len(SICK), len(HEALTHY)) >= 14
@@ -103,32 +105,32 @@ def test_one_layer_two_layers_and_none() -> None:
 
 
 def test_of_several_backward_passes_the_last_counts() -> None:
-    penalty = [row("l0", 1e-9), row("l0", 1.0, backward=1), row("l1", 1.0)]
+    penalty = [row("l0", 1e-9), row("l0", 1.0, backward_pass=1), row("l1", 1.0)]
     assert found(flow(*penalty)) == []
-    assert found(flow(row("l0", 1.0), row("l0", 1e-9, backward=1), row("l1", 1.0))) == [("vanishing", "l0 pass 1")]
+    assert found(flow(row("l0", 1.0), row("l0", 1e-9, backward_pass=1), row("l1", 1.0))) == [("vanishing", "l0 pass 1")]
 
 
 # --- calls ---------------------------------------------------------------------------------------------
 
 
 def test_a_recurrent_layers_calls_are_a_path_that_an_embedding_does_not_hide() -> None:
-    cell = [row("cell", 0.1 ** (5 - i), call=i) for i in range(6)]
+    cell = [row("cell", 0.1 ** (5 - i), forward_pass=i) for i in range(6)]
     assert found(flow(row("embed"), *cell, row("head"))) == [("vanishing", "cell[2]")]
     # Against its own last call it crosses the line at cell[2], against the last layer a call before: that one counts.
     assert found(flow(*cell, row("head", 10.0))) == [("vanishing", "cell[3]")]
-    grown = [row("cell", 10.0 ** (5 - i), call=i) for i in range(6)]
+    grown = [row("cell", 10.0 ** (5 - i), forward_pass=i) for i in range(6)]
     assert found(flow(row("embed"), *grown, row("head"))) == [("exploding", "cell[1]")]
 
 
 def test_calls_are_a_path_from_four_on() -> None:
     assert RECURRENT == 4
     for calls in (3, 4):
-        towers = [row("tower", 1e-6 if i == 0 else 1.0, call=i) for i in range(calls)]
+        towers = [row("tower", 1e-6 if i == 0 else 1.0, forward_pass=i) for i in range(calls)]
         assert bool(found(flow(row("stem"), *towers, row("head")))) == (calls == 4)
 
 
 def test_calls_that_underflow_have_vanished() -> None:
-    cell = [row("cell", 0.1 ** (8 - i) if i > 2 else 0.0, call=i, state="ok") for i in range(9)]
+    cell = [row("cell", 0.1 ** (8 - i) if i > 2 else 0.0, forward_pass=i, state="ok") for i in range(9)]
     assert found(flow(*cell)) == [("vanishing", "cell[5]")]
 
 
@@ -150,7 +152,7 @@ def test_saturated_units_are_dead_also_where_signals_pass_beside_them() -> None:
         assert found(flow(1.0, branch, 1.0)) == ([("dead", "l1")] if ill else [])
     # What lies below is small because of it, and no problem of its own.
     assert found(flow(1e-6, row("l1", 1e-6, saturated=1.0), 1.0)) == [("dead", "l1")]
-    # Dead units below a vanished path are an problem of their own.
+    # Dead units below a vanished path are a problem of their own.
     assert found(flow(1e-6, row("l1", 1e-6, saturated=1.0), 1e-6, 1.0)) == [("dead", "l1"), ("vanishing", "l2")]
 
 
@@ -200,9 +202,9 @@ def test_not_finite_starts_nearest_the_output() -> None:
 
 def test_a_weights_gradient_does_not_say_which_call_was_not_finite() -> None:
     sizes = [NAN, NAN, 1.0, 1.0]
-    cell = [row("cell", size, call=i, state="nonfinite", weight_l2=NAN) for i, size in enumerate(sizes)]
+    cell = [row("cell", size, forward_pass=i, state="nonfinite", weight_l2=NAN) for i, size in enumerate(sizes)]
     assert found(flow(*cell, row("head"))) == [("nonfinite", "cell[1]")]
-    cell = [row("cell", 1.0, call=i, state="nonfinite", weight_l2=NAN) for i in range(4)]
+    cell = [row("cell", 1.0, forward_pass=i, state="nonfinite", weight_l2=NAN) for i in range(4)]
     assert found(flow(*cell, row("head"))) == [("nonfinite", "cell[3]")]
 
 
@@ -226,7 +228,7 @@ def test_more_than_half_of_the_seeds_must_agree() -> None:
     assert found(ill, ill, well) == [("vanishing", "l0")]
     assert found(ill, ill, well, well, well) == []
     assert found(ill, ill, other, other, well) == []
-    assert "(2 of 3 seeds)" in diagnose([ill, well, ill]).problems[0].evidence
+    assert "(means over 2 of 3 seeds)" in diagnose([ill, well, ill]).problems[0].evidence
     assert "seeds" not in diagnose([ill]).problems[0].evidence
 
 
@@ -254,12 +256,21 @@ def test_no_flows_are_no_diagnosis() -> None:
 
 def test_one_line_says_what_and_where() -> None:
     assert summary(diagnose([flow(1, 1)])) == "healthy"
-    assert summary(diagnose([make_flow(0.05)])) == "vanishing from conv2 down"
+    assert summary(diagnose([make_flow(0.05)])) == "vanishing from conv2 toward the input"
     assert summary(diagnose([flow(None, 0, 0, 1)])) == "no gradient for l0; dead at l2"
-    assert summary(diagnose([flow(1e-6, row("", 1.0))])) == "vanishing from l0 down"
+    assert summary(diagnose([flow(1e-6, row("", 1.0))])) == "vanishing from l0 toward the input"
 
 
-def test_the_evidence_gives_the_figures() -> None:
+def test_the_evidence_gives_the_values() -> None:
     text = diagnose([flow(2e-8, 1e-4, 0.5, 1)]).problems[0].evidence
-    assert text == "‖∂L/∂h‖₂ is 1 at l3, 0.0001 at l1, 2e-08 at l0"
-    assert "100.0%" in diagnose([flow(1.0, row("l1", 0.1, saturated=1.0), 1.0)]).problems[0].evidence
+    assert text == "‖∂L/∂h‖₂ is 1 at l3, 0.000100 at l1, 2.00e-08 at l0"
+    assert "100 %" in diagnose([flow(1.0, row("l1", 0.1, saturated=1.0), 1.0)]).problems[0].evidence
+
+
+def test_the_evidence_of_several_seeds_gives_their_means_and_not_one_seeds_values() -> None:
+    flows = [flow(1e-8, 1), flow(1e-6, 1), flow(1e-4, 100), flow(1, 1)]
+    (problem,) = diagnose(flows).problems
+    assert problem.evidence == "‖∂L/∂h‖₂ is 4.64 at l1, 1.00e-06 at l0 (means over 3 of 4 seeds)"
+    assert problem.seeds == 3
+    shares = [flow(1.0, row("l1", 1.0, saturated=share), 1.0) for share in (0.99, 1.0)]
+    assert diagnose(shares).problems[0].evidence.startswith("99.5 % of the units of l1")

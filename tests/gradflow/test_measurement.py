@@ -42,7 +42,7 @@ def flow(**signals: float) -> GradientFlow:
 
 
 def test_each_seed_makes_a_model_and_a_batch_of_its_own() -> None:
-    sample = measure(small, batch, functional.cross_entropy, seeds=[3, 1]).sample
+    sample = measure(small, batch, functional.cross_entropy, seeds=[3, 1]).record
     assert sample.seeds == (3, 1)
     for seed, found in zip((3, 1), sample.flows, strict=True):
         torch.manual_seed(seed)
@@ -74,7 +74,7 @@ class TwoInputs(nn.Module):
 def test_a_tuple_or_a_dict_of_inputs_are_arguments(named: bool) -> None:
     x, y = batch(0)
     inputs = {"second": x, "first": x} if named else (x, x)
-    sample = measure(TwoInputs, (inputs, y), functional.cross_entropy, seeds=1).sample
+    sample = measure(TwoInputs, (inputs, y), functional.cross_entropy, seeds=1).record
     assert [layer.state for layer in sample.flows[0].layers] == ["ok", "ok"]
 
 
@@ -85,7 +85,7 @@ def test_a_users_quantities_are_of_each_layers_weight_gradient() -> None:
         functional.cross_entropy,
         seeds=2,
         quantities={"largest": lambda gradient: gradient.abs().max()},
-    ).sample
+    ).record
     values = sample.values("largest")
     assert sample.quantities[-1] == "largest"
     assert all(math.isnan(x) for x in values[LayerKey("unused")])
@@ -141,15 +141,20 @@ def test_a_quantity_of_ones_own_cannot_take_a_known_name(name: str) -> None:
         measure(small, batch, functional.cross_entropy, quantities={name: lambda gradient: 0.0})
 
 
-# --- figures over seeds --------------------------------------------------------------------------------
+# --- values over seeds --------------------------------------------------------------------------------
 
 
 def test_intervals_are_over_seeds() -> None:
-    sample = sample_of(flow(a=1.0, b=4.0), flow(a=3.0, b=4.0))
+    sample = sample_of(flow(a=1.0, b=4.0), flow(a=4.0, b=4.0))
     found = sample.intervals()[LayerKey("a")]
-    assert found is not None
-    assert (found.mean, found.high - found.mean) == pytest.approx((2.0, 12.706 / math.sqrt(2) * math.sqrt(2)), rel=1e-3)
-    assert sample_of(flow(a=1.0, b=4.0)).intervals()[LayerKey("a")] is None
+    # On logarithms: the geometric mean, and Student's t of two values a factor of four apart.
+    assert found.low is not None
+    assert found.high is not None
+    assert found.value == pytest.approx(2.0)
+    assert math.log(found.high / 2) == pytest.approx(12.706 * math.log(4) / 2, rel=1e-3)
+    assert found.low == pytest.approx(4 / found.high)
+    alone = sample_of(flow(a=1.0, b=4.0)).intervals()[LayerKey("a")]
+    assert (alone.value, alone.low, alone.high) == (1.0, None, None)
 
 
 def test_factors_are_per_step_and_seed() -> None:
@@ -174,20 +179,20 @@ def test_factors_inside_the_limits_pass() -> None:
 def test_a_factor_outside_shows_layer_value_limit_seeds_and_bars() -> None:
     sample = sample_of(flow(a=0.1, b=1.0, c=1.0), flow(a=0.4, b=1.0, c=1.0))
     message = fails(lambda: sample.assert_flows(min_factor=0.5))
-    assert "signal_l2 is multiplied by 0.2 on its way down to a, expected at least 0.5" in message
-    assert "seeds 0: 0.1, 1: 0.4" in message
+    assert "the factor toward the input of signal_l2 is 0.200 at a, expected at least 0.5" in message
+    assert "per seed 0: 0.100, 1: 0.400" in message
     assert [line[:3] for line in message.splitlines()[3:]] == ["> a", "  b", "  c"]
     assert message.splitlines()[3].count("█") < message.splitlines()[4].count("█")
     message = fails(lambda: sample_of(flow(a=3.0, b=1.0)).assert_flows(max_factor=2.0))
-    assert "multiplied by 3 on its way down to a, expected at most 2" in message
+    assert "the factor toward the input of signal_l2 is 3 at a, expected at most 2" in message
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_figure_that_is_missing_is_outside_any_limit(seed: int) -> None:
+def test_a_value_that_is_missing_is_outside_any_limit(seed: int) -> None:
     flows = [flow(a=1.0, b=1.0), flow(a=1.0, b=1.0)]
     layers = (flows[seed].layers[0].model_copy(update={"signal_l2": None}), flows[seed].layers[1])
     flows[seed] = flows[seed].model_copy(update={"layers": layers})
-    assert "multiplied by nan" in fails(lambda: sample_of(*flows).assert_flows(min_factor=0.0))
+    assert "signal_l2 is NaN at a" in fails(lambda: sample_of(*flows).assert_flows(min_factor=0.0))
 
 
 @pytest.mark.parametrize(
@@ -234,11 +239,11 @@ def test_a_wide_network_matches_theory_and_another_does_not() -> None:
     assert "theory says" in message
 
     doubled = FlowSample(
-        sample.sample.model_copy(update={"flows": tuple(double_first(f) for f in sample.sample.flows)}),
+        sample.record.model_copy(update={"flows": tuple(double_first(f) for f in sample.record.flows)}),
         sample._models,
         sample._inputs,
     )
-    assert "down to fc1, theory says" in fails(doubled.assert_matches_theory)
+    assert "at fc1, theory says" in fails(doubled.assert_matches_theory)
 
 
 def double_first(found: GradientFlow) -> GradientFlow:
@@ -271,7 +276,7 @@ def test_no_honest_measurement_is_beyond_the_bound_and_a_false_one_is() -> None:
     inflated = copy.copy(sample)
     flows = [
         f.model_copy(update={"layers": (f.layers[0].model_copy(update={"signal_l2": 1e3}), *f.layers[1:])})
-        for f in sample.sample.flows
+        for f in sample.record.flows
     ]
-    inflated.sample = sample.sample.model_copy(update={"flows": tuple(flows)})
+    inflated.record = sample.record.model_copy(update={"flows": tuple(flows)})
     assert "its weights allow at most" in fails(inflated.assert_within_bound)

@@ -1,6 +1,7 @@
 """The pytest plugin, through pytest itself."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 # Pytester forgets what is first imported inside one of its sessions, and numpy and torch cannot be imported twice.
 from vgharness.report import tables  # noqa: F401
+from vgharness.storage.store import load_session
 
 pytestmark = pytest.mark.fast
 
@@ -171,7 +173,7 @@ def test_quantities_layers_and_extra_info_are_saved(project: pytest.Pytester) ->
         ("seeds=3, min_factor=1e-3, max_factor=1e3", "model", None),
         ("min_factor=0.1", "small", "expected at least 0.1"),
         ("max_factor=1e-20", "model", "expected at most 1e-20"),
-        ("min_factor=0.1, quantity='weight_l2'", "small", "weight_l2 is multiplied"),
+        ("min_factor=0.1, quantity='weight_l2'", "small", "factor toward the input of weight_l2"),
         ("expect='healthy'", "model", None),
         ("expect='vanishing'", "model", "expected vanishing, found healthy"),
         ("expect='vanishing'", "small", None),
@@ -230,16 +232,63 @@ def test_saving_numbers_runs_and_overwrites_none(project: pytest.Pytester) -> No
     assert names[:2] == ["0001_first.json", "0002_first.json"]
     assert names[2].startswith("0003_20")
     session = json.loads(saved(project)[0].read_text())
-    assert (session["kind"], session["schema_version"]) == ("session", 1)
+    assert (session["kind"], session["schema_version"]) == ("session", 2)
     assert session["samples"][0]["test"] == "test_model.py::test_flows"
     assert "--gradflow-save=first" in session["command"]
 
 
 def test_another_storage_and_a_file_of_ones_own(project: pytest.Pytester) -> None:
+    (project.path / "baselines").mkdir()
     run(project, "--gradflow-save=x", "--gradflow-storage=elsewhere", "--gradflow-json=baselines/main.json")
     assert list((project.path / "elsewhere").rglob("0001_x.json"))
     assert (project.path / "baselines/main.json").exists()
     assert not saved(project)
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("--gradflow-json=missing/main.json", "there is no folder"),
+        ("--gradflow-json=.", "this is a folder"),
+        ("--gradflow-json=pipe", "this is a pipe"),
+        (f"--gradflow-json={'a' * 300}", "File name too long"),
+        ("--gradflow-storage=test_model.py", "this is no folder"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
+    project: pytest.Pytester, option: str, reason: str
+) -> None:
+    os.mkfifo(project.path / "pipe")
+    result = run(project, option, "--gradflow-save=x")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in result.stderr.str().splitlines() if "gradflow" in line]
+    assert reason in line
+    assert "passed" not in result.stdout.str()
+
+
+def test_names_from_outside_are_shown_as_they_are(project: pytest.Pytester) -> None:
+    rewrite(
+        project,
+        """
+@pytest.mark.parametrize("name", ["[red]a[/red]", "b\\x1b[31m", "c\\u202e", "d\\udc80"])
+def test_names(gradflow, name):
+    def model():
+        net = nn.Sequential()
+        net.add_module(f"layer {name.replace('.', '')}", nn.Linear(4, 2))
+        return net
+    gradflow(model, (torch.ones(3, 4), torch.zeros(3, dtype=torch.long)), nn.functional.cross_entropy, name=name)
+""",
+    )
+    result = run(project, "--gradflow-save=x", "-k", "test_names", "--color=no")
+    result.assert_outcomes(passed=4)
+    text = result.stdout.str()
+    assert "INTERNALERROR" not in text
+    assert "layer [red]a[/red]" in text
+    assert r"layer b\x1b[31m" in text
+    assert r"layer c\u202e" in text
+    assert r"layer d\udc80" in text
+    (path,) = saved(project)
+    assert len(load_session(path).samples) == 4
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a\nb", "", ".hidden"])

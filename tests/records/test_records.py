@@ -6,29 +6,44 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from factories import make_flow, make_result, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vgharness.records import Cell, Epoch, GradientFlow, LayerGradient, Measured, Reading, Record, SeedValue, Study
+from vgharness import records
+from vgharness.records import (
+    Cell,
+    Epoch,
+    FiniteRecord,
+    GradientFlow,
+    LayerGradient,
+    LayerKey,
+    Reading,
+    Record,
+    Sample,
+    SeedValue,
+    Study,
+    factors_toward_input,
+)
 
 pytestmark = pytest.mark.fast
 
-FIXED: dict[type[Measured], dict[str, Any]] = {
+FIXED: dict[type[FiniteRecord], dict[str, Any]] = {
     LayerGradient: {"name": "conv1", "state": "ok"},
     SeedValue: {"seed": 42},
     Epoch: {"epoch": 1, "seconds": 1.0, "flow": GradientFlow(layers=())},
     Reading: {"label": "x", "measure": "accuracy", "expected": "≥ 2", "outcome": "reproduced"},
 }
-LAYER_QUANTITIES: dict[type[Measured], tuple[str, ...]] = {
+FINITE_FIELDS: dict[type[FiniteRecord], tuple[str, ...]] = {
     LayerGradient: ("weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"),
     SeedValue: ("value",),
     Epoch: ("train_loss", "train_accuracy", "test_loss", "test_accuracy"),
-    Reading: ("mean", "low", "high"),
+    Reading: ("value", "low", "high"),
 }
-KINDS = pytest.mark.parametrize("kind", LAYER_QUANTITIES, ids=lambda kind: kind.__name__)
+KINDS = pytest.mark.parametrize("kind", FINITE_FIELDS, ids=lambda kind: kind.__name__)
 NOT_FINITE = (math.nan, math.inf, -math.inf)
 positive = st.floats(min_value=1e-12, max_value=1e12)
 
@@ -54,34 +69,32 @@ def flow_of(values: Sequence[float | None]) -> GradientFlow:
 
 @KINDS
 @given(data=st.data())
-def test_any_figures_are_flagged_and_come_back_equal_through_json(kind: type[Measured], data: st.DataObject) -> None:
-    figures = {
-        name: data.draw(st.none() | st.floats() | st.sampled_from(NOT_FINITE)) for name in LAYER_QUANTITIES[kind]
-    }
-    record = kind(**FIXED[kind], **figures)
-    bad = {name for name, value in figures.items() if value is not None and not math.isfinite(value)}
+def test_any_values_are_flagged_and_come_back_equal_through_json(kind: type[FiniteRecord], data: st.DataObject) -> None:
+    values = {name: data.draw(st.none() | st.floats() | st.sampled_from(NOT_FINITE)) for name in FINITE_FIELDS[kind]}
+    record = kind(**FIXED[kind], **values)
+    bad = {name for name, value in values.items() if value is not None and not math.isfinite(value)}
     assert set(record.nonfinite) == bad
     assert len(record.nonfinite) == len(bad)
-    for name, value in figures.items():
+    for name, value in values.items():
         assert getattr(record, name) == (None if name in bad else value)
     assert through_json(record) == record
 
 
 @KINDS
 @pytest.mark.parametrize("value", NOT_FINITE)
-def test_one_figure_that_is_not_finite_is_null_in_json_and_named(kind: type[Measured], value: float) -> None:
-    name = LAYER_QUANTITIES[kind][-1]
-    record = kind(**FIXED[kind], **{**dict.fromkeys(LAYER_QUANTITIES[kind], 1.0), name: value})
+def test_one_value_that_is_not_finite_is_null_in_json_and_named(kind: type[FiniteRecord], value: float) -> None:
+    name = FINITE_FIELDS[kind][-1]
+    record = kind(**FIXED[kind], **{**dict.fromkeys(FINITE_FIELDS[kind], 1.0), name: value})
     stored = json.loads(record.model_dump_json(), parse_constant=no_constants)
     assert stored[name] is None
     assert stored["nonfinite"] == [name]
 
 
-def test_a_figure_that_was_never_measured_is_not_named_as_nonfinite() -> None:
+def test_a_value_that_was_never_measured_is_not_named_as_nonfinite() -> None:
     assert LayerGradient(name="fc", state="unused").nonfinite == ()
 
 
-def test_names_flagged_before_are_kept_when_another_figure_is_not_finite() -> None:
+def test_names_flagged_before_are_kept_when_another_value_is_not_finite() -> None:
     record = LayerGradient(name="fc", state="nonfinite", nonfinite=("weight_l2",), signal_l2=math.nan)
     assert set(record.nonfinite) == {"weight_l2", "signal_l2"}
 
@@ -312,3 +325,40 @@ def test_a_cells_name_tells_the_cells_of_a_study_apart() -> None:
         for s in (4, 42)
     ]
     assert len({cell.name for cell in cells}) == len(cells)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 1.0, 1e-300, math.nan]), min_size=3, max_size=3), min_size=1, max_size=3)
+)
+def test_a_flow_and_a_sample_give_the_same_factors_for_the_same_rows(seeds: list[list[float]]) -> None:
+    flows = [
+        GradientFlow(layers=tuple(LayerGradient(name=f"l{i}", state="ok", signal_l2=x) for i, x in enumerate(values)))
+        for values in seeds
+    ]
+    sample = Sample(test="t", seeds=tuple(range(len(flows))), flows=tuple(flows))
+    of_sample = list(zip(*sample.factors().values(), strict=True))
+    np.testing.assert_array_equal([flow.factors() for flow in flows], of_sample)
+
+
+def test_a_factor_over_zero_is_infinite_and_of_two_zeros_is_none() -> None:
+    a, b = LayerKey("a"), LayerKey("b")
+    assert factors_toward_input({a: 1.0, b: 0.0}) == {(a, b): math.inf}
+    assert math.isnan(factors_toward_input({a: 0.0, b: 0.0})[a, b])
+    assert factors_toward_input({a: 0.0, b: 1.0}) == {(a, b): 0.0}
+    later = LayerKey("a", 0, 1)
+    assert factors_toward_input({a: 8.0, later: 2.0, b: 1.0}) == {(later, b): 2.0}  # the last backward pass counts
+
+
+def test_names_that_json_cannot_hold_are_kept_as_their_escape() -> None:
+    layer = LayerGradient(name="layer \udc80 σ", state="ok", aliases=("\ud800",))
+    assert (layer.name, layer.aliases) == ("layer \\udc80 σ", ("\\ud800",))
+    assert LayerGradient.model_validate_json(layer.model_dump_json()) == layer
+
+
+def test_every_field_of_every_record_has_its_sentence() -> None:
+    for name in records.__all__:
+        kind = getattr(records, name)
+        if isinstance(kind, type) and issubclass(kind, Record):
+            for field in kind.model_fields:
+                explained = any(f"\n    {field}: " in (base.__doc__ or "") for base in kind.__mro__)
+                assert explained, f"{name}.{field}"

@@ -33,7 +33,6 @@ from vgharness.records import (
 )
 from vgharness.storage import store as store_module
 from vgharness.storage.store import RunStore, load_run, load_session
-from vgharness.system.files import check_writable, write_whole
 
 pytestmark = pytest.mark.fast
 
@@ -51,7 +50,7 @@ SESSION = Session(
 
 
 def full_run() -> Run:
-    """A run with something in every field, and with figures that are hard to write down."""
+    """A run with something in every field, and with values that are hard to write down."""
     awkward = LayerGradient(name="conv1", state="nonfinite", weight_l2=5e-324, signal_l2=math.nan, signal_rms=0.1 + 0.2)
     finished = make_result(curve=[10.0, 1 / 3], initial=GradientFlow(layers=(awkward,), missed=("fc",)))
     failed = CellResult(cell=finished.cell, status="failed", reason='RuntimeError: "σ" <script>\n\t\\')
@@ -63,7 +62,7 @@ def full_run() -> Run:
         outcome="inconclusive",
         reason="über",
         values=(SeedValue(seed=2**63 - 1, value=math.inf), SeedValue(seed=0, value=-0.0, at_least=True)),
-        mean=math.nan,
+        value=math.nan,
         low=1e-300,
         high=1e300,
         method="bootstrap",
@@ -75,8 +74,12 @@ def full_run() -> Run:
     return make_run([finished, failed], verdicts=(verdict,), commit=None, status="interrupted")
 
 
+FULL = full_run()
+
+
 def files_under(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(folder)) for path in found}
 
 
 # --- saving ---------------------------------------------------------------------------------------
@@ -193,40 +196,6 @@ def no_space(descriptor: int) -> None:
     raise OSError(28, "No space left on device")
 
 
-def interrupted(descriptor: int) -> None:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize(("fails", "error"), [(no_space, OSError), (interrupted, KeyboardInterrupt)])
-def test_a_failed_write_leaves_the_old_file_whole_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Any, error: type[BaseException]
-) -> None:
-    path = tmp_path / "run.json"
-    write_whole(path, b"old")
-    monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(error):
-        write_whole(path, b"new and longer")
-    assert files_under(tmp_path) == {"run.json"}
-    assert path.read_bytes() == b"old"
-    monkeypatch.undo()
-    write_whole(path, b"new")
-    assert path.read_bytes() == b"new"
-
-
-def test_a_run_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[set[str], int]] = []
-
-    def look(descriptor: int) -> None:
-        seen.append((files_under(tmp_path), os.fstat(descriptor).st_size))
-
-    monkeypatch.setattr(os, "fsync", look)
-    write_whole(tmp_path / "run.json", b"content")
-    ((before, size),) = seen
-    assert "run.json" not in before
-    assert size == len(b"content")
-    assert files_under(tmp_path) == {"run.json"}
-
-
 def test_a_failed_save_uses_up_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = RunStore(tmp_path)
     first = store.save(RUN, "a")
@@ -242,16 +211,26 @@ def test_a_failed_save_uses_up_no_number(tmp_path: Path, monkeypatch: pytest.Mon
     assert store.save(RUN, "a").name == "0002_a.json"
 
 
-def test_a_folder_that_cannot_be_written_to_is_named_with_the_fix(tmp_path: Path) -> None:
-    in_the_way = tmp_path / "file"
-    in_the_way.touch()
-    for folder in (in_the_way, in_the_way / "deeper"):
-        with pytest.raises(
-            UsageError, match=rf"\A--out {re.escape(str(folder))} cannot be written to .*: take another\Z"
-        ):
-            check_writable(folder, "--out", "take another")
-    check_writable(tmp_path / "a" / "b", "--out", "take another")
-    assert files_under(tmp_path) == {"file"}
+def test_a_record_that_is_not_valid_is_not_saved(tmp_path: Path) -> None:
+    result = RUN.results[0]
+    for wrong, where in (
+        (result.model_copy(update={"status": "banana"}), "results.0.status"),
+        (result.model_copy(update={"seconds": math.nan}), "results.0.seconds"),
+        (result.model_copy(update={"epochs": ({"epoch": 0},)}), "results.0.epochs.0"),
+    ):
+        with pytest.raises(UsageError, match=rf"\Anot saved, for the record is not valid: {re.escape(where)}[^\n]*\Z"):
+            RunStore(tmp_path).save(RUN.model_copy(update={"results": (wrong,)}), "wrong")
+    with pytest.raises(UsageError, match="samples"):
+        RunStore(tmp_path).save(SESSION.model_copy(update={"samples": "none"}), "wrong")
+    assert files_under(tmp_path) == set()
+
+
+def test_a_new_store_is_kept_out_of_the_repository_around_it(tmp_path: Path) -> None:
+    RunStore(tmp_path / "new").save(RUN, "a")
+    assert (tmp_path / "new" / ".gitignore").read_text(encoding="utf-8") == "*\n"
+    (tmp_path / "new" / ".gitignore").unlink()  # a user who commits saved runs
+    RunStore(tmp_path / "new").save(RUN, "b")
+    assert not (tmp_path / "new" / ".gitignore").exists()
 
 
 # --- loading --------------------------------------------------------------------------------------
@@ -405,6 +384,7 @@ def test_old_versions_load_through_their_steps_in_order(
     steps = {
         -1: lambda old: {**{k: v for k, v in old.items() if k != "typed"}, "typed in": old["typed"]},
         0: lambda old: {**{k: v for k, v in old.items() if k != "typed in"}, "command": old["typed in"]},
+        1: lambda old: old,
     }
     monkeypatch.setattr(store_module, upgrades, steps)
     assert load(path) == new
@@ -412,6 +392,36 @@ def test_old_versions_load_through_their_steps_in_order(
     del steps[0]
     with pytest.raises(UsageError, match="schema_version"):
         load(path)
+
+
+def test_a_run_of_version_1_has_its_fields_renamed(tmp_path: Path) -> None:
+    content = json.loads(FULL.model_dump_json())
+    layers = [x for r in content["results"] for f in flows_of(r) for x in f["layers"]]
+    assert layers
+    for layer in layers:
+        layer["call"], layer["backward"] = layer.pop("forward_pass"), layer.pop("backward_pass")
+    readings = [reading for verdict in content["verdicts"] for reading in verdict["readings"]]
+    assert readings
+    for reading in readings:
+        reading["mean"] = reading.pop("value")
+        reading["nonfinite"] = ["mean" if name == "value" else name for name in reading["nonfinite"]]
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({**content, "schema_version": 1}), encoding="utf-8")
+    assert load_run(path) == FULL
+
+
+def flows_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    flows = [result["initial"], *(epoch["flow"] for epoch in result["epochs"])]
+    return [flow for flow in flows if flow is not None]
+
+
+def test_a_session_of_version_1_has_its_fields_renamed(tmp_path: Path) -> None:
+    content = json.loads(SESSION.model_dump_json())
+    for layer in content["samples"][0]["flows"][0]["layers"]:
+        layer["call"], layer["backward"] = layer.pop("forward_pass"), layer.pop("backward_pass")
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({**content, "schema_version": 1}), encoding="utf-8")
+    assert load_session(path) == SESSION
 
 
 # --- listing --------------------------------------------------------------------------------------
@@ -584,7 +594,7 @@ def test_a_store_that_cannot_be_written_to_says_so_and_names_the_fix(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr("tempfile.NamedTemporaryFile", refuse)
+        patched.setattr(store_module, "write_whole", refuse)
         with pytest.raises(UsageError, match=rf"\A[^\n]*'a' was not saved \({os.strerror(number)}\): {fix}\Z"):
             store.save(SESSION, "a")
     assert files_under(tmp_path) == {f"{MACHINE.id}/0001_a.json"}

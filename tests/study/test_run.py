@@ -14,6 +14,7 @@ from vgharness.study.presets import plan
 from vgharness.study.run import run_study
 from vgharness.training import executor as executors
 from vgharness.training.callback import Callback
+from vgharness.training.first_batch import FirstBatch
 
 pytestmark = pytest.mark.fast
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.fast
 @pytest.fixture(autouse=True)
 def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its numerics and predictions have tests of their own, and take longer than these networks."""
-    monkeypatch.setattr("vgharness.training.loop.first_batch", lambda *_: {})
+    monkeypatch.setattr("vgharness.training.loop.first_batch", lambda *_: FirstBatch())
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_a_run_holds_every_cell_in_order_and_survives_its_store(images: ImageSet
     assert load_run(path) == run
 
 
-def test_the_same_study_gives_the_same_figures(images: ImageSet) -> None:
+def test_the_same_study_gives_the_same_values(images: ImageSet) -> None:
     pair = tiny(cells=tiny().cells[:2])
     first, second = (run_study(pair, images) for _ in range(2))
     for a, b in zip(first.results, second.results, strict=True):
@@ -99,7 +100,7 @@ def test_ctrl_c_ends_the_study_with_what_there_is(where: str, statuses: list[str
 def test_expected_seconds_grow_with_the_epochs_and_leave_no_trace(images: ImageSet) -> None:
     expected = []
 
-    class Told(Callback):
+    class Expected(Callback):
         def study_started(self, study: Study, expected_seconds: float) -> None:
             expected.append(expected_seconds)
 
@@ -107,8 +108,8 @@ def test_expected_seconds_grow_with_the_epochs_and_leave_no_trace(images: ImageS
             raise KeyboardInterrupt
 
     for epochs in (1, 200):
-        run_study(plan("script", epochs=epochs, seeds=(42,)), images, callback=Told())
+        run_study(plan("script", epochs=epochs, seeds=(42,)), images, callback=Expected())
     assert 0 < expected[0] < expected[1]
     one = tiny(cells=tiny().cells[:1])
-    quiet, watched = run_study(one, images), run_study(one, images, callback=Callback())
-    assert quiet.results[0].epochs[0].flow == watched.results[0].epochs[0].flow
+    quiet, observed = run_study(one, images), run_study(one, images, callback=Callback())
+    assert quiet.results[0].epochs[0].flow == observed.results[0].epochs[0].flow

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vgharness.system import device as machine
+from vgharness.system import environment as machine
 from vgharness.system.device import pick_device
 from vgharness.system.environment import commit, describe
 

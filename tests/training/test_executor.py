@@ -11,25 +11,14 @@ import torch
 from factories import make_result, without_seconds
 
 from vgharness.data.on_device import DeviceImages
-from vgharness.data.synthetic import synthetic
 from vgharness.records import Cell, CellResult, Epoch
 from vgharness.training import executor as executors
 from vgharness.training.callback import Callback
 from vgharness.training.executor import Execution, packs_of
 
-pytestmark = pytest.mark.fast
+pytestmark = [pytest.mark.fast, pytest.mark.usefixtures("without_first_batch")]
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vgharness.training.loop.first_batch", lambda *_: {})
-
-
-@pytest.fixture(scope="module")
-def images() -> DeviceImages:
-    return DeviceImages(synthetic(40, 10), CPU)
 
 
 def cells(**changes: Any) -> tuple[Cell, ...]:
@@ -41,18 +30,18 @@ def finished(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
     return tuple(make_result(cell.activation, cell.seed, curve=[50.0]) for cell in pack)
 
 
-def test_results_do_not_depend_on_what_trains_beside(images: DeviceImages) -> None:
+def test_results_do_not_depend_on_what_trains_beside(few_images: DeviceImages) -> None:
     found = []
     for jobs in (1, 3):
         execution = Execution(cells())
-        execution.run(images, "fp32", jobs=jobs)
+        execution.run(few_images, "fp32", jobs=jobs)
         assert execution.complete
         assert [result.cell for result in execution.results] == list(cells())
         found.append([without_seconds(result) for result in execution.results])
     assert found[0] == found[1]
 
 
-def test_cells_train_side_by_side_each_on_one_thread(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_train_side_by_side_each_on_one_thread(few_images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
     meet, threads = threading.Barrier(2, timeout=60), []
 
     def train_pack(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
@@ -64,7 +53,7 @@ def test_cells_train_side_by_side_each_on_one_thread(images: DeviceImages, monke
     before, execution = torch.get_num_threads(), Execution(cells())
     torch.set_num_threads(3)
     try:
-        execution.run(images, "fp32", jobs=2)
+        execution.run(few_images, "fp32", jobs=2)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
@@ -72,7 +61,7 @@ def test_cells_train_side_by_side_each_on_one_thread(images: DeviceImages, monke
     assert threads == [1] * 4
 
 
-def test_by_default_there_is_a_lane_for_each_core(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_there_is_a_worker_for_each_core(few_images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
     assert executors.worker_count(CPU, 10, jobs=4) == 4
     assert executors.worker_count(CPU, 3, jobs=4) == 3
     assert executors.worker_count(torch.device("cuda"), 10, jobs=4) == 1
@@ -87,7 +76,7 @@ def test_by_default_there_is_a_lane_for_each_core(images: DeviceImages, monkeypa
     monkeypatch.setattr(executors, "train_pack", finished)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    Execution(cells()).run(images, "fp32")
+    Execution(cells()).run(few_images, "fp32")
     assert workers == [3]
 
 
@@ -97,16 +86,36 @@ def test_a_gpu_trains_cells_of_one_shape_together_and_a_cpu_each_alone() -> None
     assert packs_of(mixed, CPU) == [(0,), (1,), (2,), (3,), (4,), (5,), (6,)]
 
 
+@pytest.mark.parametrize(("precision", "setting"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
+def test_precision_is_what_was_asked_for_and_only_while_training(
+    few_images: DeviceImages, precision: Any, setting: str
+) -> None:
+    def now() -> tuple[str, str]:
+        return torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+
+    seen = set()
+
+    class Look(Callback):
+        def step_done(self, *_: object) -> None:
+            seen.add(now())
+            raise KeyboardInterrupt
+
+    before = now()
+    Execution(cells()).run(few_images, precision, Look())
+    assert seen == {(setting, setting)}
+    assert now() == before
+
+
 class Splits(Callback):
     def __init__(self) -> None:
-        self.told: list[tuple[int, str]] = []
+        self.seen: list[tuple[int, str]] = []
 
     def pack_split(self, cells: Sequence[Cell], reason: str) -> None:
-        self.told.append((len(cells), reason))
+        self.seen.append((len(cells), reason))
 
 
 def test_a_pack_that_runs_out_of_memory_halves_itself_and_says_so(
-    images: DeviceImages, monkeypatch: pytest.MonkeyPatch
+    few_images: DeviceImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train_pack(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
         if len(pack) > 2:
@@ -116,14 +125,14 @@ def test_a_pack_that_runs_out_of_memory_halves_itself_and_says_so(
     monkeypatch.setattr(executors, "train_pack", train_pack)
     monkeypatch.setattr(executors, "packs_of", lambda cells, device: [(0, 2, 1), (3,)])
     splits, execution = Splits(), Execution(cells())
-    execution.run(images, "fp32", splits)
-    assert splits.told == [(3, "OutOfMemoryError: CUDA out of memory.")]
+    execution.run(few_images, "fp32", splits)
+    assert splits.seen == [(3, "OutOfMemoryError: CUDA out of memory.")]
     assert [(r.cell.activation, r.cell.seed) for r in execution.results] == [(c.activation, c.seed) for c in cells()]
     assert execution.complete
 
 
 def test_a_pack_is_split_until_the_cell_that_raises_is_alone(
-    images: DeviceImages, monkeypatch: pytest.MonkeyPatch
+    few_images: DeviceImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train_pack(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
         if cells()[2] in pack:
@@ -133,8 +142,8 @@ def test_a_pack_is_split_until_the_cell_that_raises_is_alone(
     monkeypatch.setattr(executors, "train_pack", train_pack)
     monkeypatch.setattr(executors, "packs_of", lambda cells, device: [(0, 1, 2, 3)])
     splits, execution = Splits(), Execution(cells())
-    execution.run(images, "fp32", splits)
-    assert [size for size, _ in splits.told] == [4, 2]
+    execution.run(few_images, "fp32", splits)
+    assert [size for size, _ in splits.seen] == [4, 2]
     assert [r.status for r in execution.results] == ["finished", "finished", "failed", "finished"]
     assert execution.results[2].reason == "RuntimeError: broken"
     assert execution.complete
@@ -157,29 +166,29 @@ def _raise() -> None:
 
 
 @pytest.fixture
-def _listening_to_sigint() -> Iterator[None]:
+def _heeding_sigint() -> Iterator[None]:
     """As in a terminal: a process that a shell started in the background ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("_listening_to_sigint")
+@pytest.mark.usefixtures("_heeding_sigint")
 @pytest.mark.parametrize("interrupt", [_raise, lambda: os.kill(os.getpid(), signal.SIGINT)])
-def test_ctrl_c_ends_all_that_are_under_way(images: DeviceImages, interrupt: Any) -> None:
+def test_ctrl_c_ends_all_that_are_under_way(few_images: DeviceImages, interrupt: Any) -> None:
     execution = Execution(cells(epochs=50))
-    execution.run(images, "fp32", InSecondEpochs(interrupt), jobs=2)
+    execution.run(few_images, "fp32", InSecondEpochs(interrupt), jobs=2)
     assert not execution.complete
     assert [result.cell for result in execution.results] == list(cells(epochs=50)[:2])
     assert {result.status for result in execution.results} == {"interrupted"}
     assert all(result.epochs for result in execution.results)
 
 
-def test_a_broken_watcher_is_heard_of(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_callback_raises_is_raised(few_images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(Callback):
         def cell_done(self, result: CellResult) -> None:
             raise RuntimeError("broken callback")
 
     monkeypatch.setattr(executors, "train_pack", finished)
     with pytest.raises(RuntimeError, match="broken callback"):
-        Execution(cells()).run(images, "fp32", Broken())
+        Execution(cells()).run(few_images, "fp32", Broken())

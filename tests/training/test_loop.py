@@ -1,77 +1,26 @@
 """Training: reproducible, paired by seed, equal to a plain loop, and honest when it ends early."""
 
-import hashlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
-from factories import make_layers, without_seconds
+from factories import without_seconds
+from plain_loop import plain_epoch, standardise
+from small_cells import TEST, TRAIN, Draw, make_cell, pack_cells, small_cell, train, values_of
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules import module as nn_module
 
-import vgharness.training.loop
-import vgharness.training.pack
-from vgharness.data.augmentation import augment
 from vgharness.data.on_device import DeviceImages
 from vgharness.data.synthetic import synthetic
 from vgharness.models import DeepCNN
-from vgharness.records import QUANTITIES, Activation, Architecture, Cell, CellResult, Epoch, GradientFlow
+from vgharness.records import Activation, Cell, CellResult, Epoch
+from vgharness.training import pack as packs
 from vgharness.training.callback import Callback
-from vgharness.training.loop import seconds_per_image, train
-from vgharness.training.pack import Pack
+from vgharness.training.loop import train_pack
 
-pytestmark = pytest.mark.fast
-
-TRAIN, TEST = 208, 100  # a batch of 128 and a tail of 80
-
-
-@pytest.fixture(autouse=True)
-def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its numerics and predictions have tests of their own, and take longer than these networks."""
-    monkeypatch.setattr("vgharness.training.loop.first_batch", lambda *_: {})
-
-
-@pytest.fixture(scope="module")
-def images() -> DeviceImages:
-    return DeviceImages(synthetic(TRAIN, TEST), torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def few_images() -> DeviceImages:
-    return DeviceImages(synthetic(24, 10), torch.device("cpu"))
-
-
-def make_cell(activation: Activation = "relu", **changes: Any) -> Cell:
-    return Cell(**{"architecture": "script", "activation": activation, "seed": 42, "epochs": 1} | changes)
-
-
-def small_cell(activation: Activation = "relu", **changes: Any) -> Cell:
-    """Two convolutions, batches of 10."""
-    return make_cell(activation, **{"depth": 2, "batch_size": 10} | changes)
-
-
-class Draw(NamedTuple):
-    """One batch as it was augmented."""
-
-    index: list[int]
-    offsets: Tensor
-    flips: Tensor
-    crops: Tensor
-
-
-@pytest.fixture
-def draws(monkeypatch: pytest.MonkeyPatch) -> list[Draw]:
-    """Fills with every batch that is augmented from here on."""
-    seen: list[Draw] = []
-
-    def record(padded: Tensor, index: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
-        crops = augment(padded, index, offsets, flips)
-        seen.append(Draw(index.tolist(), offsets, flips, crops))
-        return crops
-
-    monkeypatch.setattr(vgharness.training.pack, "augment", record)
-    return seen
+pytestmark = [pytest.mark.fast, pytest.mark.usefixtures("without_first_batch")]
 
 
 # --- reproducible ------------------------------------------------------------------------------
@@ -93,39 +42,9 @@ def test_a_cell_depends_on_nothing_that_happened_before(few_images: DeviceImages
     assert without_seconds(train(small_cell(), few_images, "fp32")) == without_seconds(alone)
 
 
-def test_a_cell_leaves_the_global_state_alone(few_images: DeviceImages) -> None:
-    def state() -> tuple[Any, ...]:
-        precisions = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
-        return tuple(p.fp32_precision for p in precisions), torch.is_grad_enabled(), torch.get_default_dtype()
-
-    torch.manual_seed(0)  # else this could be the very state in which an earlier training left it
-    before, generator = state(), torch.get_rng_state()
-    train(small_cell(), few_images, "tf32")
-    seconds_per_image(small_cell(), few_images, "tf32")
-    assert state() == before
-    assert torch.equal(torch.get_rng_state(), generator)
-
-
-@pytest.mark.parametrize(("precision", "setting"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
-def test_precision_is_what_was_asked_for_and_only_while_training(
-    few_images: DeviceImages, precision: Any, setting: str
-) -> None:
-    seen = set()
-
-    class Look(Callback):
-        def step_done(self, *_: object) -> None:
-            seen.add((torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
-            raise KeyboardInterrupt
-
-    before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
-    train(small_cell(), few_images, precision, Look())
-    assert seen == {(setting, setting)}
-    assert (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision) == before
-
-
 def test_bf16_rounds_and_fp32_does_not(few_images: DeviceImages) -> None:
     flows = [train(small_cell(epochs=0), few_images, precision).initial for precision in ("fp32", "bf16")]
-    exact, rounded = (list(figures(flow).values()) for flow in flows)
+    exact, rounded = (list(values_of(flow).values()) for flow in flows)
     assert exact != rounded
     assert rounded == pytest.approx(exact, rel=0.2)
 
@@ -153,110 +72,7 @@ def test_activations_of_one_seed_start_from_the_same_weights_and_see_the_same_ba
         assert torch.equal(a.crops, b.crops)
 
 
-# --- what a network is shown -------------------------------------------------------------------
-
-
-def test_every_epoch_shows_every_image_once_in_a_new_order(few_images: DeviceImages, draws: list[Draw]) -> None:
-    train(small_cell(epochs=3), few_images, "fp32")
-    assert [len(draw.index) for draw in draws] == [10, 10, 4] * 3
-    orders = [[i for draw in draws[first : first + 3] for i in draw.index] for first in (0, 3, 6)]
-    assert [sorted(order) for order in orders] == [list(range(24))] * 3
-    assert len({tuple(order) for order in [*orders, range(24)]}) == 4
-
-
-def test_crops_and_flips_take_every_value_and_change_with_the_epoch(images: DeviceImages, draws: list[Draw]) -> None:
-    pack = Pack((make_cell(),), images, "fp32")
-    for _ in range(2):
-        pack.shuffle()
-        for size in pack.sizes:
-            pack.batch(size)
-    offsets, flips = (torch.cat([getattr(d, name) for d in draws]) for name in ("offsets", "flips"))
-
-    assert offsets.shape == (2 * TRAIN, 2)
-    for column in offsets.unbind(1):
-        assert column.unique().tolist() == list(range(9))
-    assert not torch.equal(offsets[:, 0], offsets[:, 1])
-    assert 0.4 < flips.float().mean().item() < 0.6
-    assert not torch.equal(offsets[:TRAIN], offsets[TRAIN:])
-    assert not torch.equal(flips[:TRAIN], flips[TRAIN:])
-
-
 # --- equal to a plain loop ---------------------------------------------------------------------
-
-
-def generator(seed: int, purpose: str) -> torch.Generator:
-    """A stream of the cell: its published results depend on this definition."""
-    number = int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") // 2
-    return torch.Generator().manual_seed(number)
-
-
-def standardise(pixels: Tensor) -> Tensor:
-    mean = torch.tensor([0.4914, 0.4822, 0.4465]).view(3, 1, 1)
-    std = torch.tensor([0.2470, 0.2435, 0.2616]).view(3, 1, 1)
-    return (pixels / 255 - mean) / std
-
-
-def crop(image: Tensor, top: int, left: int, flip: bool) -> Tensor:
-    black = torch.zeros(3, 40, 40, dtype=torch.uint8)
-    black[:, 4:36, 4:36] = image.flip(2) if flip else image
-    return black[:, top : top + 32, left : left + 32]
-
-
-class Plain(NamedTuple):
-    """One epoch, written without the package's probe, augmentation, normalisation and evaluation."""
-
-    steps: list[dict[tuple[str, str], float]]
-    losses: list[float]
-    correct: int
-    model: nn.Module
-
-
-def initial_model(cell: Cell) -> DeepCNN:
-    with torch.random.fork_rng():
-        torch.set_rng_state(generator(cell.seed, "weights").get_state())
-        return DeepCNN(cell.activation, cell.depth, cell.architecture, cell.norm)
-
-
-def plain_epoch(cell: Cell) -> Plain:
-    data, model = synthetic(TRAIN, TEST), initial_model(cell)
-    optimizer = torch.optim.Adam(model.parameters(), lr=cell.learning_rate)
-    order = torch.randperm(TRAIN, generator=generator(cell.seed, "order"))
-    random = generator(cell.seed, "augmentation")
-    offsets = torch.randint(9, (TRAIN, 2), generator=random).tolist()
-    flips = (torch.rand(TRAIN, generator=random) < 0.5).tolist()
-
-    steps, losses, correct = [], [], 0
-    for batch in (range(128), range(128, TRAIN)):
-        pixels = [crop(data.train_images[order[i]], *offsets[i], flips[i]) for i in batch]
-        targets = data.train_labels[order[list(batch)]]
-        x, signals = standardise(torch.stack(pixels)), {}
-        for name, module in model.named_children():
-            x = module(x)
-            if name.startswith(("conv", "fc")):
-                x.retain_grad()
-                signals[name] = x
-        loss = -x.log_softmax(1)[range(len(targets)), targets].mean()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        row = {}
-        for name, signal in signals.items():
-            weight = model.get_submodule(name).get_parameter("weight").grad
-            assert weight is not None
-            assert signal.grad is not None
-            row[name, "weight_mean_abs"] = weight.abs().mean().item()
-            row[name, "weight_l2"] = weight.double().norm().item()
-            row[name, "signal_l2"] = signal.grad.double().norm().item()
-            row[name, "signal_rms"] = signal.grad.double().square().mean().sqrt().item()
-        steps.append(row)
-        losses.append(loss.item())
-        correct += int((x.argmax(1) == targets).sum())
-        optimizer.step()
-    return Plain(steps, losses, correct, model)
-
-
-def figures(flow: GradientFlow | None) -> dict[tuple[str, str], float]:
-    assert flow is not None
-    return {(layer.name, q): getattr(layer, q) for layer in flow.layers for q in QUANTITIES}
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
@@ -267,9 +83,9 @@ def test_an_epoch_equals_a_plain_loop(images: DeviceImages, activation: Activati
 
     # Sigmoid's first layer is the one whose gradient float32 hardly carries: each way is off by up to 3e-3 there.
     rel = 1e-3 if activation == "sigmoid" else 1e-4
-    assert figures(result.initial) == pytest.approx(plain.steps[0], rel=rel)
+    assert values_of(result.initial) == pytest.approx(plain.steps[0], rel=rel)
     mean = {key: (plain.steps[0][key] + plain.steps[1][key]) / 2 for key in plain.steps[0]}
-    assert figures(epoch.flow) == pytest.approx(mean, rel=rel)
+    assert values_of(epoch.flow) == pytest.approx(mean, rel=rel)
     assert epoch.train_loss == pytest.approx((128 * plain.losses[0] + 80 * plain.losses[1]) / TRAIN, rel=1e-5)
     assert epoch.train_accuracy == pytest.approx(100 * plain.correct / TRAIN)
 
@@ -281,80 +97,7 @@ def test_an_epoch_equals_a_plain_loop(images: DeviceImages, activation: Activati
     assert epoch.test_accuracy == pytest.approx(100 * correct / TEST)
 
 
-def test_the_optimizer_is_adam_by_pytorchs_defaults(few_images: DeviceImages) -> None:
-    pack = Pack((small_cell(learning_rate=0.25),), few_images, "fp32")
-    expected = torch.optim.Adam(pack.models.parameters(), lr=0.25).defaults
-    assert type(pack.optimizer) is torch.optim.Adam
-    assert pack.optimizer.defaults | {"fused": None} == expected
-    (group,) = pack.optimizer.param_groups
-    assert set(group["params"]) == set(pack.models.parameters())
-
-
-@pytest.mark.parametrize("norm", [None, "batch"])
-def test_evaluation_equals_a_plain_one_over_several_chunks(
-    images: DeviceImages, monkeypatch: pytest.MonkeyPatch, norm: Any
-) -> None:
-    monkeypatch.setattr(vgharness.training.pack, "TEST_BATCH", 30)
-    pack = Pack((make_cell(norm=norm),), images, "fp32")
-    (model,) = pack.models
-    model(torch.randn(8, 3, 32, 32))  # moves BatchNorm's running statistics
-    ((loss, correct),) = pack.evaluate(TEST).tolist()
-    assert model.training
-
-    model, data = model.eval(), synthetic(1, TEST)
-    with torch.no_grad():
-        outputs = torch.cat([model(standardise(image[None])) for image in data.test_images])
-    assert correct == sum(outputs.argmax(1).eq(data.test_labels).tolist())
-    assert loss == pytest.approx(TEST * functional.cross_entropy(outputs, data.test_labels).item(), rel=1e-5)
-
-
-@pytest.mark.parametrize("norm", [None, "batch"])
-def test_heatmap_is_the_gradient_at_the_first_pre_activation(
-    images: DeviceImages, monkeypatch: pytest.MonkeyPatch, norm: Any
-) -> None:
-    monkeypatch.setattr(vgharness.training.loop, "HEATMAP_IMAGES", 40)
-    pack = Pack((make_cell(norm=norm),), images, "fp32")
-    with pack.evaluating():
-        heatmap = torch.tensor(vgharness.training.loop._heatmap(pack.models[0], images))
-
-    model, data = pack.models[0].eval(), synthetic(1, TEST)
-    seen: list[Tensor] = []
-    model.get_submodule("conv1").register_forward_hook(lambda module, inputs, output: seen.append(output))
-    outputs = model(standardise(data.test_images[:40]))
-    loss = functional.cross_entropy(outputs, data.test_labels[:40])
-    (gradient,) = torch.autograd.grad(loss, seen)
-    torch.testing.assert_close(heatmap, gradient.abs().mean((0, 1)), rtol=1e-3, atol=0)
-
-
-def test_heatmap_is_of_the_first_256_test_images() -> None:
-    images = DeviceImages(synthetic(1, 300), torch.device("cpu"))
-    (model,) = Pack((make_cell(depth=2),), images, "fp32").models
-    sizes: list[int] = []
-    model.get_submodule("conv1").register_forward_hook(lambda m, inputs, output: sizes.append(len(output)))
-    vgharness.training.loop._heatmap(model, images)
-    assert sizes == [256]
-
-
 # --- what a result holds -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("architecture", ["readme", "script"])
-def test_a_result_states_the_networks_shapes(few_images: DeviceImages, architecture: Architecture) -> None:
-    result = train(make_cell(architecture=architecture, epochs=0), few_images, "fp32")
-    stated = [(layer.name, layer.shape) for layer in result.layers]
-    assert stated == [(layer.name, layer.shape) for layer in make_layers(architecture, "relu")]
-    assert {layer.kind for layer in result.layers} == {"Conv2d", "ReLU", "MaxPool2d", "Flatten", "Linear"}
-    assert result.parameters == 261_322
-
-
-@pytest.mark.parametrize("norm", [None, "batch"])
-def test_the_hash_is_of_the_network_as_it_was_made(few_images: DeviceImages, norm: Any) -> None:
-    """Looking at its shapes must not have moved BatchNorm's running statistics."""
-    cell = small_cell(norm=norm, epochs=0)
-    digest = hashlib.sha256()
-    for name, tensor in initial_model(cell).state_dict().items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    assert train(cell, few_images, "fp32").initial_weights_sha256 == digest.hexdigest()
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])
@@ -396,7 +139,7 @@ class Log(Callback):
         self.events.append((epoch.epoch, epoch))
 
 
-def test_a_watcher_is_told_of_each_step_and_epoch_the_tail_batch_included(few_images: DeviceImages) -> None:
+def test_a_callback_is_notified_of_each_step_and_epoch_the_tail_batch_included(few_images: DeviceImages) -> None:
     log = Log()
     result = train(small_cell(epochs=2), few_images, "fp32", log)
     first, second = result.epochs
@@ -411,12 +154,6 @@ def test_128_and_80_images_are_two_steps(images: DeviceImages, draws: list[Draw]
     train(make_cell(depth=2), images, "fp32", log)
     assert log.events[:-1] == [(1, 1, 2), (1, 2, 2)]
     assert [len(draw.index) for draw in draws] == [128, 80]
-
-
-def test_seconds_per_image_are_measured(few_images: DeviceImages) -> None:
-    training, testing = seconds_per_image(small_cell(), few_images, "fp32")
-    assert 0 < testing < 1
-    assert 0 < training < 1
 
 
 # --- early ends --------------------------------------------------------------------------------
@@ -470,6 +207,43 @@ def test_other_exceptions_pass(few_images: DeviceImages) -> None:
 
     with pytest.raises(RuntimeError, match="broken callback"):
         train(small_cell(), few_images, "fp32", Broken())
+
+
+def test_one_that_diverges_does_not_stop_the_others(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train_pack(pack_cells(), images, "fp32")
+    make = packs.initial_network
+
+    def broken(cell: Cell, num_classes: int) -> DeepCNN:
+        model = make(cell, num_classes)
+        if cell == pack_cells()[1]:
+            nn.init.constant_(model.get_submodule("fc").get_parameter("bias"), float("nan"))
+        return model
+
+    monkeypatch.setattr(packs, "initial_network", broken)
+    notified: list[tuple[Cell, int]] = []
+
+    class Log(Callback):
+        def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
+            notified.append((cell, epoch.epoch))
+
+    results = train_pack(pack_cells(), images, "fp32", Log())
+    assert [result.status for result in results] == ["finished", "diverged", "finished", "finished"]
+    assert (len(results[1].epochs), results[1].heatmap) == (1, None)
+    assert (pack_cells()[1], 2) not in notified
+    assert len(notified) == 7
+    for i in (0, 2, 3):
+        assert without_seconds(results[i]) == without_seconds(whole[i])
+
+
+def test_ctrl_c_keeps_what_every_network_has_done(images: DeviceImages) -> None:
+    class Interrupt(Callback):
+        def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
+            if (cell, epoch, step) == (pack_cells()[2], 2, 2):
+                raise KeyboardInterrupt
+
+    results = train_pack(pack_cells(), images, "fp32", Interrupt())
+    assert [(r.status, r.reason, len(r.epochs)) for r in results] == [("interrupted", "interrupted in epoch 2", 1)] * 4
+    assert not nn_module._global_forward_hooks
 
 
 # --- one transfer per epoch --------------------------------------------------------------------

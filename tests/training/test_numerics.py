@@ -1,41 +1,24 @@
 """The error of gradients at the precision in use, and what it does to verdicts."""
 
 import copy
-import math
 import statistics
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
-from factories import make_result, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-import vgharness.training.loop
-from vgharness.claims.measures import Measurement
-from vgharness.claims.spec import Accept, load_claims
-from vgharness.claims.verdicts import decide, judge
-from vgharness.data.on_device import DeviceImages
-from vgharness.data.synthetic import synthetic
 from vgharness.models import DeepCNN
-from vgharness.records import Activation, Architecture, Cell, LayerError, SeedValue, nan_if_none
-from vgharness.report.study_page import render
-from vgharness.study.run import worst_error
-from vgharness.training.loop import first_batch, train
+from vgharness.records import Activation, Architecture, LayerError, nan_if_none
 from vgharness.training.numerics import exact_gradients, gradient_errors, layer_gradients
-from vgharness.training.pack import Pack
 
 pytestmark = pytest.mark.fast
 
 BF16 = torch.autocast("cpu", torch.bfloat16)
-
-
-@pytest.fixture(scope="module")
-def images() -> DeviceImages:
-    return DeviceImages(synthetic(40, 16), torch.device("cpu"))
 
 
 def batch(count: int = 16, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,85 +91,3 @@ def test_measuring_leaves_the_model_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(p.grad is None and p.dtype == torch.float32 for p in model.parameters())
     assert not any(module._forward_hooks for module in model.modules())
-
-
-def test_a_cell_is_trained_the_same_with_and_without(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = Cell(architecture="script", activation="sigmoid", seed=1, epochs=1)
-    measured = train(cell, images, "fp32")
-    monkeypatch.setattr(vgharness.training.loop, "first_batch", lambda *_: {})
-    plain = train(cell, images, "fp32")
-    assert measured.epochs[0].flow == plain.epochs[0].flow
-    assert (len(measured.numerics), len(plain.numerics)) == (5, 0)
-
-
-def test_the_batch_is_the_cells_first(images: DeviceImages) -> None:
-    cell = Cell(architecture="script", activation="relu", seed=7, epochs=0)
-    pack = Pack((cell,), images, "fp32")
-    pack.shuffle()
-    (inputs,), (targets,) = pack.batch(pack.sizes[0])
-    expected = errors_of(pack.models[0], inputs, targets, nullcontext())
-    assert first_batch(cell, images, "fp32")["numerics"] == expected
-    assert train(cell, images, "fp32").numerics == expected
-
-
-def test_the_worst_error_is_named() -> None:
-    from vgharness.study.presets import plan
-
-    study = plan("quick", seeds=(1,), precision="bf16")
-    error, cell, layer = worst_error(study, synthetic(32, 8), "cpu")
-    assert (cell.activation, layer) == ("sigmoid", "conv1")
-    assert error > 0.1
-
-
-# --- what it does to verdicts ---------------------------------------------------------------------------
-
-
-def values(*numbers: float) -> list[SeedValue]:
-    return [SeedValue(seed=i, value=x) for i, x in enumerate(numbers)]
-
-
-@pytest.mark.parametrize(
-    ("numbers", "error", "outcome"),
-    [
-        ((0.40, 0.40, 0.40), 0.0, "reproduced"),
-        ((0.40, 0.40, 0.40), 0.2, "reproduced"),
-        ((0.40, 0.40, 0.40), 0.3, "inconclusive"),
-        ((0.60, 0.60, 0.60), 0.1, "not reproduced"),
-        ((0.60, 0.60, 0.60), 0.2, "inconclusive"),
-        ((0.40, 0.40, 0.40), math.inf, "inconclusive"),
-        ((0.60, 0.60, 0.60), math.inf, "inconclusive"),
-        ((0.40, math.nan, 0.40), math.inf, "not reproduced"),
-    ],
-)
-def test_a_margin_inside_the_error_decides_nothing(numbers: tuple[float, ...], error: float, outcome: str) -> None:
-    fields = decide(Accept(below=0.5), Measurement(values(*numbers), error=error))
-    assert fields["outcome"] == outcome
-    assert ("numerical error" in str(fields["reason"])) == (outcome == "inconclusive")
-
-
-def errors(size: float) -> tuple[LayerError, ...]:
-    return tuple(
-        LayerError(name=name, weight_mean_abs=size, weight_l2=size, signal_l2=size, signal_rms=size)
-        for name in ("conv1", "conv2", "conv3", "conv4", "fc")
-    )
-
-
-@pytest.mark.parametrize(("size", "outcome"), [(0.0, "reproduced"), (0.05, "reproduced"), (0.98, "inconclusive")])
-def test_gradient_claims_of_a_run_know_its_numerics(size: float, outcome: str) -> None:
-    results = [
-        make_result(activation, seed, factor=0.3, epochs=0, numerics=errors(size))
-        for seed in (42, 43, 44)
-        for activation in ("sigmoid", "tanh")
-    ]
-    verdicts = {v.claim: v for v in judge(load_claims(), make_run(results))}
-    assert verdicts["tanh-squashes"].outcome == outcome
-    expected = ((1 + size) / (1 - size)) ** (1 / 3) - 1
-    assert verdicts["tanh-squashes"].readings[0].numerical_error == pytest.approx(expected)
-
-
-def test_the_page_shows_them() -> None:
-    run = make_run([make_result(curve=[10.0], numerics=errors(0.0042))])
-    html = render(run.model_copy(update={"verdicts": judge(load_claims(), run)}), ())
-    section = html[html.index('id="numerics"') : html.index('id="how"')]
-    assert section.count("0.42 %") == 10
-    assert 'id="numerics"' not in render(make_run([make_result(curve=[10.0])]), ())

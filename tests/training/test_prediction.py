@@ -4,16 +4,10 @@ import copy
 
 import pytest
 import torch
-from factories import make_result, make_run
 from torch import Tensor, nn
 
-from vgharness.claims.spec import load_claims
-from vgharness.claims.verdicts import judge
-from vgharness.data.synthetic import synthetic
 from vgharness.models import DeepCNN
-from vgharness.records import Activation, Architecture, Cell, LayerPrediction
-from vgharness.report.study_page import render
-from vgharness.training.loop import DeviceImages, train
+from vgharness.records import Activation, Architecture, LayerPrediction
 from vgharness.training.numerics import exact_gradients
 from vgharness.training.prediction import predict
 
@@ -79,25 +73,3 @@ def test_the_model_is_left_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
     assert any(isinstance(m, nn.MaxPool2d) for m in model.children())
-
-
-def test_cells_hold_them_but_for_networks_with_a_norm() -> None:
-    images = DeviceImages(synthetic(32, 8), torch.device("cpu"))
-    cell = Cell(architecture="script", activation="relu", seed=1, epochs=0)
-    assert len(train(cell, images, "fp32").predictions) == 4
-    assert train(cell.model_copy(update={"norm": "batch"}), images, "fp32").predictions == ()
-
-
-def test_the_page_shows_their_means_over_the_seeds() -> None:
-    def one(measured: float) -> tuple[LayerPrediction, ...]:
-        return (
-            LayerPrediction(
-                name="conv1", above="conv2", measured=measured, predicted=None, bound=0.75, twin_measured=0.2,
-                twin_predicted=0.25,
-            ),
-        )  # fmt: skip
-
-    run = make_run([make_result(seed=seed, curve=[10.0], predictions=one(x)) for seed, x in ((42, 0.4), (43, 0.6))])
-    html = render(run.model_copy(update={"verdicts": judge(load_claims(), run)}), ())
-    section = html[html.index('id="theory"') : html.index("</section>", html.index('id="theory"'))]
-    assert [x in section for x in ("0.500", "0.750", "0.200", "0.250", "(max-pool)", "conv1 from conv2")] == [True] * 6

@@ -1,7 +1,7 @@
-"""The baseline script, which the published study is and a user would otherwise run: what our speed is held against.
+"""The baseline script: what the published study is, and what a user would otherwise run.
 
 A ``DataLoader`` with two workers, PIL transforms image by image, one network after the other, and for each layer and
-step an ``.item()`` that waits for the device.
+step an ``.item()`` that waits for the device. This package's speed is held against it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from torchvision import transforms
 from vgharness.data.augmentation import MEAN, PADDING, STD
 from vgharness.data.image_set import SIZE, ImageSet
 from vgharness.models import DeepCNN
+from vgharness.precision import autocast
 from vgharness.records import Activation, Architecture, Precision
 from vgharness.system.device import synchronize
 
-WORKERS = 2
-# Batches. Before the first are through, the workers are not yet as far ahead as they will be; while the last are, they
-# have nothing left to do, and the rest goes faster than it ever does in a whole epoch.
+LOADER_WORKERS = 2
+# Batches that are not timed. During the first, the loader's workers are not yet as far ahead as they will be; during
+# the last they have nothing left to load, and training goes faster than it does in the rest of an epoch.
 WARM_UP = 5
-AHEAD = 2 * WORKERS
+AHEAD = 2 * LOADER_WORKERS
 
 
 class _Images(Dataset[tuple[Tensor, int]]):
-    """As ``torchvision.datasets.CIFAR10`` gives them."""
+    """Training images as ``torchvision.datasets.CIFAR10`` gives them: each through PIL and the transforms, alone."""
 
     def __init__(self, images: ImageSet) -> None:
         self._pixels = images.train_images.permute(0, 2, 3, 1).contiguous().numpy()
@@ -49,7 +50,7 @@ class _Images(Dataset[tuple[Tensor, int]]):
 
 
 class BaselineScript:
-    """One network of ``architecture`` and ``activation`` on ``images``, which are on the CPU."""
+    """Trains one network of ``architecture`` and ``activation`` on ``device``, on ``images`` that are on the CPU."""
 
     def __init__(
         self,
@@ -61,15 +62,17 @@ class BaselineScript:
         batch_size: int,
     ) -> None:
         self._device = device
-        self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-        self._loader = DataLoader(_Images(images), batch_size=batch_size, shuffle=True, num_workers=WORKERS)
+        self._autocast = autocast(precision, device)
+        self._loader = DataLoader(_Images(images), batch_size=batch_size, shuffle=True, num_workers=LOADER_WORKERS)
         self._model = DeepCNN(activation, pools=architecture).to(device)
         self._optimizer = torch.optim.Adam(self._model.parameters(), lr=1e-3)
         self._layers = [module for module in self._model.children() if isinstance(module, nn.Conv2d)]
 
     def seconds_per_image(self) -> float:
-        """Trains an epoch; the first ``WARM_UP`` batches are not timed, nor the last ``AHEAD``, nor the start of the
-        workers."""
+        """Trains an epoch and returns the seconds that an image took.
+
+        Not timed are the start of the loader's workers, the first ``WARM_UP`` batches and the last ``AHEAD``.
+        """
         timed, started, seconds = 0, 0.0, 0.0
         last = len(self._loader) - AHEAD - 1
         gradients: list[list[float]] = [[] for _ in self._layers]

@@ -1,7 +1,7 @@
-"""A batch and a loss for a model that was never seen before.
+"""Chooses a batch and a loss for a model that was never seen before.
 
-What a model takes is tried on it, what the shapes of its layers speak for first. Inputs are unit noise or random
-integers, and targets are random too: they send gradients back through a network, and teach it nothing.
+Inputs are tried on the model until it takes one, those first that its layers' shapes make likely. They are unit noise
+or random integers, and the targets are random too: enough to send gradients back through a network.
 """
 
 from __future__ import annotations
@@ -15,130 +15,152 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
-from vgharness.check.input_shapes import Arguments, Drawn, likely_inputs
-from vgharness.check.loss import Loss, infer_loss, named_loss
-from vgharness.check.model_source import Factory, load_callable, one_line
+from vgharness.check.input_shapes import Arguments, InputSpec, likely_inputs
+from vgharness.check.loss import ChosenLoss, infer_loss, named_loss
+from vgharness.check.model_source import Factory, load_callable
 from vgharness.errors import UsageError
+from vgharness.formatting import in_one_line
+from vgharness.gradflow.measurement import InputsAndTargets, call_model, random_state_kept
+from vgharness.probe.layers import uninitialised_parameters
 
-Kind = Literal["float", "int"]
+InputNumbers = Literal["float", "int"]
 
-_GIVE = "give --input SHAPE, such as 8,3,32,32, or --input MODULE:CALLABLE, which makes an input of a seed"
+_WHAT_TO_GIVE = "give --input SHAPE, such as 8,3,32,32, or --input MODULE:CALLABLE, which makes an input of a seed"
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """A callable from a seed to (inputs, targets), with the ``loss`` that goes with them.
+    """A callable from a seed to (inputs, targets), with the loss that goes with them.
 
-    ``draw`` gives the inputs, and targets or None, for which the loss then makes some. ``output`` and ``targets`` are
-    examples: what one model made of its inputs, and what came with them.
+    draw: called with a seed; gives the inputs, and targets or None, for which the loss then makes some.
+    inputs: the inputs in words.
+    output: an example of what the model makes of them.
+    shapes: of the inputs that are noise.
+    targets: an example of what ``draw`` gives with them.
+    named: the loss that was asked for; None: it is inferred.
     """
 
-    draw: Callable[[int], tuple[Any, Any]]
-    inputs: str  # in words
+    draw: Callable[[int], InputsAndTargets]
+    inputs: str
     output: Any
-    shapes: tuple[tuple[int, ...], ...] = ()  # of inputs that are noise
+    shapes: tuple[tuple[int, ...], ...] = ()
     targets: Any = None
-    named: Loss | None = None
+    named: ChosenLoss | None = None
 
-    def __call__(self, seed: int) -> tuple[Any, Any]:
+    def __call__(self, seed: int) -> InputsAndTargets:
         inputs, targets = self.draw(seed)
         return inputs, self.loss.targets(seed) if targets is None else targets
 
     @property
-    def loss(self) -> Loss:
-        """The named one, or what the output speaks for; :class:`~vgharness.errors.UsageError` where that is none."""
+    def loss(self) -> ChosenLoss:
+        """The loss that was asked for, or the one inferred from the output.
+
+        Raises :class:`~vgharness.errors.UsageError` where none can be inferred.
+        """
         return self.named or infer_loss(self.output, self.targets, inputs=self.shapes)
 
     @property
     def text(self) -> str:
+        """Inputs and loss in words."""
         return f"{self.inputs}; {self.loss.text}"
 
     def with_loss(self, name: str) -> Batch:
-        """With one of ``LOSSES``, or MODULE:CALLABLE, which is called with the output and the targets."""
+        """Returns the batch with another loss: one of ``LOSSES``, or MODULE:CALLABLE, which is called with the output
+        and the targets."""
         return dataclasses.replace(self, named=named_loss(name, self.output, self.targets))
 
 
-def choose_batch(factory: Factory, given: str | None = None, kind: Kind | None = None) -> Batch:
-    """The batch that ``given`` stands for: a shape, MODULE:CALLABLE, or None for one that is inferred."""
+def choose_batch(factory: Factory, given: str | None = None, numbers: InputNumbers | None = None) -> Batch:
+    """Chooses the batch for the models that ``factory`` makes.
+
+    given: a shape, such as ``8,3,32,32``, or MODULE:CALLABLE; None: the batch is inferred.
+    numbers: what fills a given shape, as in :func:`batch_of_shape`.
+
+    Raises :class:`~vgharness.errors.UsageError` where the model does not take it, or takes nothing that was tried.
+    """
     if given is None:
         return infer_batch(factory)
     if ":" in given:
         return batch_of_callable(factory, load_callable(given), given)
-    return batch_of_shape(factory, given, kind)
+    return batch_of_shape(factory, given, numbers)
 
 
 def infer_batch(factory: Factory) -> Batch:
-    """A batch of 8 that the model takes, found by trying on one model.
+    """Finds inputs of batch size 8 that the model takes, by trying the likely ones on one model.
 
-    It is tried in the mode that the factory leaves the model in, as it will be measured: in training some take less.
+    They are tried in the mode, training or evaluation, that the factory leaves the model in, as in the measurement: a
+    model may take less in training.
     """
-    with _apart():
+    with _without_traces():
         model = factory()
-        _refuse(model)
-        first: tuple[str, Exception] | None = None
+        _refuse_without_input(model)
+        first_refusal: tuple[str, Exception] | None = None
         for arguments in dict.fromkeys(likely_inputs(model)):
-            draw = _drawer(model, arguments)
+            draw = _draw_function(model, arguments)
             try:
                 output = call_model(model, draw(0)[0])
-            except Exception as error:  # whatever a stranger's code raises: the next guess, then
-                first = first or (" and ".join(map(str, arguments)), error)
+            except Exception as error:  # whatever a stranger's code raises: the next input is tried
+                first_refusal = first_refusal or (_text(arguments), error)
             else:
-                return _batch(draw, arguments, output)
-    said = f" (of {first[0]} it says {one_line(first[1])})" if first else ""
-    raise UsageError(f"no input was found that this model takes: {_GIVE}{said}")
+                return _batch_of_arguments(draw, arguments, output)
+    said = f" (of {first_refusal[0]} it says {in_one_line(first_refusal[1])})" if first_refusal else ""
+    raise UsageError(f"no input was found that this model takes: {_WHAT_TO_GIVE}{said}")
 
 
-def batch_of_shape(factory: Factory, shape: str, kind: Kind | None = None) -> Batch:
-    """``8,3,32,32`` or ``8x3x32x32``: unit noise; tokens where ``kind`` is int, or by default where the model's
-    first weights are an embedding's."""
-    numbers = "".join(shape.split())
-    if not re.fullmatch(r"[1-9]\d*([,x][1-9]\d*)*", numbers, re.ASCII):
-        raise UsageError(f"--input {numbers}: give a shape such as 8,3,32,32 or 8x3x32x32, or MODULE:CALLABLE")
-    with _apart():
+def batch_of_shape(factory: Factory, shape: str, numbers: InputNumbers | None = None) -> Batch:
+    """Makes a batch of one input of the given shape, ``8,3,32,32`` or ``8x3x32x32``.
+
+    numbers: ``float``: unit noise; ``int``: tokens; None: tokens where the model's first weights are an embedding's.
+    """
+    sizes = "".join(shape.split())
+    if not re.fullmatch(r"[1-9]\d*([,x][1-9]\d*)*", sizes, re.ASCII):
+        raise UsageError(f"--input {sizes}: give a shape such as 8,3,32,32 or 8x3x32x32, or MODULE:CALLABLE")
+    with _without_traces():
         model = factory()
-        _refuse(model)
+        _refuse_without_input(model)
         embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
         first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), None)
-        tokens = kind == "int" or (kind is None and first in embeddings)
+        tokens = numbers == "int" or (numbers is None and first in embeddings)
         below = (embeddings[0].num_embeddings if embeddings else 2) if tokens else 0
-        sizes = tuple(int(size) for size in re.split("[,x]", numbers))
-        arguments = (Drawn("tokens" if tokens else "input", sizes, below),)
-        draw = _drawer(model, arguments)
-        return _batch(draw, arguments, _called(model, draw(0)[0], shape))
+        arguments = (InputSpec("tokens" if tokens else "input", tuple(map(int, re.split("[,x]", sizes))), below),)
+        draw = _draw_function(model, arguments)
+        return _batch_of_arguments(draw, arguments, _output(model, draw(0)[0], shape))
 
 
 def batch_of_callable(factory: Factory, function: Callable[[int], Any], name: str) -> Batch:
-    """``function`` makes an input of a seed, or a pair of input and target. An input that is a tuple or a dict is
-    several arguments."""
+    """Makes a batch of what ``function`` gives for a seed: an input, or a pair of input and target.
 
-    def draw(seed: int) -> tuple[Any, Any]:
+    An input that is a tuple or a dict holds several arguments. ``name``: the function's, for messages.
+    """
+
+    def draw(seed: int) -> InputsAndTargets:
         given = function(seed)
         return given if isinstance(given, tuple) and len(given) == 2 else (given, None)
 
-    with _apart():
+    with _without_traces():
         model = factory()
         try:
             inputs, targets = draw(0)
         except Exception as error:
-            raise UsageError(f"--input {name}: called with a seed it raised {one_line(error)}") from error
-        output = _called(model, inputs, name)
+            raise UsageError(f"--input {name}: called with a seed it raised {in_one_line(error)}") from error
+        output = _output(model, inputs, name)
         return Batch(draw, f"inputs of {name}", output, targets=targets)
 
 
 @contextmanager
-def _apart() -> Iterator[None]:
-    """Random numbers are drawn that nobody misses, no graph is kept, and what a wrong guess warns of is not shown."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), warnings.catch_warnings():
+def _without_traces() -> Iterator[None]:
+    """Seeds torch, and puts its random state back afterwards; keeps no graph; hides warnings, as those of inputs that
+    were only tried mean nothing."""
+    with random_state_kept(), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
         yield
 
 
-def _refuse(model: nn.Module) -> None:
-    if any(isinstance(parameter, UninitializedParameter) for parameter in model.parameters()):
+def _refuse_without_input(model: nn.Module) -> None:
+    """Raises for models whose input cannot be made here."""
+    if uninitialised_parameters(model):
         raise UsageError("this model's lazy layers have no shape yet: let what makes it call it on a batch once")
     if type(model).__module__.startswith("torchvision.models.detection"):
         raise UsageError(
@@ -147,34 +169,39 @@ def _refuse(model: nn.Module) -> None:
         )
 
 
-def _called(model: nn.Module, inputs: Any, given: str) -> Any:
+def _output(model: nn.Module, inputs: Any, given: str) -> Any:
+    """Calls the model on the inputs that ``--input`` asked for."""
     try:
         return call_model(model, inputs)
     except Exception as error:
         shape = f" {list(inputs.shape)}" if isinstance(inputs, Tensor) else ""
-        raise UsageError(f"--input {given}: of this input{shape} the model says {one_line(error)}") from error
+        raise UsageError(f"--input {given}: of this input{shape} the model says {in_one_line(error)}") from error
 
 
-def _batch(draw: Callable[[int], tuple[Any, Any]], arguments: Arguments, output: Any) -> Batch:
-    shapes = tuple(drawn.shape for drawn in arguments if not drawn.below)
-    return Batch(draw, " and ".join(map(str, arguments)), output, shapes)
+def _batch_of_arguments(draw: Callable[[int], InputsAndTargets], arguments: Arguments, output: Any) -> Batch:
+    return Batch(draw, _text(arguments), output, tuple(spec.shape for spec in arguments if not spec.below))
 
 
-def _drawer(model: nn.Module, arguments: Arguments) -> Callable[[int], tuple[Any, Any]]:
-    """Draws ``arguments`` of a seed alone, in the device and the precision of the model's weights."""
+def _text(arguments: Arguments) -> str:
+    return " and ".join(map(str, arguments))
+
+
+def _draw_function(model: nn.Module, arguments: Arguments) -> Callable[[int], InputsAndTargets]:
+    """Makes a function that draws ``arguments``, which depend on its seed alone, on the device and in the precision of
+    the model's weights."""
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     device, dtype = weight.device, weight.dtype
 
-    def one(drawn: Drawn, generator: torch.Generator) -> Tensor:
-        if drawn.below:
-            return torch.randint(drawn.below, drawn.shape, generator=generator).to(device)
-        return torch.randn(drawn.shape, generator=generator).to(device, dtype)
+    def tensor(spec: InputSpec, generator: torch.Generator) -> Tensor:
+        if spec.below:
+            return torch.randint(spec.below, spec.shape, generator=generator).to(device)
+        return torch.randn(spec.shape, generator=generator).to(device, dtype)
 
-    def draw(seed: int) -> tuple[Any, Any]:
+    def draw(seed: int) -> InputsAndTargets:
         generator = torch.Generator().manual_seed(seed)
-        tensors = [one(drawn, generator) for drawn in arguments]
+        tensors = [tensor(spec, generator) for spec in arguments]
         if arguments[0].keyword:
-            return {drawn.keyword: tensor for drawn, tensor in zip(arguments, tensors, strict=True)}, None
+            return {spec.keyword: drawn for spec, drawn in zip(arguments, tensors, strict=True)}, None
         return tuple(tensors) if len(tensors) > 1 else tensors[0], None
 
     return draw

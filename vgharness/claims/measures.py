@@ -1,4 +1,4 @@
-"""What the readings of claims measure: from a run's records to one value per seed."""
+"""The measures that a claim's readings can ask for: each turns a run's records into one value per seed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 
 def _accuracy(evidence: Evidence) -> Measurement:
+    """Test accuracy, percent."""
     return evidence.per_seed(evidence.accuracy, evidence.of)
 
 
 def _accuracy_gap(evidence: Evidence) -> Measurement:
+    """Difference of two networks' test accuracies, in points, within each seed."""
+
     def gap(of: CellResult, against: CellResult) -> float:
         return evidence.accuracy(of) - evidence.accuracy(against)
 
@@ -30,8 +33,11 @@ def _accuracy_gap(evidence: Evidence) -> Measurement:
 
 
 def _epochs_ratio(evidence: Evidence) -> Measurement:
-    """Epochs until the test accuracy first exceeds the threshold. A network that never did would have
-    taken at least one epoch more than it was trained for, which bounds the ratio from one side."""
+    """Ratio of two networks' epochs until their test accuracies first exceed the threshold.
+
+    A network that never did would have taken at least one epoch more than it was trained for, which bounds the ratio
+    from one side.
+    """
     threshold = nan_if_none(evidence.spec.threshold)
 
     def reach(result: CellResult) -> tuple[int, bool]:
@@ -45,7 +51,7 @@ def _epochs_ratio(evidence: Evidence) -> Measurement:
         seed, value = of.cell.seed, slow / quick
         if any(r.status == "diverged" and not hit for r, hit in ((of, slow_reached), (against, quick_reached))):
             return SeedValue(seed=seed, value=math.nan)
-        # From above a bound decides only where even it is too small.
+        # An upper bound of the ratio decides only where it is too small already.
         if not quick_reached and (not slow_reached or value >= evidence.spec.accept.low):
             return SeedValue(seed=seed, value=None, at_least=True)
         return SeedValue(seed=seed, value=value, at_least=not slow_reached)
@@ -54,6 +60,8 @@ def _epochs_ratio(evidence: Evidence) -> Measurement:
 
 
 def _factor(evidence: Evidence) -> Measurement:
+    """Geometric mean of the factors toward the input of a gradient quantity."""
+
     def factor(result: CellResult, quantity: Quantity) -> float:
         flow = evidence.flow(result)
         return math.nan if flow is None else flow.factor(quantity)
@@ -65,6 +73,8 @@ def _factor(evidence: Evidence) -> Measurement:
 
 
 def _largest_factor(evidence: Evidence) -> Measurement:
+    """Largest factor toward the input of a gradient quantity: below 1 the quantity shrinks at every layer."""
+
     def largest(result: CellResult, quantity: Quantity) -> float:
         flow = evidence.flow(result)
         factors = flow.factors(quantity) if flow else (math.nan,)
@@ -81,7 +91,11 @@ def _of_gradients(
     measure: Callable[[CellResult, Quantity], float],
     error: Callable[[Sequence[float]], float],
 ) -> Measurement:
-    """``measure`` per seed; ``error`` of it from the errors of the convolutions, the worst over the seeds."""
+    """Measures each seed's gradients, with the worst numerical error over the seeds.
+
+    measure: called with a result and the reading's quantity.
+    error: called with the relative errors of the convolutions' gradients; gives that of what is measured.
+    """
     quantity = evidence.spec.quantity
     assert quantity is not None
     measured = evidence.per_seed(lambda result: measure(result, quantity), evidence.of)
@@ -93,13 +107,16 @@ def _of_gradients(
     return measured._replace(error=max(errors, default=None))
 
 
-def _ratio_error(over: float, under: float) -> float:
-    """By what a ratio can be wrong, as a factor, if its two parts are by these relative errors."""
-    return (1 + over) / (1 - under) if under < 1 else math.inf
+def _ratio_error(numerator: float, denominator: float) -> float:
+    """Bounds the factor by which a ratio is wrong, from the relative errors of its two parts."""
+    return (1 + numerator) / (1 - denominator) if denominator < 1 else math.inf
 
 
 def _curve_distance(evidence: Evidence) -> Measurement:
-    """Mean over the epochs of |mean over the seeds − published|; the seeds' own values are of their curves."""
+    """Mean over the epochs of |mean over the seeds − published|, in points of test accuracy.
+
+    The values per seed are the distances of the seeds' own curves.
+    """
     published = np.array([row["test_accuracy_percent"] for row in published_curves()[evidence.of.activation]])
     curves: list[list[float]] = []
 
@@ -120,6 +137,8 @@ _TABLE_LINEAR = (("flatten", (128 * 4 * 4,)), ("fc", (10,)))
 
 
 def _table_rows_that_differ(evidence: Evidence) -> Measurement:
+    """Number of rows of the README's table of layers that a network does not have."""
+
     def differing(result: CellResult) -> float:
         shapes = {layer.name: layer.shape for layer in result.layers}
         rows = sum(shapes.get(name) != shape for name, shape in _TABLE_LINEAR)
@@ -132,10 +151,13 @@ def _table_rows_that_differ(evidence: Evidence) -> Measurement:
 
 
 def _parameters(evidence: Evidence) -> Measurement:
+    """Number of trained numbers."""
     return _exact(evidence, lambda result: math.nan if result.parameters is None else result.parameters)
 
 
 def _differences_but_for_activation(evidence: Evidence) -> Measurement:
+    """Number of layers in which two networks differ, activations aside, and one more for other initial weights."""
+
     def differences(a: CellResult, b: CellResult) -> float:
         ours, theirs = ([(x.name, x.kind if "act" not in x.name else "φ", x.shape) for x in r.layers] for r in (a, b))
         return len(set(ours) ^ set(theirs)) + (a.initial_weights_sha256 != b.initial_weights_sha256)
@@ -144,7 +166,7 @@ def _differences_but_for_activation(evidence: Evidence) -> Measurement:
 
 
 def _exact(evidence: Evidence, measure: Callable[..., float], *subjects: Subject) -> Measurement:
-    """A count that no seed changes: every seed must agree, and one is enough."""
+    """Measures a count that does not depend on the seed: all seeds must agree, and one is enough."""
     if len(evidence.run.data.classes) != 10:
         raise NotRunError(f"needs ten classes; the images have {len(evidence.run.data.classes)}")
     measured = evidence.per_seed(measure, *(subjects or (evidence.of,)))
@@ -153,12 +175,12 @@ def _exact(evidence: Evidence, measure: Callable[..., float], *subjects: Subject
 
 
 class Measure(NamedTuple):
-    """What a reading of a claim can measure.
+    """Something that a reading of a claim can measure.
 
-    read: the measurement.
-    needs: names of the fields of a reading that say of what it is taken.
+    read: called with the evidence; gives the measurement.
+    needs: names of the fields that a reading must have for it.
     scale: on which its values are averaged over the seeds.
-    shown_in: the figure of the page that shows it; None: no figure does.
+    shown_in: file name of the figure that shows it on the page; None: no figure does.
     """
 
     read: Callable[[Evidence], Measurement]

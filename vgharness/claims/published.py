@@ -1,4 +1,4 @@
-"""What the studied README published."""
+"""The curves that the studied README published."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from importlib.resources import files
 
 @cache
 def published_curves() -> dict[str, list[dict[str, float]]]:
-    """The published plots, read off their pixels: by activation, one row of values per epoch."""
+    """Reads the published plots, as measured off their pixels.
+
+    Returns, by activation, one row per epoch: value by column of ``document/published_curves.csv``.
+    """
     curves: dict[str, list[dict[str, float]]] = {}
     text = (files("vgharness.claims") / "document" / "published_curves.csv").read_text(encoding="utf-8")
     for row in csv.DictReader(text.splitlines()):

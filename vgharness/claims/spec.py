@@ -1,6 +1,7 @@
-"""Claims: sentences of a document with an accepted interval for each value. Data, read from TOML.
+"""Claims: sentences of a document, with an accepted interval for each value that they stand for.
 
-``load_claims()`` gives those of the studied README; ``verdicts.judge`` holds them against a run.
+They are data, read from TOML. ``load_claims()`` gives those of the studied README; ``verdicts.judge`` judges them by
+a run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _QUANTITY_WORDS = {"signal_l2": "error signal ‖∂L/∂h‖₂", "weight_mean_
 
 
 class Accept(Record):
-    """An accepted interval.
+    """An accepted interval, by one bound on either side at the most.
 
     at_least: its lower end, itself accepted.
     above: its lower end, itself not accepted.
@@ -53,26 +54,28 @@ class Accept(Record):
 
     @property
     def low(self) -> float:
+        """The lower end; minus infinity where there is none."""
         return next((x for x in (self.at_least, self.above) if x is not None), -math.inf)
 
     @property
     def high(self) -> float:
+        """The upper end; infinity where there is none."""
         return next((x for x in (self.at_most, self.below) if x is not None), math.inf)
 
     def contains(self, value: float) -> bool:
-        """Whether a finite value is inside; NaN and infinity never are."""
+        """Says whether a value is inside; NaN and infinity never are."""
         if not math.isfinite(value):
             return False
         above = value > self.low if self.above is not None else value >= self.low
         return above and (value < self.high if self.below is not None else value <= self.high)
 
     def excludes(self, low: float, high: float) -> bool:
-        """Whether all of [low, high] is outside."""
+        """Says whether all of [low, high] is outside."""
         under = high <= self.low if self.above is not None else high < self.low
         return under or (low >= self.high if self.below is not None else low > self.high)
 
     def margin(self, value: float, scale: Scale = "linear") -> float:
-        """Distance to the nearest end, on a scale."""
+        """Measures the distance from ``value`` to the nearest end, on a scale."""
         return min(abs(on_scale(scale, value) - on_scale(scale, end)) for end in (self.low, self.high))
 
     def __str__(self) -> str:
@@ -160,11 +163,12 @@ class Claim(Record):
 
     @property
     def sentence(self) -> str:
+        """All that is quoted, as one text."""
         return " … ".join(self.sentences)
 
 
 def load_claims(path: Path | None = None) -> tuple[Claim, ...]:
-    """The claims in a TOML file, by default those of the studied README.
+    """Reads the claims in a TOML file, by default those of the studied README.
 
     Raises :class:`~vgharness.errors.UsageError` with the claim's id where one is not valid.
     """
@@ -181,7 +185,7 @@ def load_claims(path: Path | None = None) -> tuple[Claim, ...]:
     claims = []
     for entry in entries:
         try:
-            readings = [one for reading in entry.get("reading", []) for one in _each(reading)]
+            readings = [one for reading in entry.get("reading", []) for one in _each_reading(reading)]
             fields = {key: value for key, value in entry.items() if key != "reading"}
             claims.append(Claim.model_validate({**fields, "readings": readings, "document_epochs": table["epochs"]}))
         except KeyError as error:
@@ -196,8 +200,8 @@ def load_claims(path: Path | None = None) -> tuple[Claim, ...]:
     return tuple(claims)
 
 
-def _each(reading: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A reading with lists of quantities and moments → one reading for each, with a label of its own."""
+def _each_reading(reading: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields, of a reading with lists of quantities or moments, one reading for each combination, labelled with it."""
     epoch = reading.get("epoch")
     fields = {**reading, "epoch": (epoch,) if isinstance(epoch, int) else epoch}
     lists = {key: value for key in ("quantity", "moment") if isinstance(value := reading.get(key), list)}

@@ -14,7 +14,7 @@ from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, in_one_line
 from vgharness.system.files import check_file, shown
-from vgharness.system.terminal import console, say
+from vgharness.system.terminal import console, say, say_json
 
 if TYPE_CHECKING:
     from vgharness.check.batch import Batch
@@ -123,7 +123,7 @@ def _markdown(sample: FlowSample, batch: str) -> Iterator[str]:
 def _print_json(model: str, sample: FlowSample, batch: Batch) -> None:
     from vgharness.report.check_json import checked
 
-    say(checked(model, sample, inputs=batch.inputs, loss=batch.loss.text).model_dump_json(indent=1))
+    say_json(checked(model, sample, inputs=batch.inputs, loss=batch.loss.text))
 
 
 def _write_page(sample: FlowSample, page: Path) -> Path:

@@ -118,7 +118,7 @@ def exit_status(run: Run) -> int:
 def _run(screen: Console, options: Options) -> Run:
     store = RunStore()
     check_folder(options.out, "--out")
-    check_folder(store.root, "the folder of saved runs")
+    store.check("the folder of saved runs")
     configure_process()
     # Slow to import, so only once the arguments are known to be good.
     from vgharness.cli.progress import StudyProgress, decoding
@@ -176,8 +176,13 @@ def _conclude(screen: Console, store: RunStore, run: Run, out: Path) -> None:
     from vgharness.report.study_page import write_report
     from vgharness.report.verdict_table import tally_line, verdict_tables
 
-    saved = store.save(run, run.study.preset)
     screen.print(*verdict_tables(run), tally_line(run), sep="\n")
+    try:
+        saved = store.save(run, run.study.preset)
+    except UsageError:  # what was trained is not to be lost: its page holds it too
+        if run.status == "finished":
+            screen.print(f"page written to {shown(write_report(run, out))}", soft_wrap=True)
+        raise
     screen.print(f"run saved as {shown(saved)}", soft_wrap=True)
     if run.status == "interrupted":
         screen.print(

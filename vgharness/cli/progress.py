@@ -96,6 +96,7 @@ class StudyProgress(Callback):
         self.done.update(dict.fromkeys(cells, 0.0))
         self.console.print(
             f"{len(cells)} networks did not train side by side ({escaped(reason)}): again in two halves",
+            markup=False,
             soft_wrap=True,
         )
 
@@ -105,7 +106,7 @@ class StudyProgress(Callback):
         self.bar.update(self.task, description=names, completed=sum(self.done.values()))
 
     def _line(self, cell: Cell, text: str) -> None:
-        self.console.print(escaped(f"{self._numbered(cell)}{text}"), soft_wrap=True)
+        self.console.print(escaped(f"{self._numbered(cell)}{text}"), markup=False, highlight=False, soft_wrap=True)
 
     def _numbered(self, cell: Cell) -> str:
         return f"[{self.cells.index(cell) + 1}/{len(self.cells)}] {cell.name}"

@@ -15,7 +15,7 @@ from vgharness.errors import UsageError
 from vgharness.formatting import escaped, moment
 from vgharness.storage.store import DEFAULT_ROOT, RunStore, Skipped, load_session
 from vgharness.system.files import shown
-from vgharness.system.terminal import console, say
+from vgharness.system.terminal import console, say, say_json
 
 if TYPE_CHECKING:
     from vgharness.gradflow.comparison import Comparison
@@ -69,7 +69,7 @@ def show(
         compared = None if before is None else compare(before, session)
         sheets = [session_table(sample, compared) for sample in session.samples]
     if not markdown:
-        say(f"{shown(path)}, {moment(session.created)}, {session.machine.id}")
+        say(f"{shown(path)}, {escaped(f'{moment(session.created)}, {session.machine.id}')}")
     _print(sheets, markdown)
 
 
@@ -92,7 +92,8 @@ def compare_runs(
     with usage_errors("vgharness compare"):
         if csv + json + markdown > 1:
             raise UsageError("--csv, --json and --markdown: give one of them")
-        from vgharness.gradflow.comparison import check_limits, compare, parse_failures  # scipy is slow to import
+        from vgharness.gradflow.comparison import compare
+        from vgharness.gradflow.limits import check_limits, parse_failures  # scipy is slow to import
         from vgharness.report.tables import comparison_table
 
         limits, fail_on = parse_failures(fail or [])
@@ -104,7 +105,7 @@ def compare_runs(
     if csv:
         _print_csv(found)
     elif json:
-        say(found.model_dump_json(indent=1))
+        say_json(found)
     else:
         if not markdown:
             say(f"before: {shown(path)}\nafter:  {shown(path_now)}")

@@ -1,4 +1,4 @@
-"""What the published recipe does to images on their way into the network, batched on their device."""
+"""Pads, crops, flips and normalises images as the published recipe does, batch by batch on their device."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ STD = (0.2470, 0.2435, 0.2616)
 
 
 def pad(images: Tensor) -> Tensor:
-    """uint8 [N, 3, 32, 32] → uint8 [N, 3, 40, 40], black around: before normalisation, as published."""
+    """Adds a black border, before normalisation as published: uint8 [N, 3, 32, 32] → uint8 [N, 3, 40, 40]."""
     return functional.pad(images, (PADDING,) * 4)
 
 
 def augment(padded: Tensor, index: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
-    """Flip, then crop, each image its own way, all at once: uint8 [B, 3, 32, 32].
+    """Flips, then crops each image of a batch in its own way: returns uint8 [B, 3, 32, 32].
 
-    ``padded`` as from :func:`pad`; ``index`` int64 [B] picks images; ``offsets`` int64 [B, 2] in 0..8 are
-    the crop's top and left in the flipped image; ``flips`` bool [B] mirrors left to right.
+    padded: all images, as :func:`pad` gives them.
+    index: int64 [B], which of them make up the batch.
+    offsets: int64 [B, 2] in 0..8, the crop's top and left in the flipped image.
+    flips: bool [B], which are mirrored left to right.
     """
     size = padded.shape[-1] - 2 * PADDING
     windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view: [N, 3, 9, 9, 32, 32]
@@ -34,8 +36,10 @@ def augment(padded: Tensor, index: Tensor, offsets: Tensor, flips: Tensor) -> Te
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 [B, 3, H, W] → float32, (x / 255 − mean) / std per channel, channels-last in memory:
-    the layout in which convolutions are fastest."""
+    """Scales images, uint8 [B, 3, H, W], to float32: (x / 255 − mean) / std per channel.
+
+    The result is channels-last in memory, the layout in which convolutions are fastest.
+    """
     mean, std = _channel_statistics(images.device)
     scaled = images.to(torch.float32, memory_format=torch.channels_last).div(255)
     return scaled.sub_(mean).div_(std)
@@ -43,6 +47,6 @@ def normalise(images: Tensor) -> Tensor:
 
 @functools.cache
 def _channel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """``MEAN`` and ``STD`` as [3, 1, 1], copied to each device once: a copy per batch would wait for it."""
+    """Copies ``MEAN`` and ``STD``, each [3, 1, 1], to a device once: a copy per batch would wait for the device."""
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
     return mean, std

@@ -11,11 +11,16 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.utils import calculate_md5, download_url, extract_archive
 
-from vgharness.data.image_set import Arrays, ImageSet, image_set
+from vgharness.data.image_set import Arrays, ImageSet, with_provenance
 from vgharness.errors import UsageError
 
 
 def load_cifar10(cache: Path) -> ImageSet:
+    """Reads CIFAR-10 from the folder ``cache``; downloads and unpacks it there where it is missing or damaged.
+
+    Raises :class:`~vgharness.errors.UsageError` where it cannot be downloaded or unpacked.
+    """
+
     def read() -> list[datasets.CIFAR10]:
         return [datasets.CIFAR10(cache, train=train) for train in (True, False)]
 
@@ -31,12 +36,15 @@ def load_cifar10(cache: Path) -> ImageSet:
     arrays: list[Tensor] = []
     for split in splits:
         arrays += [torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(split.targets)]
-    return image_set(Arrays(*arrays), tuple(splits[0].classes), "cifar10", "canonical", "CIFAR-10, the canonical files")
+    description = "CIFAR-10, the canonical files"
+    return with_provenance(Arrays(*arrays), tuple(splits[0].classes), "cifar10", "canonical", description)
 
 
 def _fetch_cifar10_archive(cache: Path) -> Path:
-    """Downloads the archive unless it is there. It gets its name only once it is whole, so that an
-    interrupted download leaves nothing behind."""
+    """Downloads the archive unless it is there; returns its path.
+
+    It gets its name only once it is complete, so that an interrupted download leaves no file behind.
+    """
     name, md5 = datasets.CIFAR10.filename, datasets.CIFAR10.tgz_md5
     archive: Path = cache / name
     if archive.exists():

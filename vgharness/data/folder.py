@@ -1,4 +1,4 @@
-"""A folder of images, decoded once and its tensors kept in the user's cache."""
+"""A folder of images, which is decoded once; the tensors are kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import io
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torchvision import datasets
 
-from vgharness.data.image_set import SIZE, Arrays, ImageSet, digest_of, image_set
+from vgharness.data.image_set import SIZE, Arrays, ImageSet, digest_of, with_provenance
 from vgharness.errors import UsageError
 from vgharness.system.files import write_whole
 
@@ -28,37 +28,50 @@ KNOWN_FOLDERS = {
 }
 
 Progress = Callable[[int, int], None]
+_LabelledFile = tuple[str, int]
+
+
+class _Files(NamedTuple):
+    """The image files of a folder.
+
+    train: path and label of those to train on, sorted by class and name.
+    test: of those to test on.
+    classes: their names, in the order of the labels.
+    """
+
+    train: list[_LabelledFile]
+    test: list[_LabelledFile]
+    classes: tuple[str, ...]
 
 
 def load_folder(folder: Path, cache: Path, progress: Progress) -> ImageSet:
-    train, test, classes = _list_folder(folder)
-    kept = cache / "packed" / f"{_fingerprint(folder, [*train, *test])}.pt"
+    """Reads ``folder/train/<class>/*`` and ``folder/test/<class>/*``, images of 32×32 pixels in RGB.
+
+    cache: the folder where the decoded tensors are kept, until a file's name, size or time changes.
+    progress: called with the files decoded so far and all that there are.
+
+    Raises :class:`~vgharness.errors.UsageError` where the folder is of another form or an image cannot be read.
+    """
+    files = _list_folder(folder)
+    kept = cache / "packed" / f"{_fingerprint(folder, [*files.train, *files.test])}.pt"
     arrays = _kept(kept)
     if arrays is None:
-        arrays = _decode(folder, [*train, *test], len(train), progress)
+        arrays = _decode(folder, files, progress)
         _keep(kept, arrays)
     counts = [set(torch.bincount(labels).tolist()) for labels in (arrays.train_labels, arrays.test_labels)]
-    looks_like_cifar10 = classes == CIFAR10_CLASSES and counts == [{5000}, {1000}]
-    images = image_set(
-        arrays,
-        classes,
-        "folder",
-        "re-encoded" if looks_like_cifar10 else "no",
-        f"image folder “{folder.resolve().name}”",
-    )
-    known = KNOWN_FOLDERS.get(images.provenance.sha256)
+    looks_like_cifar10 = files.classes == CIFAR10_CLASSES and counts == [{5000}, {1000}]
+    sha256 = digest_of(arrays)
+    known = KNOWN_FOLDERS.get(sha256)
     if known is None and looks_like_cifar10:
         known = "CIFAR-10's classes and image counts, not the canonical files"
-    if known is None:
-        return images
-    description = f"{images.provenance.description}: {known}"
-    return replace(images, provenance=images.provenance.model_copy(update={"description": description}))
+    description = f"image folder “{folder.resolve().name}”" + (f": {known}" if known else "")
+    return with_provenance(
+        arrays, files.classes, "folder", "re-encoded" if looks_like_cifar10 else "no", description, sha256
+    )
 
 
-_File = tuple[str, int]
-
-
-def _list_folder(folder: Path) -> tuple[list[_File], list[_File], tuple[str, ...]]:
+def _list_folder(folder: Path) -> _Files:
+    """Lists the image files, or says what the folder lacks."""
     wanted = "it needs train/<class>/ and test/<class>/ with 32×32 RGB images"
     if not folder.is_dir():
         raise UsageError(f"--data {folder}: no such folder; give an existing one, 'cifar10' or 'synthetic'")
@@ -83,19 +96,21 @@ def _list_folder(folder: Path) -> tuple[list[_File], list[_File], tuple[str, ...
         if empty := sorted(set(range(len(found.classes))) - set(found.targets)):
             raise UsageError(f"--data {folder}: no image in {split}/{found.classes[empty[0]]}/; put some there")
         listed.append(found.samples)
-    return listed[0], listed[1], tuple(found.classes)
+    return _Files(listed[0], listed[1], tuple(found.classes))
 
 
-def _fingerprint(folder: Path, samples: Sequence[_File]) -> str:
-    """Cheap stand-in for the content while deciding whether what was decoded before is still good."""
+def _fingerprint(folder: Path, files: Sequence[_LabelledFile]) -> str:
+    """Hashes names, labels, sizes and times: much quicker than hashing the content, to notice that it has changed."""
     digest = hashlib.sha256(f"vgharness packed 1\0{folder.resolve()}".encode())
-    for path, label in samples:
+    for path, label in files:
         stat = Path(path).stat()
         digest.update(f"\0{path}\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}".encode())
     return digest.hexdigest()[:32]
 
 
-def _decode(folder: Path, samples: Sequence[_File], train_count: int, progress: Progress) -> Arrays:
+def _decode(folder: Path, files: _Files, progress: Progress) -> Arrays:
+    """Decodes every file, several at a time."""
+    samples = [*files.train, *files.test]
     pixels = np.empty((len(samples), SIZE, SIZE, 3), dtype=np.uint8)
 
     def decode(index: int) -> None:
@@ -112,7 +127,7 @@ def _decode(folder: Path, samples: Sequence[_File], train_count: int, progress: 
                 pixels[index] = np.asarray(image)
         except UsageError:
             raise
-        except Exception as error:  # Pillow raises what its decoders do
+        except Exception as error:  # whatever Pillow's decoders raise
             raise UsageError(f"--data {folder}: {name} cannot be read as an image; replace or remove it") from error
 
     with ThreadPoolExecutor() as pool:
@@ -124,10 +139,12 @@ def _decode(folder: Path, samples: Sequence[_File], train_count: int, progress: 
             raise
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     labels = torch.tensor([label for _, label in samples])
-    return Arrays(images[:train_count], labels[:train_count], images[train_count:], labels[train_count:])
+    train = len(files.train)
+    return Arrays(images[:train], labels[:train], images[train:], labels[train:])
 
 
 def _keep(path: Path, arrays: Arrays) -> None:
+    """Writes the decoded tensors with their hash; warns where they cannot be written."""
     buffer = io.BytesIO()
     torch.save({"arrays": [x.clone() for x in arrays], "sha256": digest_of(arrays)}, buffer)
     try:
@@ -138,10 +155,10 @@ def _keep(path: Path, arrays: Arrays) -> None:
 
 
 def _kept(path: Path) -> Arrays | None:
-    """The decoded tensors, or ``None`` where there are none or they are not what was written."""
+    """Reads the decoded tensors; None where there are none, or where they are not what was written."""
     try:
         content = torch.load(path, weights_only=True)
         arrays = Arrays(*content["arrays"])
         return arrays if content["sha256"] == digest_of(arrays) else None
-    except Exception:  # whatever is wrong with it, decoding again mends it
+    except Exception:  # whatever is wrong with it: the images are decoded again
         return None

@@ -1,4 +1,4 @@
-"""The images as every source gives them, with their provenance."""
+"""The images as every source gives them: tensors with their provenance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ SIZE = 32  # pixels, height and width
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 [N, 3, 32, 32], labels int64 [N] in 0..len(provenance.classes)-1, on one device."""
+    """Images with their labels and where they come from, on one device.
+
+    provenance: where they come from; its ``classes`` name the labels.
+    train_images: uint8 [N, 3, 32, 32], to train on.
+    train_labels: int64 [N], in 0..len(provenance.classes)-1.
+    test_images: uint8 [M, 3, 32, 32], to test on.
+    test_labels: int64 [M].
+    """
 
     provenance: Provenance
     train_images: Tensor
@@ -25,17 +32,23 @@ class ImageSet:
     test_labels: Tensor
 
     def to(self, device: torch.device | str) -> ImageSet:
-        """The same images on ``device``."""
+        """Returns the same images on ``device``."""
         moved = (x.to(device) for x in (self.train_images, self.train_labels, self.test_images, self.test_labels))
         return ImageSet(self.provenance, *moved)
 
 
-Kind = Literal["cifar10", "folder", "synthetic"]
+SourceKind = Literal["cifar10", "folder", "synthetic"]
 HowFarCifar10 = Literal["canonical", "re-encoded", "part", "no"]
 
 
 class Arrays(NamedTuple):
-    """The tensors of an :class:`ImageSet`, before their provenance is known."""
+    """The tensors of an :class:`ImageSet`, before their provenance is known; its fields explain them.
+
+    train_images: as there.
+    train_labels: as there.
+    test_images: as there.
+    test_labels: as there.
+    """
 
     train_images: Tensor
     train_labels: Tensor
@@ -43,15 +56,21 @@ class Arrays(NamedTuple):
     test_labels: Tensor
 
 
-def image_set(
-    arrays: Arrays, classes: tuple[str, ...], kind: Kind, cifar10: HowFarCifar10, description: str
+def with_provenance(
+    arrays: Arrays,
+    classes: tuple[str, ...],
+    kind: SourceKind,
+    cifar10: HowFarCifar10,
+    description: str,
+    sha256: str | None = None,
 ) -> ImageSet:
-    """The arrays with their provenance, whose fields :class:`~vgharness.records.Provenance` explains."""
+    """Makes an image set of ``arrays`` and their provenance, whose fields :class:`~vgharness.records.Provenance`
+    explains. ``sha256``: their :func:`digest_of`, where the caller has it already."""
     provenance = Provenance(
         kind=kind,
         description=description,
         cifar10=cifar10,
-        sha256=digest_of(arrays),
+        sha256=sha256 or digest_of(arrays),
         classes=classes,
         train_images=len(arrays.train_images),
         test_images=len(arrays.test_images),
@@ -60,9 +79,10 @@ def image_set(
 
 
 def limit(images: ImageSet, train: int | None, test: int | None) -> ImageSet:
-    """A part of ``images``: that many to train on and to test on, ``None`` for all.
+    """Chooses a part of ``images``: that many to train on and to test on, all of them for None.
 
-    The choice is random with a fixed seed: an image folder is sorted by class, so its head would not do."""
+    The choice is random, with a fixed seed: an image folder is sorted by class, so its first images are of one class.
+    """
     kept = Arrays(
         *_choice(images.train_images, images.train_labels, train),
         *_choice(images.test_images, images.test_labels, test),
@@ -71,7 +91,7 @@ def limit(images: ImageSet, train: int | None, test: int | None) -> ImageSet:
         return images
     old = images.provenance
     cifar10: HowFarCifar10 = "no" if old.cifar10 == "no" else "part"
-    return image_set(kept, old.classes, old.kind, cifar10, f"{old.description}, a part of it")
+    return with_provenance(kept, old.classes, old.kind, cifar10, f"{old.description}, a part of it")
 
 
 def _choice(images: Tensor, labels: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
@@ -82,7 +102,7 @@ def _choice(images: Tensor, labels: Tensor, count: int | None) -> tuple[Tensor, 
 
 
 def digest_of(arrays: Arrays) -> str:
-    """SHA-256 over types, shapes and content."""
+    """Hashes types, shapes and content; returns the SHA-256 as hexadecimal digits."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{tuple(array.shape)}".encode())

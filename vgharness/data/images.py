@@ -1,12 +1,12 @@
-"""The images: CIFAR-10, a folder of images, or a synthetic set.
+"""Loads the images: CIFAR-10, a folder of images, or a synthetic set.
 
 Whatever the source, the result is one ``ImageSet``: uint8 images [N, 3, 32, 32] and int64 labels [N]
 for training and for testing, with the provenance that the JSON and the page repeat.
 
 =============  ================================================================================
 ``cifar10``    ``torchvision.datasets.CIFAR10``, downloaded once into the user's cache, md5-checked
-``DIR``        ``DIR/train/<class>/*`` and ``DIR/test/<class>/*``, 32×32 RGB; decoded once and kept
-               packed in the user's cache until a file's name, size or time changes
+``DIR``        ``DIR/train/<class>/*`` and ``DIR/test/<class>/*``, 32×32 RGB; decoded once and the
+               tensors kept in the user's cache until a file's name, size or time changes
 ``synthetic``  ten shapes in low contrast and noise, drawn on the fly with integer arithmetic, so that
                they are the same on every machine
 =============  ================================================================================
@@ -32,11 +32,14 @@ def load_images(
     cache: Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> ImageSet:
-    """The images of ``source``: ``"cifar10"``, ``"synthetic"`` or a folder's path.
+    """Loads the images of a source.
 
-    ``train_images`` / ``test_images`` take that many, the same on every call: a random choice with a
-    fixed seed. ``progress(done, total)`` is called while files are decoded. Raises
-    :class:`~vgharness.errors.UsageError` where the data are missing, damaged or of another form.
+    source: ``"cifar10"``, ``"synthetic"`` or a folder's path.
+    train_images, test_images: take that many, the same on every call: a random choice with a fixed seed. None: all.
+    cache: the folder for downloaded and decoded images, by default the user's.
+    progress: called with the files decoded so far and all that there are.
+
+    Raises :class:`~vgharness.errors.UsageError` where the images are missing, damaged or of another form.
     """
     cache = cache or platformdirs.user_cache_path("vgharness")
     if source == "synthetic":

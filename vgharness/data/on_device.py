@@ -9,7 +9,15 @@ from vgharness.data.image_set import ImageSet
 
 
 class DeviceImages:
-    """An :class:`~vgharness.data.images.ImageSet` on the device where cells train, padded once for all crops."""
+    """The images of an :class:`~vgharness.data.image_set.ImageSet` on the device where cells train.
+
+    device: where all tensors lie.
+    num_classes: how many classes the labels tell apart.
+    padded: uint8 [N, 3, 40, 40], the training images, padded once for all crops.
+    labels: int64 [N], of the training images.
+    test_images: uint8 [M, 3, 32, 32].
+    test_labels: int64 [M].
+    """
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
         images = images.to(device)

@@ -1,11 +1,11 @@
-"""Synthetic images: shapes drawn on the fly with integer arithmetic, the same on every machine."""
+"""Synthetic images: shapes drawn on the fly with integer arithmetic, so that they are the same on every machine."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from vgharness.data.image_set import SIZE, Arrays, ImageSet, image_set
+from vgharness.data.image_set import SIZE, Arrays, ImageSet, with_provenance
 
 SHAPES = ("disc", "ring", "square", "frame", "diamond", "plus", "cross", "rows", "columns", "checks")
 # Each class leans toward a colour, as ships lean to blue and frogs to green: something to learn
@@ -14,13 +14,16 @@ _TINTS = torch.tensor([[96 + 64 * (i >> bit & 1) for bit in range(3)] for i in r
 
 
 def synthetic(train_images: int = 50_000, test_images: int = 10_000) -> ImageSet:
-    """Ten classes of shapes at random places, sizes and colours under noise; a shorter set is the
-    longer one's beginning."""
+    """Draws images of ten classes of shapes, at random places, in random sizes and colours and under noise.
+
+    They are the same on every call; a shorter set is the beginning of a longer one.
+    """
     arrays = Arrays(*_draw(train_images, seed=0), *_draw(test_images, seed=1))
-    return image_set(arrays, SHAPES, "synthetic", "no", "synthetic shapes drawn by vgharness")
+    return with_provenance(arrays, SHAPES, "synthetic", "no", "synthetic shapes drawn by vgharness")
 
 
 def _draw(count: int, seed: int, chunk: int = 500) -> tuple[Tensor, Tensor]:
+    """Draws images, uint8 [count, 3, 32, 32], and labels, int64 [count]; whole chunks, of which the last is cut."""
     generator = torch.Generator().manual_seed(seed)
 
     def integers(low: int, high: int, *shape: int) -> Tensor:
@@ -44,7 +47,7 @@ def _draw(count: int, seed: int, chunk: int = 500) -> tuple[Tensor, Tensor]:
 
 
 def _masks(dx: Tensor, dy: Tensor, r: Tensor) -> Tensor:
-    """[10, B, 32, 32], bool: each of ``SHAPES`` with its centre where dx = dy = 0 and radius r."""
+    """Draws each of ``SHAPES`` with its centre where dx = dy = 0 and radius r: bool [10, B, 32, 32]."""
     ax, ay = dx.abs(), dy.abs()
     square, distance = torch.maximum(ax, ay), dx * dx + dy * dy
     box = square <= r

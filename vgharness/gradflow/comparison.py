@@ -14,16 +14,14 @@ Five pairs would not do: signs of five differences give no p below 2/32.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import chain
-from typing import Final, Literal, NamedTuple, TypeVar, get_args
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import Field
 
-from vgharness.errors import UsageError
 from vgharness.formatting import count, listing, number, relative_change
+from vgharness.gradflow.limits import Limit, Presence, measured_quantities
+from vgharness.gradflow.matching import matched_layers, matched_samples
 from vgharness.gradflow.summary import FACTOR
 from vgharness.records import LAYER_QUANTITIES, LayerKey, Name, Record, Sample, Session
 from vgharness.statistics import LARGEST_LOG, Array, difference_interval, permutation_p, scale_of, summarise
@@ -32,42 +30,10 @@ SEEDS_FOR_CHANCE: Final = 5
 SEEDS_FOR_PAIRS: Final = 6
 SIGNIFICANCE: Final = 0.05
 
-Direction = Literal["either", "decrease", "increase"]
-Presence = Literal["new", "vanished", "renamed"]
 ChangeOutcome = Literal["within", "inconclusive", "not finite", "regression"]
-PRESENCES: tuple[Presence, ...] = get_args(Presence)
-
-_LIMIT = re.compile(
-    r"(?P<quantity>.*\S)\s*:\s*(?P<sign>[+-]?)(?P<size>[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(?P<percent>%?)"
-)
-_SIGNS: Final[dict[str, Direction]] = {"": "either", "-": "decrease", "+": "increase"}
 
 Fails = Collection[Presence]
 NameOrKey = TypeVar("NameOrKey", str, LayerKey)
-
-
-class Limit(Record):
-    """How far a quantity's mean may move.
-
-    text: the limit as it was typed.
-    quantity: of which quantity.
-    size: how far.
-    relative: whether ``size`` is a share of what the mean was, or a difference.
-    direction: which way it may not move.
-    """
-
-    text: str
-    quantity: str
-    size: float = Field(ge=0)
-    relative: bool
-    direction: Direction
-
-    def exceeded(self, before: float, after: float) -> bool:
-        """A relative change of what was zero is beyond every limit."""
-        change = after - before
-        if self.direction != "either" and (change < 0) != (self.direction == "decrease"):
-            return False
-        return abs(change) > self.size * (abs(before) if self.relative else 1)
 
 
 class Change(Record):
@@ -152,36 +118,6 @@ class Comparison(Record):
         )
 
 
-def parse_limit(text: str) -> Limit:
-    """``signal_l2:20%`` either way, ``signal_l2:-20%`` only a decrease, ``signal_l2:+20%`` only an increase;
-    ``factor:0.1`` without ``%`` as a difference. Raises :class:`~vgharness.errors.UsageError`."""
-    match = _LIMIT.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"limit {text!r}: give QUANTITY:SIZE such as signal_l2:20%, signal_l2:-20% or factor:0.1")
-    direction, relative = _SIGNS[match["sign"]], bool(match["percent"])
-    size = float(match["size"]) / (100 if relative else 1)
-    if relative and size >= 1 and direction != "increase":
-        raise UsageError(
-            f"limit {text!r}: nothing falls by more than 100 %; give less, or {match['quantity']}:+{match['size']}% "
-            "for increases only"
-        )
-    return Limit(text=text, quantity=match["quantity"], size=size, relative=relative, direction=direction)
-
-
-def parse_failures(texts: Sequence[str]) -> tuple[tuple[Limit, ...], tuple[Presence, ...]]:
-    """What is to fail: limits, and the words ``vanished``, ``new`` and ``renamed`` for tests and layers."""
-    presences = tuple(presence for presence in PRESENCES if presence in texts)
-    return tuple(parse_limit(text) for text in texts if text not in PRESENCES), presences
-
-
-def check_limits(limits: Sequence[Limit], *sessions: Session) -> None:
-    """Raises :class:`~vgharness.errors.UsageError` for a limit on what no test of them has measured."""
-    known = dict.fromkeys(chain((FACTOR,), *(_measured(sample) for session in sessions for sample in session.samples)))
-    for limit in limits:
-        if limit.quantity not in known and len(known) > 1:
-            raise UsageError(f"limit {limit.text!r}: no test has measured that; there are {listing(known)}")
-
-
 def compare(before: Session, after: Session, limits: Sequence[Limit] = (), fail_on: Fails = ()) -> Comparison:
     """Compares two sessions: as :func:`compare_samples`, with notes on what else differs between them."""
     found = compare_samples(before.samples, after.samples, limits, fail_on)
@@ -199,16 +135,23 @@ def compare_samples(
     a regression, whatever the limits.
     """
     now_by_label = {sample.label: sample for sample in after}
-    tests = _matched_samples(before, now_by_label)
+    tests = matched_samples(before, now_by_label)
     appearances = list(_appearances("", list(tests), list(now_by_label), tests, fail_on))
     changes: list[Change] = []
     for old in before:
         label = tests[old.label]
         if label is not None and (now := now_by_label.get(label)) is not None:
-            layers = _matched_layers(old.keys, now.keys)
+            layers = matched_layers(old.keys, now.keys)
             appearances += _appearances(now.label, old.keys, now.keys, layers, fail_on)
             changes += _changes(old, now, layers, limits)
     return Comparison(notes=(), changes=tuple(changes), appearances=tuple(appearances))
+
+
+def _notes(before: Session, after: Session) -> Iterator[str]:
+    sides = [(x.machine.id, x.machine.versions.get("torch"), x.extra.get("precision")) for x in (before, after)]
+    for what, was, now in zip(("machine", "torch", "precision"), *sides, strict=True):
+        if was != now:
+            yield f"another {what}: {was or 'unknown'} before, {now or 'unknown'} after"
 
 
 def _appearances(
@@ -228,51 +171,6 @@ def _appearances(
     for name, presence, now in found:
         test, layer = (sample, name) if isinstance(name, LayerKey) else (str(name), None)
         yield Appearance(sample=test, layer=layer, presence=presence, now=now, fails=presence in fail_on)
-
-
-def _matched_samples(before: Sequence[Sample], after: Mapping[str, Sample]) -> dict[str, str | None]:
-    known = {sample.label for sample in before}
-    fresh = [sample for sample in after.values() if sample.label not in known]
-    matched: dict[str, str | None] = {}
-    for old in before:
-        twins = (s.label for s in fresh if (s.seeds, s.flows, s.custom) == (old.seeds, old.flows, old.custom))
-        matched[old.label] = old.label if old.label in after else next(twins, None)
-        fresh = [sample for sample in fresh if sample.label != matched[old.label]]
-    return matched
-
-
-def _matched_layers(before: Sequence[LayerKey], after: Sequence[LayerKey]) -> dict[LayerKey, LayerKey | None]:
-    common = set(before) & set(after)
-    matched: dict[LayerKey, LayerKey | None] = {key: key if key in common else None for key in before}
-    gaps = _gaps(after, common)
-    for neighbours, vanished in _gaps(before, common).items():
-        fresh = gaps.get(neighbours, [])
-        if len(fresh) == len(vanished):
-            matched.update(zip(vanished, fresh, strict=True))
-    return matched
-
-
-def _gaps(
-    keys: Sequence[LayerKey], common: Collection[LayerKey]
-) -> dict[tuple[LayerKey | None, LayerKey | None], list[LayerKey]]:
-    """The runs of keys that are not common, by the common ones before and after."""
-    gaps = {}
-    previous: LayerKey | None = None
-    between: list[LayerKey] = []
-    for key in (*keys, None):
-        if key is not None and key not in common:
-            between.append(key)
-            continue
-        gaps[previous, key] = between
-        previous, between = key, []
-    return gaps
-
-
-def _notes(before: Session, after: Session) -> Iterator[str]:
-    sides = [(x.machine.id, x.machine.versions.get("torch"), x.extra.get("precision")) for x in (before, after)]
-    for what, was, now in zip(("machine", "torch", "precision"), *sides, strict=True):
-        if was != now:
-            yield f"another {what}: {was or 'unknown'} before, {now or 'unknown'} after"
 
 
 class _Pair(NamedTuple):
@@ -302,7 +200,7 @@ def _changes(
     old: Sample, now: Sample, layers: dict[LayerKey, LayerKey | None], limits: Sequence[Limit]
 ) -> Iterator[Change]:
     matched = sorted(old.seeds) == sorted(now.seeds) and len(set(old.seeds)) == len(old.seeds) >= SEEDS_FOR_PAIRS
-    for quantity in dict.fromkeys((FACTOR, *_measured(old), *_measured(now))):
+    for quantity in dict.fromkeys((FACTOR, *measured_quantities(old), *measured_quantities(now))):
         judging = [limit for limit in limits if limit.quantity == quantity]
         was, is_now = _values(old, quantity), _values(now, quantity)
         for key, before in was.items():
@@ -318,12 +216,6 @@ def _changes(
                 yield _change(pair)
             elif _was_measured(old, key, quantity) or _was_measured(now, key_now, quantity):
                 yield _change_of_missing(pair)
-
-
-def _measured(sample: Sample) -> tuple[str, ...]:
-    """The sample's quantities, and those that are finite for no seed."""
-    flagged = {name for flow in sample.flows for layer in flow.layers for name in layer.nonfinite}
-    return tuple(dict.fromkeys((*sample.quantities, *sorted(flagged & set(LAYER_QUANTITIES)))))
 
 
 def _values(sample: Sample, quantity: str) -> dict[LayerKey | None, tuple[float, ...]]:

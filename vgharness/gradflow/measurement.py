@@ -39,30 +39,23 @@ def measure(
     """Measures one forward and backward pass of a fresh model for each seed.
 
     model_factory: makes a new model on each call; torch is seeded before.
-    batch: a pair of inputs and targets, or a callable from a seed to one. Inputs that are a tuple or a dict are the
-        model's arguments.
+    batch: inputs and targets, or a callable from a seed to them. A tuple or a dict of inputs are arguments.
     loss: called with the model's output and the targets; gives one number.
     seeds: how many, from 42 on, or which.
-    layers: which layers to measure, as :class:`~vgharness.GradientProbe` takes them; by default all with a matrix.
-    quantities: quantities of your own, by name: each a callable from a weight's gradient to a number.
+    layers: which layers, as :class:`~vgharness.GradientProbe` takes them; by default all with a matrix.
+    quantities: your own, by name: each a callable from a weight's gradient to a number.
     saturation: measure the share of saturated units too.
-    test, name: of the sample, as it is saved.
-    extra_info: JSON values by name, to be saved with it.
+    test, name, extra_info: of the sample, as it is saved; the last are JSON values by name.
 
     Torch's random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for a factory that gives
     the same model twice, for a batch on another device than the model, and for a loss without a graph.
     """
     numbers = tuple(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not numbers:
-        raise UsageError("seeds: give one or more")
-    own = dict(quantities or {})
-    taken = {*LAYER_QUANTITIES, FACTOR} & set(own)
-    if taken:
-        raise UsageError(f"quantity {min(taken)!r} is measured already: give yours another name")
-    flows: list[GradientFlow] = []
+    _check(numbers, own := dict(quantities or {}))
     models: list[nn.Module] = []
     inputs: list[Any] = []
-    custom: dict[str, list[tuple[float | None, ...]]] = {quantity: [] for quantity in own}
+    flows: list[GradientFlow] = []
+    own_values: list[dict[str, tuple[float | None, ...]]] = []
     with random_state_kept():
         for seed in numbers:
             torch.manual_seed(seed)
@@ -70,17 +63,24 @@ def measure(
             given, targets = batch(seed) if callable(batch) else batch
             inputs.append(given)
             flows.append(_flow(models[-1], given, targets, loss, layers, saturation))
-            for quantity, values in _own_values(own, models[-1], layers, flows[-1]).items():
-                custom[quantity].append(values)
+            own_values.append(_own_values(own, models[-1], layers, flows[-1]))
     record = Sample(
         test=test,
         name=name,
         seeds=numbers,
         flows=tuple(flows),
-        custom={quantity: tuple(values) for quantity, values in custom.items()},
+        custom={quantity: tuple(values[quantity] for values in own_values) for quantity in own},
         extra_info=dict(extra_info or {}),
     )
     return FlowSample(record, models, inputs)
+
+
+def _check(seeds: Sequence[int], own: Mapping[str, GradientQuantity]) -> None:
+    if not seeds:
+        raise UsageError("seeds: give one or more")
+    taken = {*LAYER_QUANTITIES, FACTOR} & set(own)
+    if taken:
+        raise UsageError(f"quantity {min(taken)!r} is measured already: give yours another name")
 
 
 @contextmanager

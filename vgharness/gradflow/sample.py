@@ -14,7 +14,7 @@ from vgharness.gradflow.diagnosis import Diagnosis, diagnose
 from vgharness.gradflow.summary import FACTOR_HEADING, SIGNAL, factor_summaries
 from vgharness.records import GradientFlow, LayerKey, Sample
 from vgharness.statistics import Summary, scale_of, summarise
-from vgharness.theory import bound, mean_field
+from vgharness.theory import bound, mean_field_factors
 
 _ROUNDING = 1e-3  # of float32 against the float64 in which bounds are taken
 
@@ -108,7 +108,7 @@ class FlowSample:
         """
         predicted: dict[str, list[float]] = {}
         for model, inputs in self._each_model():
-            for name, factor in mean_field(model, inputs).items():
+            for name, factor in mean_field_factors(model, inputs).items():
                 predicted.setdefault(name, []).append(factor)
         means = {key: summary.value for key, summary in factor_summaries(self.record).items()}
         expected = {key: summarise(predicted[key.name], "log").value for key in means if key.name in predicted}

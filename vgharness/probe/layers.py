@@ -59,6 +59,11 @@ def find_layers(model: nn.Module, layers: LayerChoice | None) -> list[ProbedLaye
     ]
 
 
+def uninitialised_parameters(model: nn.Module) -> list[str]:
+    """Names the parameters of lazy layers, which have no shape until the model is called on a batch."""
+    return [name for name, parameter in model.named_parameters() if isinstance(parameter, UninitializedParameter)]
+
+
 def _matching(modules: Mapping[str, nn.Module], which: str | type[nn.Module]) -> list[str]:
     """Names of the modules that ``which`` stands for."""
     if isinstance(which, str) and which in modules:
@@ -110,6 +115,6 @@ def _refuse_what_cannot_be_hooked(model: nn.Module) -> None:
             "DataParallel runs copies of the model, which carry no gradients of their own: probe model.module "
             "on one device, or use DistributedDataParallel"
         )
-    lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedParameter)]
+    lazy = uninitialised_parameters(model)
     if lazy:
         raise ValueError(f"{lazy[0]} has no shape yet: call the model on a batch once, then probe it")

@@ -21,7 +21,8 @@ from vgharness.errors import UsageError
 from vgharness.formatting import count, escaped, listing, number
 
 if TYPE_CHECKING:
-    from vgharness.gradflow.comparison import Appearance, Change, Comparison, Limit, Presence
+    from vgharness.gradflow.comparison import Appearance, Change, Comparison
+    from vgharness.gradflow.limits import Limit, Presence
     from vgharness.records import Sample, Session
 
 _WIDTH = 80
@@ -46,9 +47,9 @@ class GradflowSession:
 
             check_name(option.gradflow_save)
         if (option.gradflow_save is not None or option.gradflow_autosave) and not self._is_worker:
-            from vgharness.system.files import check_folder
+            from vgharness.storage.store import RunStore
 
-            check_folder(self._storage, "--gradflow-storage")
+            RunStore(self._storage).check("--gradflow-storage")
         if option.gradflow_json is not None and not self._is_worker:
             from vgharness.system.files import check_file
 
@@ -60,7 +61,7 @@ class GradflowSession:
             self._notes += [f"passed over {path}: {reason}" for path, reason in found.skipped]
             self._compared_path, self._compared = found.path, load_session(found.path)
         if option.gradflow_compare_fail:
-            from vgharness.gradflow.comparison import check_limits, parse_failures
+            from vgharness.gradflow.limits import check_limits, parse_failures
 
             if self._compared is None:
                 raise UsageError("--gradflow-compare-fail has nothing to compare with: give --gradflow-compare too")

@@ -21,7 +21,8 @@ from pydantic import ValidationError
 from vgharness.errors import UsageError
 from vgharness.records import SCHEMA_VERSION, SESSION_VERSION, Record, Run, Session
 from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content, Upgrades
-from vgharness.system.files import shown, write_whole
+from vgharness.system.environment import machine_prefix
+from vgharness.system.files import check_folder, shown, write_whole
 
 DEFAULT_ROOT = Path(".gradflow")
 
@@ -102,6 +103,15 @@ class RunStore:
                 f"{shown(folder)}: {name!r} was not saved ({error.strerror or error}): {_fix(error)}"
             ) from error
         return path
+
+    def check(self, option: str) -> None:
+        """Checks that this machine can save here: in the store's folder, and in folders of its own that are there.
+
+        Raises :class:`~vgharness.errors.UsageError` with the name of the ``option`` that gave the store.
+        """
+        check_folder(self.root, option)
+        for folder in self.root.glob(f"{machine_prefix()}*"):
+            check_folder(folder, option)
 
     def entries(self) -> Listing:
         """Every saved run and session. Only the ends of each file are read: what is wrong in between is found when it

@@ -1,4 +1,4 @@
-"""Presets: the studies that have a name.
+"""The studies that have a name, their presets.
 
 ===========  =============  ======  =====  ===================================================
 preset       architectures  epochs  seeds  images
@@ -22,7 +22,15 @@ from vgharness.records import FIRST_SEED, Activation, Architecture, Cell, Precis
 
 @dataclass(frozen=True)
 class Preset:
-    """What a preset stands for; the command line can change all but the architectures."""
+    """What a preset stands for; the command line can change all but the architectures.
+
+    architectures: of the networks.
+    epochs: that the networks are trained for.
+    seeds: how many there are, counted from ``FIRST_SEED``.
+    source: of the images, as ``--data`` takes it.
+    train_images: how many images are trained on; ``None``: all there are.
+    test_images: how many images are tested on; ``None``: all there are.
+    """
 
     architectures: tuple[Architecture, ...]
     epochs: int
@@ -49,10 +57,12 @@ def plan(
     depths: Sequence[int] = (4,),
     precision: Precision = "fp32",
 ) -> Study:
-    """The study that ``preset`` stands for, with what is given in place of its own.
+    """Plans the study that ``preset`` stands for, a key of ``PRESETS``, with what is given in place of its own.
 
-    Seeds are the outermost loop, so that a run that is cut short holds whole pairs of activations.
-    Without ``activations``, tanh is added with no epochs: a claim speaks of it at initialisation.
+    Cells are a grid of ``seeds``, the preset's architectures, ``depths`` and ``activations``, each value taken once.
+    Seeds are the outermost loop, so that a run that is cut short holds whole pairs of activations. Without
+    ``activations``, sigmoid and ReLU are trained, and tanh is added with no epochs: a claim speaks of it at
+    initialisation. ``precision`` is of the arithmetic.
     """
     chosen = PRESETS[preset]
     trained = dict.fromkeys(activations or ("sigmoid", "relu"))

@@ -7,34 +7,41 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from vgharness.records import Machine
+
+if TYPE_CHECKING:
+    import torch  # slow to import
 
 _PACKAGES = ("vgharness", "torch", "torchvision", "numpy", "scipy", "pillow")
 
 
 def describe(device: torch.device) -> Machine:
     """This machine, as far as a result can depend on it."""
+    import torch
+
     on_gpu = device.type == "cuda"
     cudnn = torch.backends.cudnn.version() if on_gpu else None  # type: ignore[no-untyped-call]
     gpu = torch.cuda.get_device_name(device) if on_gpu else None
-    system = f"{platform.system()}-{platform.machine()}"
-    python = platform.python_version()
     return Machine(
-        id=f"{system}-py{python.rpartition('.')[0]}-{gpu or 'cpu'}".replace(" ", "_").replace("/", "_"),
+        id=f"{machine_prefix()}{gpu or 'cpu'}".replace(" ", "_").replace("/", "_"),
         system=platform.platform(),
         processor=_processor(),
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         device=gpu or "cpu",
-        python=python,
+        python=platform.python_version(),
         versions={name: found for name in _PACKAGES if (found := _version(name))},
         cuda=torch.version.cuda if on_gpu else None,
         cudnn=str(cudnn) if cudnn else None,
         driver=_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if on_gpu else None,
     )
+
+
+def machine_prefix() -> str:
+    """What the ids of this machine begin with, whatever its device: known without PyTorch."""
+    return f"{platform.system()}-{platform.machine()}-py{platform.python_version().rpartition('.')[0]}-"
 
 
 def commit() -> str | None:

@@ -77,7 +77,7 @@ def check_folder(folder: Path, option: str, files: Iterable[str] = ()) -> None:
         os.close(descriptor)
         temporary.unlink()
     except (OSError, ValueError) as error:
-        if folder.exists() and not folder.is_dir():
+        if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110, PTH112 - these never raise
             raise UsageError(f"{option} {shown(folder)}: this is no folder; give a folder") from error
         raise UsageError(
             f"{option} {shown(folder)} cannot be written to ({_why(error)}): give another folder"

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
+import json
 import os
 import sys
 from collections.abc import Iterator
 from typing import Any, Final, TextIO
 
+from pydantic import BaseModel
 from rich.console import Console
 
 from vgharness.formatting import escaped
@@ -35,6 +38,11 @@ def console(stderr: bool = False) -> Console:
 def say(text: str, *, end: str = "\n", stderr: bool = False) -> None:
     """Prints ``text``, which may have several lines of ours; names in it have been through ``escaped``."""
     print(text, end=end, file=sys.stderr if stderr else sys.stdout)
+
+
+def say_json(record: BaseModel) -> None:
+    """Prints a record as JSON in ASCII, which every output can encode and no terminal obeys."""
+    say(json.dumps(record.model_dump(mode="json"), indent=1))
 
 
 def complain(program: str, message: object) -> None:
@@ -69,8 +77,8 @@ class _Output:
     """A text stream that stands in for ``stream``."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream if stream is not None else open(os.devnull, "w")  # noqa: SIM115, PTH123 - as pythonw has
-        self._gone = False
+        self._gone = stream is None  # as it is for a program without a terminal on Windows
+        self._stream = stream or io.StringIO()
         reconfigure = getattr(self._stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors=_ERRORS)

@@ -1,8 +1,8 @@
-"""What theory says about gradients, to hold measurements against."""
+"""What theory says about gradients: the standard that measurements are compared with."""
 
 from vgharness.theory.activations import FUNCTIONS, ActivationFunction, activation_of
 from vgharness.theory.bounds import Bound, bound, operator_norm_bound
-from vgharness.theory.mean_field import chi, chi_batchnorm, chi_of_layers, chi_of_model, mean_field
+from vgharness.theory.mean_field import chi, chi_batchnorm, chi_of_layers, chi_of_model, mean_field_factors
 
 __all__ = [
     "FUNCTIONS",
@@ -14,6 +14,6 @@ __all__ = [
     "chi_batchnorm",
     "chi_of_layers",
     "chi_of_model",
-    "mean_field",
+    "mean_field_factors",
     "operator_norm_bound",
 ]

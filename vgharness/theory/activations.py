@@ -1,4 +1,4 @@
-"""Everything that is known of an activation function, in one table."""
+"""The activation functions: their PyTorch modules, slopes, bounds and colours, in one table."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class ActivationFunction(NamedTuple):
 
     module: PyTorch's class for it.
     value: φ, elementwise.
-    slope: φ', elementwise.
+    slope: φ', elementwise; where φ has a kink its left-hand value.
     steepest: sup|φ'|.
     monotone: whether φ never falls, so that the greatest of φ(h) is φ of the greatest h.
-    color: of its curves (Okabe–Ito, but for the last).
-    marker: of its points, for readers who see no colour.
+    color: the colour of its curves (Okabe–Ito, but for the last).
+    marker: the shape of its points, for readers who see no colour.
     """
 
     module: type[nn.Module]
@@ -74,5 +74,5 @@ _BY_MODULE: Final[dict[type[nn.Module], Activation]] = {function.module: name fo
 
 
 def activation_of(module: nn.Module) -> Activation | None:
-    """The activation that ``module`` is; None for any other module, and for a subclass of one."""
+    """Names the activation that ``module`` is; None for any other module, subclasses of one included."""
     return _BY_MODULE.get(type(module))

@@ -1,6 +1,7 @@
-"""How much an error signal can change from layer to layer at all.
+"""Bounds of the error signal's change from layer to layer.
 
-Pascanu et al. 2013: for any weights, any width and any step, per sample, P the pooling between the two layers::
+Pascanu et al. 2013: for any weights, any width and any training step, per sample, with P the pooling between the two
+layers::
 
     ‖δ_l‖₂ ≤ sup|φ'| · ‖P‖ · ‖W_{l+1}‖₂ · ‖δ_{l+1}‖₂
 """
@@ -16,7 +17,12 @@ from vgharness.theory.activations import FUNCTIONS, activation_of
 
 
 class Bound(NamedTuple):
-    """The factor toward the input of ‖δ‖₂, from layer ``above`` to ``layer``, is at most ``factor``."""
+    """An upper bound of the factor toward the input of ‖δ‖₂.
+
+    layer: the layer nearer the input.
+    above: the next layer with weights, nearer the output.
+    factor: ‖δ‖₂ at ``layer`` is at most this times ‖δ‖₂ at ``above``.
+    """
 
     layer: str
     above: str
@@ -24,30 +30,31 @@ class Bound(NamedTuple):
 
 
 def bound(model: nn.Module) -> tuple[Bound, ...]:
-    """The greatest factors toward the input that the error signal of any sample can have, with the weights as they are
-    now: one for each layer with weights but the last, in forward order.
+    """Bounds the factors toward the input that any sample's error signal can have, with the weights as they are now.
 
-    ``model``'s children run one after the other, as in ``DeepCNN`` and ``nn.Sequential``: linear and
-    convolution layers, activations, non-overlapping pools, ``Flatten``, ``Identity``. Raises
-    ``ValueError`` for any other module, of which no bound is known here.
+    model: its children run one after the other, as in ``DeepCNN`` and ``nn.Sequential``: linear and convolution
+        layers, activations, pools that do not overlap, ``Flatten``, ``Identity``.
+
+    Returns one bound for each layer with weights but the last, in forward order. Raises ``ValueError`` for any other
+    module, of which no bound is known here.
     """
     bounds: list[Bound] = []
-    below: str | None = None
+    previous: str | None = None
     factor = 1.0
     for name, module in model.named_children():
         if isinstance(module, nn.Linear | nn.Conv2d):
             factor *= operator_norm_bound(module)
-            if below is not None:
-                bounds.append(Bound(below, name, factor))
-            below, factor = name, 1.0
+            if previous is not None:
+                bounds.append(Bound(previous, name, factor))
+            previous, factor = name, 1.0
         else:
             factor *= _lipschitz(name, module)
     return tuple(bounds)
 
 
 def operator_norm_bound(module: nn.Linear | nn.Conv2d) -> float:
-    """An upper bound of ‖W‖₂: exact for a linear layer; for a convolution Σ_ij ‖W[:, :, i, j]‖₂, the sum
-    over the kernel's taps (power iteration approaches from below and would not be safe).
+    """Bounds ‖W‖₂ from above: exactly for a linear layer, for a convolution by Σ_ij ‖W[:, :, i, j]‖₂, the sum over the
+    kernel's positions. (Power iteration approaches the norm from below, and would be no bound.)
 
     Raises ``ValueError`` for padding other than zeros, which repeats inputs and is not covered.
     """
@@ -57,17 +64,12 @@ def operator_norm_bound(module: nn.Linear | nn.Conv2d) -> float:
     if module.padding_mode != "zeros":
         raise ValueError(f"no bound is known for padding mode {module.padding_mode!r}: use 'zeros'")
     groups = weight.view(module.groups, -1, *weight.shape[1:])  # [groups, out / groups, in / groups, kh, kw]
-    taps = groups.permute(3, 4, 0, 1, 2)
-    return float(_spectral_norms(taps).amax(dim=2).sum())
-
-
-def _spectral_norms(matrices: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.matrix_norm(matrices, 2)
-    return norms
+    norms: Tensor = torch.linalg.matrix_norm(groups.permute(3, 4, 0, 1, 2), 2)  # [kh, kw, groups]
+    return float(norms.amax(dim=2).sum())
 
 
 def _lipschitz(name: str, module: nn.Module) -> float:
-    """The greatest ‖Jᵀδ‖₂ / ‖δ‖₂ of a layer without weights, J its Jacobian at any input."""
+    """Gives the greatest ‖Jᵀδ‖₂ / ‖δ‖₂ of a layer without weights, with J its Jacobian at any input."""
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
         kernel, stride = _pair(module.kernel_size), _pair(module.stride)
         if kernel != stride or getattr(module, "dilation", 1) not in (1, (1, 1)) or _pair(module.padding) != (0, 0):

@@ -5,198 +5,162 @@ What an epoch measures stays on the device until its end and then crosses to the
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from vgharness.data.augmentation import normalise
-from vgharness.data.image_set import SIZE
 from vgharness.data.on_device import DeviceImages
-from vgharness.precision import float32_precision
-from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerShape, Precision
-from vgharness.system.device import synchronize
+from vgharness.precision import autocast
+from vgharness.records import Cell, CellResult, Epoch, GradientFlow, Precision
 from vgharness.training.callback import Callback
-from vgharness.training.numerics import exact_gradients, gradient_errors, layer_gradients
-from vgharness.training.pack import TEST_BATCH, Pack
-from vgharness.training.prediction import predict
+from vgharness.training.evaluation import evaluation_mode
+from vgharness.training.first_batch import FirstBatch, first_batch
+from vgharness.training.network_facts import Heatmap, facts_of, heatmap_of
+from vgharness.training.pack import Pack
+from vgharness.training.values import to_host
 
-HEATMAP_IMAGES = 256
 
+class NetworkTraining:
+    """The training of one network of a pack: what was found of it so far. Its fields are those of the
+    :class:`~vgharness.records.CellResult` that it ends as.
 
-def train(cell: Cell, images: DeviceImages, precision: Precision, callback: Callback | None = None) -> CellResult:
-    """:func:`train_pack` of one cell."""
-    (result,) = train_pack((cell,), images, precision, callback)
-    return result
+    cell: what is trained.
+    model: the network.
+    facts: what it was before it trained.
+    first_batch: what its first batch tells of its gradients; nothing until it is measured.
+    initial: the flow of its first training batch; ``None`` until that is trained on.
+    epochs: those that were finished.
+    heatmap: after the last epoch; ``None`` before.
+    status: ``finished`` unless it ended early.
+    reason: why it did.
+    """
+
+    def __init__(self, cell: Cell, model: nn.Module, device: torch.device) -> None:
+        self.cell, self.model, self.facts = cell, model, facts_of(model, device)
+        self.first_batch = FirstBatch()
+        self.initial: GradientFlow | None = None
+        self.epochs: list[Epoch] = []
+        self.heatmap: Heatmap | None = None
+        self.status: Literal["finished", "diverged", "interrupted"] = "finished"
+        self.reason = ""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it trains no more because a loss was not finite."""
+        return self.status == "diverged"
+
+    def end_if_not_finite(self) -> None:
+        """Ends the training as diverged if a loss of the last epoch was not finite."""
+        last = self.epochs[-1]
+        if last.train_loss is None or last.test_loss is None:
+            self.status, self.reason = "diverged", f"the loss of epoch {last.epoch} is not finite"
+
+    def interrupt(self) -> None:
+        """Ends the training as interrupted, with the epochs that were finished."""
+        begun = len(self.epochs) + 1
+        where = f"in epoch {begun}" if begun <= self.cell.epochs else "after the last epoch"
+        self.status, self.reason = "interrupted", f"interrupted {where}"
+
+    def result(self, seconds: float) -> CellResult:
+        """Makes the record of it all; ``seconds``: how long its pack has trained."""
+        return CellResult(
+            cell=self.cell,
+            status=self.status,
+            reason=self.reason,
+            parameters=self.facts.parameters,
+            layers=self.facts.layers,
+            initial_weights_sha256=self.facts.weights_sha256,
+            initial=self.initial,
+            numerics=self.first_batch.numerics,
+            predictions=self.first_batch.predictions,
+            epochs=tuple(self.epochs),
+            heatmap=self.heatmap,
+            seconds=seconds,
+        )
 
 
 def train_pack(
     cells: Sequence[Cell], images: DeviceImages, precision: Precision, callback: Callback | None = None
 ) -> tuple[CellResult, ...]:
-    """Trains ``cells``, alike but for activation and seed, each to its end, to its divergence (a loss that is not
-    finite) or to Ctrl-C, which it reports as status ``interrupted`` with the epochs finished so far."""
-    callback = callback or Callback()
+    """Trains ``cells``, alike but for activation and seed, and gives their results, in their order.
+
+    Each trains to its end, to its divergence (a loss that is not finite), or to Ctrl-C, which ends all that train as
+    ``interrupted`` and is not raised. Float32 on a GPU is computed as the caller has set it by
+    :func:`~vgharness.precision.float32_precision`, for that is the whole process's and packs train beside each other.
+    """
     started = time.perf_counter()
-    with float32_precision(precision):
-        pack = Pack(cells, images, precision)
-        begun = [_begun(cell, model, images.device) for cell, model in zip(cells, pack.models, strict=True)]
-        epochs: list[list[Epoch]] = [[] for _ in cells]
-        changes: list[dict[str, Any]] = [{} for _ in cells]
-        training = dict(enumerate(cells))  # those whose losses are finite
-        try:
-            for cell, change in zip(cells, changes, strict=True):
-                change |= first_batch(cell, images, precision)
-            if not pack.cell.epochs:
-                for flow, change in zip(_initial(pack), changes, strict=True):
-                    change["initial"] = flow
-            for number in range(1, pack.cell.epochs + 1):
-                initial, trained = _epoch(pack, number, training.values(), callback)
-                for i, cell in list(training.items()):
-                    changes[i].setdefault("initial", initial[i])
-                    epochs[i].append(trained[i])
-                    callback.epoch_done(cell, trained[i])
-                    if trained[i].train_loss is None or trained[i].test_loss is None:
-                        changes[i] |= {"status": "diverged", "reason": f"the loss of epoch {number} is not finite"}
-                        del training[i]
-                if not training:
-                    break
-            if pack.cell.epochs:
-                with pack.evaluating(), pack.autocast():
-                    for i in training:
-                        changes[i]["heatmap"] = _heatmap(pack.models[i], images)
-        except KeyboardInterrupt:
-            for i, cell in training.items():
-                where = f"in epoch {len(epochs[i]) + 1}" if len(epochs[i]) < cell.epochs else "after the last epoch"
-                changes[i] |= {"status": "interrupted", "reason": f"interrupted {where}"}
+    pack = Pack(cells, images, precision)
+    networks = [NetworkTraining(cell, model, images.device) for cell, model in zip(cells, pack.models, strict=True)]
+    try:
+        _train(pack, networks, callback or Callback())
+    except KeyboardInterrupt:
+        for network in networks:
+            if not network.diverged:
+                network.interrupt()
     seconds = time.perf_counter() - started
-    return tuple(
-        result.model_copy(update={**changes[i], "epochs": tuple(epochs[i]), "seconds": seconds})
-        for i, result in enumerate(begun)
-    )
+    return tuple(network.result(seconds) for network in networks)
 
 
-def first_batch(cell: Cell, images: DeviceImages, precision: Precision) -> dict[str, Any]:
-    """The fields ``numerics`` and ``predictions`` of a :class:`~vgharness.records.CellResult`: of the cell's
-    gradients on its first training batch at its initial weights, the error at ``precision`` and what
-    theory says. Made anew, so that the cell's own generators and weights are not touched."""
-    with float32_precision(precision):
-        pack = Pack((cell,), images, precision)
-        pack.shuffle()
-        (inputs,), (targets,) = pack.batch(pack.sizes[0])
-        (model,) = pack.models
-        found = layer_gradients(model, inputs, targets, pack.autocast())
-    exact = exact_gradients(model, inputs, targets)
-    # Mean field speaks of layers without a norm between them.
-    predictions = () if cell.norm else predict(model, cell.activation, inputs, targets, exact)
-    return {"numerics": gradient_errors(found, exact), "predictions": predictions}
+def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback) -> None:
+    """Trains the pack to its end and notes in ``networks``, one for each of its networks, what is found."""
+    for network in networks:
+        network.first_batch = first_batch(network.cell, pack.images, pack.precision)
+    if not pack.cell.epochs:
+        for network, flow in zip(networks, _initial_flows(pack), strict=True):
+            network.initial = flow
+        return
+    for number in range(1, pack.cell.epochs + 1):
+        _train_epoch(pack, number, networks, callback)
+        if all(network.diverged for network in networks):
+            return
+    with evaluation_mode(pack.models), autocast(pack.precision, pack.images.device):
+        for network in networks:
+            if not network.diverged:
+                network.heatmap = heatmap_of(network.model, pack.images)
 
 
-def seconds_per_image(cell: Cell, images: DeviceImages, precision: Precision) -> tuple[float, float]:
-    """How long one image takes to train on and one to test on: measured over a few batches of a
-    network that is then thrown away."""
-    with float32_precision(precision):
-        pack, steps, count = Pack((cell,), images, precision), 3, min(TEST_BATCH, len(images.test_images))
-        pack.rehearse(1)
-        pack.evaluate(count)
-        clock = _Clock(images.device)
-        pack.rehearse(steps)
-        seconds = clock.lap()
-        pack.evaluate(count)
-        return seconds / (steps * sum(set(pack.sizes))), clock.lap() / count
-
-
-def _begun(cell: Cell, model: nn.Module, device: torch.device) -> CellResult:
-    return CellResult(
-        cell=cell,
-        status="finished",
-        parameters=sum(p.numel() for p in model.parameters()),
-        layers=_layer_shapes(model, device),
-        initial_weights_sha256=_weights_sha256(model),
-    )
-
-
-def _initial(pack: Pack) -> list[GradientFlow]:
-    """Of each network, the flow of its first training batch at the initial weights, which the step then leaves."""
-    pack.shuffle()
+def _initial_flows(pack: Pack) -> list[GradientFlow]:
+    """Measures each network's flow on its first training batch. The step changes the weights, so nothing more is to be
+    measured of the pack."""
+    pack.batches.shuffle()
     with pack.probe:
-        return pack.flows(pack.step(pack.sizes[0])[:, :-2].double())
+        return pack.flows(pack.step(pack.batches.sizes[0]).gradients.double())
 
 
-def _epoch(pack: Pack, number: int, told: Iterable[Cell], callback: Callback) -> tuple[list[GradientFlow], list[Epoch]]:
-    """Trains and tests once → of each network, the flow of the epoch's first batch, and the epoch."""
+def _train_epoch(pack: Pack, number: int, networks: Sequence[NetworkTraining], callback: Callback) -> None:
+    """Trains and tests for one epoch and adds it to the networks that have not diverged; the first epoch gives their
+    initial flow too."""
     started = time.perf_counter()
+    sizes, test_count = pack.batches.sizes, len(pack.images.test_images)
+    training = {i: network for i, network in enumerate(networks) if not network.diverged}
 
     def step_done(step: int) -> None:
-        for cell in told:
-            callback.step_done(cell, number, step, len(pack.sizes))
+        for network in training.values():
+            callback.step_done(network.cell, number, step, len(sizes))
 
-    measured, test_count = pack.epoch(step_done), len(pack.images.test_images)
-    tested = pack.evaluate(test_count)
-    host = torch.cat([measured.flatten(), tested.flatten()]).double().cpu()
+    steps, tested = to_host(pack.epoch(step_done), pack.evaluate(test_count))
     seconds = time.perf_counter() - started
 
-    per_step = host[: measured.numel()].view(measured.shape)
-    sizes = torch.tensor(pack.sizes, dtype=torch.float64)
-    flows = pack.flows(torch.stack([x.contiguous()[:, :-2].mean(0) for x in per_step.unbind(1)]))
-    epochs = []
-    for replica, (test_loss, test_correct) in enumerate(host[measured.numel() :].view(-1, 2).tolist()):
-        losses, correct = per_step[:, replica, -2:].t().contiguous()
-        epochs.append(
-            Epoch(
-                epoch=number,
-                train_loss=float((losses * sizes).sum() / sizes.sum()),
-                train_accuracy=float(100 * correct.sum() / sizes.sum()),
-                test_loss=test_loss / test_count,
-                test_accuracy=100 * test_correct / test_count,
-                seconds=seconds,
-                flow=flows[replica],
-            )
+    by_network = [steps.of_network(i) for i in range(len(pack))]
+    if number == 1:
+        for network, flow in zip(networks, pack.flows(steps.gradients[0]), strict=True):
+            network.initial = flow
+    flows = pack.flows(torch.stack([own.gradients.mean(0) for own in by_network]))
+    images_per_step = torch.tensor(sizes, dtype=torch.float64)
+    images = images_per_step.sum()
+    for i, network in training.items():
+        epoch = Epoch(
+            epoch=number,
+            train_loss=float((by_network[i].losses * images_per_step).sum() / images),
+            train_accuracy=float(100 * by_network[i].correct.sum() / images),
+            test_loss=float(tested.losses[i]) / test_count,
+            test_accuracy=100 * float(tested.correct[i]) / test_count,
+            seconds=seconds,
+            flow=flows[i],
         )
-    return pack.flows(per_step[0, :, :-2]), epochs
-
-
-def _heatmap(model: nn.Module, images: DeviceImages) -> tuple[tuple[float, ...], ...]:
-    """|∂L/∂h| [32, 32] at conv1's pre-activation h, mean over channels and over the first 256 test
-    images, L their mean loss: what the document calls the activation gradient heatmap."""
-    pixels, targets = images.test_images[:HEATMAP_IMAGES], images.test_labels[:HEATMAP_IMAGES]
-    conv1, *rest = model.children()
-    outputs = pre_activation = conv1(normalise(pixels))
-    for module in rest:
-        outputs = module(outputs)
-    (gradient,) = torch.autograd.grad(functional.cross_entropy(outputs, targets), pre_activation)
-    rows = gradient.float().abs().mean((0, 1)).tolist()
-    return tuple(tuple(float(f"{x:.4g}") for x in row) for row in rows)
-
-
-class _Clock:
-    """Seconds between laps, work queued on a GPU included."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.last = device, time.perf_counter()
-
-    def lap(self) -> float:
-        synchronize(self.device)
-        before, self.last = self.last, time.perf_counter()
-        return self.last - before
-
-
-def _layer_shapes(model: nn.Module, device: torch.device) -> tuple[LayerShape, ...]:
-    shapes, hidden = [], torch.zeros(1, 3, SIZE, SIZE, device=device)
-    model.eval()  # a BatchNorm must not learn from this
-    with torch.no_grad():
-        for name, module in model.named_children():
-            hidden = module(hidden)
-            shapes.append(LayerShape(name=name, kind=type(module).__name__, shape=tuple(hidden.shape[1:])))
-    model.train()
-    return tuple(shapes)
-
-
-def _weights_sha256(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+        network.epochs.append(epoch)
+        callback.epoch_done(network.cell, epoch)
+        network.end_if_not_finite()

@@ -1,8 +1,8 @@
 """How far gradients at the precision in use are from float64's.
 
-Sigmoid's vanished gradient is small against what low precision can carry: its activations sit at 0.5,
-where bf16 steps by 2e-3, while the signal's spread falls to 2e-4 by the fourth layer. So a run measures
-its own error rather than assuming one.
+Sigmoid's vanished gradient is small against what low precision can carry: its activations sit at 0.5, where bf16 steps
+by 2e-3, while the signal's spread falls to 2e-4 by the fourth layer. So a run measures its own error rather than
+assuming one.
 """
 
 from __future__ import annotations
@@ -19,34 +19,41 @@ from torch.nn import functional
 from vgharness.records import LayerError
 
 
-def gradient_errors(found: Sequence[LayerGradients], exact: Sequence[LayerGradients]) -> tuple[LayerError, ...]:
-    """Of each layer, the relative errors of ``found`` against ``exact``: of one network on one batch.
-
-    An L2 error bounds that of the L2 norm, and an L1 error that of the mean absolute value, by the
-    triangle inequality: a quantity is at least as close as its error says.
-    """
-    return tuple(_error(a, b) for a, b in zip(found, exact, strict=True))
-
-
 class LayerGradients(NamedTuple):
-    """∂L/∂W and ∂L/∂h, shaped as W and h, of the layer called ``name``."""
+    """One layer's gradients, h being its output.
+
+    name: the layer's.
+    weight: ∂L/∂W, shaped as W.
+    signal: ∂L/∂h, shaped as h.
+    """
 
     name: str
     weight: Tensor
     signal: Tensor
 
 
+def gradient_errors(found: Sequence[LayerGradients], exact: Sequence[LayerGradients]) -> tuple[LayerError, ...]:
+    """Computes each layer's relative errors of ``found`` against ``exact``, both of one network on one batch.
+
+    An L2 error bounds that of the L2 norm, and an L1 error that of the mean absolute value, by the triangle inequality:
+    a quantity is at least as close as its error says.
+    """
+    return tuple(_error(a, b) for a, b in zip(found, exact, strict=True))
+
+
 def exact_gradients(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[LayerGradients]:
-    """As :func:`layer_gradients`, of the same weights and inputs in float64."""
+    """Computes the gradients of :func:`layer_gradients` with the same weights and inputs in float64."""
     return layer_gradients(copy.deepcopy(model).double(), inputs.double(), targets, nullcontext())
 
 
 def layer_gradients(
     model: nn.Module, inputs: Tensor, targets: Tensor, context: AbstractContextManager[object]
 ) -> list[LayerGradients]:
-    """Of every linear and convolution layer of ``model``, in the order in which it calls them, each once; L the mean
-    cross-entropy, with ``context`` around the forward pass. By ``torch.autograd.grad``, so that no parameter's
-    ``grad`` is touched."""
+    """Computes the gradients of every linear and convolution layer of ``model``, in the order in which they run, each
+    once; L is the mean cross-entropy of the classes ``targets`` int64 [B].
+
+    ``context`` is entered around the forward pass. No parameter's ``grad`` is touched.
+    """
     names, weights, outputs = [], [], []
 
     def keep(name: str, weight: Tensor, output: Tensor) -> None:

@@ -1,281 +1,194 @@
 """A pack: cells of one shape that train side by side on one device, as one step of all their networks.
 
-Everything random comes from generators that a cell owns, seeded from its seed: initial weights, order of the images,
-crops and flips. They run on the CPU, so that a cell draws the same numbers on every device and in every pack. Two
-cells that differ only in their activation start from the same weights and see the same images: their difference is
-paired by seed.
-
 What a step needs lies on the device before the epoch begins, and what it measures stays there until the epoch's end:
-a step is the same work every time, found by a counter that it moves itself. On a GPU it is therefore recorded once as
-a CUDA graph, one for each size of batch and one for the evaluation, and launched as a whole; networks compute on
-streams of their own. On a CPU the same code runs without the graphs.
+a step is the same work every time. On a GPU it is therefore recorded once as a CUDA graph, one for each size of batch
+and one for the evaluation, and launched as a whole, and networks compute on streams of their own. On a CPU the same
+code runs without graphs and streams.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vgharness.data.augmentation import PADDING, augment, normalise
 from vgharness.data.on_device import DeviceImages
 from vgharness.models import DeepCNN
+from vgharness.precision import autocast
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import Cell, GradientFlow, Precision
+from vgharness.training.cuda_graph import WARM_UP, Recorded, Recorder
+from vgharness.training.cuda_streams import NetworkStreams
+from vgharness.training.evaluation import count_correct, evaluate
+from vgharness.training.randomness import Batch, Batches, generator
+from vgharness.training.values import EpochBuffer, EvaluationValues, StepValues
 
-TEST_BATCH = 1000
-_STREAMS = 8
-_WARM_UP = 3  # steps before a graph is captured, as PyTorch's documentation asks for
 _seeding = threading.Lock()  # of PyTorch's global generator, which layers initialise from
 
 
 class Pack:
-    """The networks of ``cells``, R of them, which differ in activation and seed alone; one optimizer and one probe
-    for all, each network's losses and gradients its own."""
+    """The networks of R cells, with one optimizer and one probe for all; each network's losses and gradients are its
+    own, as if it trained alone.
+
+    Convolutions and matrix products in float32 follow :func:`~vgharness.precision.float32_precision`, which is the
+    caller's to enter: it is the whole process's.
+
+    cell: one of the cells, for what they have in common.
+    images: what the networks train on and are tested on, on the device.
+    precision: of the arithmetic.
+    models: the networks, in the order of the cells.
+    optimizer: of all their parameters.
+    probe: of all their layers.
+    batches: of an epoch, for all networks.
+    """
 
     def __init__(self, cells: Sequence[Cell], images: DeviceImages, precision: Precision) -> None:
-        if len({shape(cell) for cell in cells}) != 1:
+        """Makes the networks at their initial weights. Raises ``ValueError`` for cells that differ in more than
+        activation and seed."""
+        if len({pack_key(cell) for cell in cells}) != 1:
             raise ValueError("the cells of a pack differ in activation and seed alone")
-        self.cell, self.images, self._precision = cells[0], images, precision
-        device, count = images.device, len(images.padded)
-        self.models = nn.ModuleList(_network(cell, images.num_classes) for cell in cells)
+        self.cell, self.images, self.precision = cells[0], images, precision
+        device = images.device
+        self.models = nn.ModuleList(initial_network(cell, images.num_classes) for cell in cells)
         self.models.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(
             self.models.parameters(), lr=self.cell.learning_rate, fused=True, capturable=device.type == "cuda"
         )
         self.probe = GradientProbe(self.models)
-        self._orders = [generator(cell, "order") for cell in cells]
-        self._augmentations = [generator(cell, "augmentation") for cell in cells]
-
-        size = self.cell.batch_size
-        self.sizes = [min(size, count - start) for start in range(0, count, size)]  # of an epoch's batches
-        self._index = torch.empty(len(cells), count, dtype=torch.int64, device=device)
-        self._offsets = torch.empty(len(cells), count, 2, dtype=torch.int64, device=device)
-        self._flips = torch.empty(len(cells), count, dtype=torch.bool, device=device)
-        self._seen = torch.zeros(1, dtype=torch.int64, device=device)  # images of the epoch
-        self._steps = torch.zeros(1, dtype=torch.int64, device=device)
-        self._measured = torch.empty(0, device=device)
-        on_gpu = device.type == "cuda"
-        self._streams = [_stream(device) for _ in cells[:_STREAMS]] if on_gpu else []
-        self._side = _stream(device) if on_gpu else None  # where graphs are rehearsed and captured
-        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        self._evaluation: tuple[torch.cuda.CUDAGraph, Tensor] | None = None  # and where it leaves its sums
+        self.batches = Batches(cells, images)
+        self._measured = EpochBuffer(len(self.batches.sizes), device)
+        self._streams = NetworkStreams(device, len(cells))
+        self._recorder = Recorder(device)
+        self._recorded_steps: dict[int, Recorded[None]] = {}  # by size of batch
+        self._recorded_evaluation: Recorded[EvaluationValues] | None = None  # on all test images
 
     def __len__(self) -> int:
+        """The number R of networks."""
         return len(self.models)
 
     # --- training ----------------------------------------------------------------------------------
 
-    def shuffle(self) -> None:
-        """Draws an epoch's order, crops and flips, each network's from its own generators."""
-        count = len(self.images.padded)
-        draws = [
-            (
-                torch.randperm(count, generator=order),
-                torch.randint(2 * PADDING + 1, (count, 2), generator=augmentation),
-                torch.rand(count, generator=augmentation) < 0.5,
-            )
-            for order, augmentation in zip(self._orders, self._augmentations, strict=True)
-        ]
-        for buffer, drawn in zip((self._index, self._offsets, self._flips), zip(*draws, strict=True), strict=True):
-            buffer.copy_(torch.stack(drawn))
-        self._seen.zero_()
-        self._steps.zero_()
+    def epoch(self, step_done: Callable[[int], None]) -> StepValues:
+        """Trains an epoch and gives what its steps measured, on the device: a buffer that the next epoch fills anew.
 
-    def batch(self, size: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """The epoch's next ``size`` images of each network: R float32 [size, 3, 32, 32] and R int64 [size]."""
-        chosen = self._seen + torch.arange(size, device=self.images.device)
-        picked = self._index[:, chosen]
-        crops = augment(
-            self.images.padded,
-            picked.flatten(),
-            self._offsets[:, chosen].flatten(0, 1),
-            self._flips[:, chosen].flatten(),
-        )
-        self._seen += size
-        return normalise(crops).split(size), self.images.labels[picked].unbind()  # type: ignore[no-untyped-call]
-
-    def step(self, size: int) -> Tensor:
-        """One optimizer step on the next batch → on the device, [R, figures]: the probe's quantities, the mean loss
-        and the number of right answers; gradients, loss and answers of before the update."""
-        inputs, targets = self.batch(size)
-        self.optimizer.zero_grad()
-        losses, correct = zip(*self._forward(inputs, targets), strict=True)
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-        self._join_streams()
-        self.optimizer.step()
-        read = self.probe.read().view(len(self), -1)
-        return torch.cat([read, torch.stack(losses).detach()[:, None], torch.stack(correct)[:, None]], dim=1)
-
-    def epoch(self, step_done: Callable[[int], None]) -> Tensor:
-        """Trains an epoch and tells ``step_done`` the number of each step, done or on a GPU launched → what the steps
-        measured, on the device: [steps, R, figures]."""
-        self._prepare()
-        self.shuffle()
+        ``step_done`` is called with the number of each step, from 1, once it is done, on a GPU once it is launched.
+        """
+        self._record_once()
+        self.batches.shuffle()
+        self._measured.rewind()
         with self.probe:
-            for number, size in enumerate(self.sizes, 1):
-                if size in self._graphs:
-                    self._graphs[size].replay()
+            for number, size in enumerate(self.batches.sizes, 1):
+                if size in self._recorded_steps:
+                    self._recorded_steps[size].replay()
                 else:
-                    self._measure(size)
+                    self._measure_step(size)
                 step_done(number)
-        return self._measured
+        return self._measured.values
 
-    def flows(self, figures: Tensor) -> list[GradientFlow]:
-        """``figures`` [R, rows · columns], a step's or means of several → each network's flow."""
-        rows = figures.reshape(len(self.probe.layers), -1)
-        whole, found = self.probe.record(rows.tolist()), []
-        for replica in range(len(self)):
-            prefix = f"{replica}."
-            mine = whole.select(f"{prefix}*")
-            found.append(
-                GradientFlow(
-                    layers=tuple(x.model_copy(update={"name": x.name.removeprefix(prefix)}) for x in mine.layers),
-                    missed=tuple(name.removeprefix(prefix) for name in mine.missed),
-                    training=whole.training,
-                )
-            )
-        return found
-
-    # --- evaluation --------------------------------------------------------------------------------
-
-    def evaluate(self, count: int) -> Tensor:
-        """On the first ``count`` test images → [R, 2] on the device: summed loss and right answers."""
-        if self._evaluation is not None and count == len(self.images.test_images):
-            graph, sums = self._evaluation
-            graph.replay()
-            return sums
-        total = torch.zeros(len(self), 2, device=self.images.device)
-        chunks = zip(
-            torch.split(self.images.test_images[:count], TEST_BATCH),
-            torch.split(self.images.test_labels[:count], TEST_BATCH),
-            strict=True,
-        )
-        with self.evaluating(), torch.no_grad(), self.autocast():
-            for pixels, targets in chunks:
-                inputs = normalise(pixels)
-                for model, sums in zip(self.models, total, strict=True):
-                    outputs = model(inputs)
-                    loss = functional.cross_entropy(outputs.float(), targets, reduction="sum")
-                    sums += torch.stack([loss, _correct(outputs, targets)])
-        return total
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        self.models.eval()
-        try:
-            yield
-        finally:
-            self.models.train()
-
-    def autocast(self) -> torch.autocast | nullcontext[None]:
-        return torch.autocast(self.images.device.type, torch.bfloat16) if self._precision == "bf16" else nullcontext()
-
-    # --- the step, recorded ------------------------------------------------------------------------
-
-    def _measure(self, size: int) -> None:
-        """A step whose figures go to its place in the epoch's."""
-        row = self.step(size)
-        if not len(self._measured):
-            self._measured = row.new_empty(len(self.sizes), *row.shape)
-        self._measured.index_copy_(0, self._steps, row[None])
-        self._steps += 1
-
-    def _prepare(self) -> None:
-        """On a GPU, once: records a step for each size of batch, and the evaluation."""
-        if self.images.device.type != "cuda" or self._graphs:
-            return
-        self.rehearse(_WARM_UP)
-        count = len(self.images.test_images)
-        with self._aside():
-            self.evaluate(count)
-        pool = torch.cuda.graph_pool_handle()
-        evaluation = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(evaluation, pool, self._side):
-            sums = self.evaluate(count)
-        self._evaluation = evaluation, sums
-        with self.probe:
-            for size in sorted(set(self.sizes), reverse=True):
-                self.optimizer.zero_grad()
-                self._graphs[size] = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(self._graphs[size], pool, self._side):
-                    self._measure(size)
+    def step(self, size: int) -> StepValues:
+        """Makes one optimizer step on the next batch, of ``size`` images, and gives what it measured, on the device;
+        gradients, losses and right answers are of before the update. Enter the probe around it."""
+        batch = self.batches.take(size)
+        self.optimizer.zero_grad()
+        losses, correct = self._forward(batch)
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        self._streams.join()
+        self.optimizer.step()
+        gradients = self.probe.read().view(len(self), -1)
+        return StepValues.join(gradients, torch.stack(losses).detach(), torch.stack(correct))
 
     def rehearse(self, steps: int) -> None:
-        """Trains ``steps`` steps of each size of batch and takes them back, generators excepted that no step uses: what
-        libraries do at first is then done, and the optimizer's state is there."""
+        """Trains ``steps`` steps for each size of batch and takes back what they did to networks and optimizer.
+
+        Afterwards what libraries do the first time is done, and the optimizer's state is allocated. No generator is
+        used: the batches are of the order drawn last.
+        """
         before = {name: tensor.clone() for name, tensor in self.models.state_dict().items()}
-        self._index.zero_()
-        self._offsets.zero_()
-        self._flips.zero_()
-        with self._aside(), self.probe:
-            for size in sorted(set(self.sizes), reverse=True):
+        with self._recorder.aside(), self.probe:
+            for size in self._distinct_sizes():
                 for _ in range(steps):
-                    self._seen.zero_()
-                    self._steps.zero_()
-                    self._measure(size)
+                    self.batches.rewind()
+                    self._measured.rewind()
+                    self._measure_step(size)
         self.models.load_state_dict(before)
         self.optimizer.zero_grad()
         for state in self.optimizer.state.values():
             for tensor in state.values():
                 tensor.zero_()
 
-    @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """On a GPU what is within runs on the side stream, after what came before and before what comes then."""
-        if self._side is None:
-            yield
+    def flows(self, gradients: Tensor) -> list[GradientFlow]:
+        """Makes each network's flow from ``gradients`` [R, rows · columns]: those of a step, or means over several
+        steps, on the host."""
+        rows = gradients.reshape(len(self.probe.layers), -1)
+        whole = self.probe.record(rows.tolist())
+        return [_without_prefix(whole, f"{number}.") for number in range(len(self))]
+
+    # --- evaluation --------------------------------------------------------------------------------
+
+    def evaluate(self, count: int) -> EvaluationValues:
+        """Tests the networks on the first ``count`` test images and gives their losses and right answers, on the
+        device."""
+        if self._recorded_evaluation is not None and count == len(self.images.test_images):
+            return self._recorded_evaluation.replay()
+        return evaluate(self.models, self.images, self.precision, count)
+
+    # --- the parts of a step, and their recording --------------------------------------------------
+
+    def _record_once(self) -> None:
+        """On a GPU, the first time: records a step for each size of batch, and the evaluation."""
+        if not self._recorder.can_record or self._recorded_steps:
             return
-        main = torch.cuda.current_stream(self.images.device)
-        self._side.wait_stream(main)
-        with torch.cuda.stream(self._side):
-            yield
-        main.wait_stream(self._side)
+        self.rehearse(WARM_UP)
+        evaluate_all = partial(evaluate, self.models, self.images, self.precision, len(self.images.test_images))
+        with self._recorder.aside():
+            evaluate_all()
+        self._recorded_evaluation = self._recorder.record(evaluate_all)
+        with self.probe:
+            for size in self._distinct_sizes():
+                self.optimizer.zero_grad()  # the recording then allocates gradients in its own memory
+                self._recorded_steps[size] = self._recorder.record(partial(self._measure_step, size))
 
-    def _forward(self, inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """Of each network the mean loss and the number of right answers, on a GPU side by side."""
-        found = []
-        for replica, (model, images, labels) in enumerate(zip(self.models, inputs, targets, strict=True)):
-            stream = self._streams[replica % len(self._streams)] if self._streams else None
-            if stream is not None:
-                stream.wait_stream(torch.cuda.current_stream(self.images.device))
-            with torch.cuda.stream(stream), self.autocast():
+    def _distinct_sizes(self) -> list[int]:
+        return sorted(set(self.batches.sizes), reverse=True)
+
+    def _measure_step(self, size: int) -> None:
+        self._measured.add(self.step(size))
+
+    def _forward(self, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
+        """Runs the networks, on a GPU side by side, and gives the mean loss and the number of right answers of each,
+        scalars in the memory of its stream."""
+        losses, correct = [], []
+        for number, (model, images, labels) in enumerate(zip(self.models, *batch, strict=True)):
+            with self._streams.of_network(number), autocast(self.precision, self.images.device):
                 outputs = model(images)
-                found.append((functional.cross_entropy(outputs, labels), _correct(outputs, labels)))
-        self._join_streams()
-        return found
-
-    def _join_streams(self) -> None:
-        for stream in self._streams:
-            torch.cuda.current_stream(self.images.device).wait_stream(stream)
+                losses.append(functional.cross_entropy(outputs, labels))
+                correct.append(count_correct(outputs, labels))
+        self._streams.join()
+        return losses, correct
 
 
-def shape(cell: Cell) -> Cell:
-    """What cells that can share a pack have in common."""
-    return cell.model_copy(update={"activation": "relu", "seed": 0})
+def pack_key(cell: Cell) -> Hashable:
+    """What cells must have in common to share a pack: the values of every field but activation and seed."""
+    return tuple(value for field, value in cell if field not in ("activation", "seed"))
 
 
-def generator(cell: Cell, purpose: str) -> torch.Generator:
-    """The cell's own, on the CPU, one for each purpose, so that streams do not repeat each other's numbers."""
-    digest = hashlib.sha256(f"{cell.seed} {purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
-
-
-def _network(cell: Cell, num_classes: int) -> DeepCNN:
+def initial_network(cell: Cell, num_classes: int) -> DeepCNN:
+    """Makes the cell's network on the CPU, its weights drawn from the cell's own generator."""
     with _seeding, torch.random.fork_rng(devices=()):
         torch.default_generator.set_state(generator(cell, "weights").get_state())
         model = DeepCNN(cell.activation, cell.depth, cell.architecture, cell.norm, cell.init, num_classes)
     return model.pool_early()
 
 
-def _stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-def _correct(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(1) == targets).sum().float()
+def _without_prefix(whole: GradientFlow, prefix: str) -> GradientFlow:
+    """The flow of the layers whose name begins with ``prefix``, under their names without it."""
+    own = whole.select(f"{prefix}*")
+    return GradientFlow(
+        layers=tuple(x.model_copy(update={"name": x.name.removeprefix(prefix)}) for x in own.layers),
+        missed=tuple(name.removeprefix(prefix) for name in own.missed),
+        training=own.training,
+    )

@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vgharness.records import Activation, LayerPrediction
+from vgharness.records import Activation, LayerKey, LayerPrediction, factors_toward_input
 from vgharness.theory import bound, chi_of_model
 from vgharness.training.numerics import LayerGradients, exact_gradients
 
@@ -17,13 +16,13 @@ from vgharness.training.numerics import LayerGradients, exact_gradients
 def predict(
     model: nn.Module, activation: Activation, inputs: Tensor, targets: Tensor, exact: Sequence[LayerGradients]
 ) -> tuple[LayerPrediction, ...]:
-    """For each layer with weights but the last: by what ‖∂L/∂h‖₂ changes on its way down to it, in
-    ``exact``, the ``exact_gradients`` of the model on the batch.
+    """Computes, for each layer with weights but the last, the factor toward the input of ‖∂L/∂h‖₂ from the next layer
+    to it: as measured in ``exact``, the :func:`~vgharness.training.numerics.exact_gradients` of the model on the batch,
+    and as theory has it for the variances that the weights and biases really have.
 
-    ``model``'s children run one after the other, as ``DeepCNN``'s do without a norm. Mean field speaks of
-    typical units, which a max-pool does not pass gradients to: there ``predicted`` is ``None``, and a
-    twin with the same weights and average pools shows what theory is about. The variances are the
-    actual weights' and biases' own.
+    ``model``'s children run one after the other, as ``DeepCNN``'s do without a norm. Mean field speaks of typical
+    units, which a max-pool does not pass gradients to: there ``predicted`` is ``None``, and a twin with the same
+    weights and average pools shows what theory is about.
     """
     twin = copy.deepcopy(model)
     for name, module in twin.named_children():
@@ -31,7 +30,7 @@ def predict(
             twin.set_submodule(name, nn.AvgPool2d(module.kernel_size))
     pooled = _pooled_above(model)
     predicted = [math.sqrt(x) for x in chi_of_model(model, activation, inputs)]
-    measured, of_twin = _factors(exact), _factors(exact_gradients(twin, inputs, targets))
+    measured, twin_measured = _factors(exact), _factors(exact_gradients(twin, inputs, targets))
     return tuple(
         LayerPrediction(
             name=limit.layer,
@@ -39,16 +38,16 @@ def predict(
             measured=measured[i],
             predicted=None if pooled[limit.layer] > 1 else predicted[i],
             bound=limit.factor,
-            twin_measured=of_twin[i],
+            twin_measured=twin_measured[i],
             twin_predicted=predicted[i] / pooled[limit.layer],
         )
         for i, limit in enumerate(bound(model))
     )
 
 
-def _factors(exact: Sequence[LayerGradients]) -> list[float]:
-    norms = [float(layer.signal.norm()) for layer in exact]
-    return [a / b if b else math.nan for a, b in pairwise(norms)]
+def _factors(gradients: Sequence[LayerGradients]) -> list[float]:
+    norms = {LayerKey(layer.name): float(layer.signal.norm()) for layer in gradients}
+    return list(factors_toward_input(norms).values())
 
 
 def _pooled_above(model: nn.Module) -> dict[str, int]:

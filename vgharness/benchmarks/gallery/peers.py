@@ -1,7 +1,7 @@
-"""The gallery of sick and healthy networks, through this package and through its peers where they are installed.
+"""Judges the gallery by this package and by those of its peers that are installed.
 
-Each judges the same model on the same batch, once for each seed, by its own gradient checks at their defaults; what it
-says in most seeds counts.
+Each is given the same models on the same batches, one for each seed, and applies its own gradient checks at their
+defaults; what it says of most seeds counts.
 """
 
 from __future__ import annotations
@@ -11,68 +11,111 @@ import importlib.util
 import io
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from vgharness.benchmarks.gallery.models import HEALTHY, SEEDS, SICK, Case, measure
-from vgharness.gradflow.diagnosis import diagnose
+from vgharness.benchmarks.gallery.cases import SEEDS, Case, measure
+from vgharness.gradflow.diagnosis import ProblemKind, diagnose
+
+# Of a sick network, "named": the right problem, "seen": an alarm of another name, "missed": none; of a healthy one,
+# "quiet" or "alarm"; of either, "crashed": the tool raised an exception.
+Judgement = Literal["named", "seen", "missed", "quiet", "alarm", "crashed"]
+# What a tool says of a model on a batch; "something" is an alarm that names none of our problems.
+Finding = ProblemKind | Literal["something"] | None
 
 OURS: Final = "vgharness"
-PEERS: Final = {"pytest-torch": "pytest_torch", "torchtest2": "torchtest2", "tracetorch-ml": "tracetorch"}
-
-# "named": the right problem; "seen": an alarm of another name; "missed": none. Of a healthy one: "quiet" or "alarm".
-Judgement = Literal["named", "seen", "missed", "quiet", "alarm", "crashed"]
-GOOD: Final = ("named", "quiet")
-
-_TORCHTEST2 = ("output_finite", "loss", "gradient_flow", "gradient_magnitude", "params_change")
 
 
 class Judged(NamedTuple):
-    """One network, its problem (``None``: healthy), and by tool what the tool made of it."""
+    """What the tools made of one network.
+
+    network: its name.
+    problem: what it has; ``None`` for a healthy network.
+    judgements: one for each tool, by the tool's name.
+    """
 
     network: str
-    problem: str | None
+    problem: ProblemKind | None
     judgements: dict[str, Judgement]
 
 
+class Tally(NamedTuple):
+    """How one tool did on a gallery.
+
+    sick: how many networks have a problem.
+    named: of those, for how many it named the right one.
+    seen: of those, for how many it raised any alarm.
+    healthy: how many networks have no problem.
+    alarms: of those, for how many it raised an alarm, or an exception.
+    """
+
+    sick: int
+    named: int
+    seen: int
+    healthy: int
+    alarms: int
+
+
+class Peer(NamedTuple):
+    """Another package that checks gradients.
+
+    module: what it is imported as.
+    find: says what it finds in a model, whose output is the loss, on a batch, the model's arguments.
+    """
+
+    module: str
+    find: Callable[[nn.Module, Any], Finding]
+
+
 def installed() -> dict[str, str]:
-    """Name and version of this package and of the peers that are here."""
-    found = [name for name, module in PEERS.items() if importlib.util.find_spec(module)]
+    """The version of this package and of each peer that is here, by name."""
+    found = [name for name, peer in PEERS.items() if importlib.util.find_spec(peer.module)]
     return {name: version(name) for name in (OURS, *found)}
 
 
-def judge_gallery(tools: Iterable[str], done: Callable[[Judged], None]) -> None:
-    """Calls ``done`` with each network as it is judged."""
-    for case in (*SICK, *HEALTHY):
-        done(Judged(case.name, case.problem, {tool: _judgement(tool, case) for tool in tools}))
+def judge_cases(cases: Iterable[Case], tools: Iterable[str]) -> Iterator[Judged]:
+    """Judges each case by each of ``tools``, this package's or :data:`PEERS`' names."""
+    names = tuple(tools)
+    for case in cases:
+        yield Judged(case.name, case.problem, {tool: _judgement(tool, case) for tool in names})
+
+
+def tally(judged: Sequence[Judged], tool: str) -> Tally:
+    """Counts how ``tool`` did."""
+    sick = [found.judgements[tool] for found in judged if found.problem]
+    healthy = [found.judgements[tool] for found in judged if not found.problem]
+    named = sick.count("named")
+    return Tally(len(sick), named, named + sick.count("seen"), len(healthy), len(healthy) - healthy.count("quiet"))
 
 
 def _judgement(tool: str, case: Case) -> Judgement:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            if tool == OURS:
-                problems = diagnose([measure(case, seed) for seed in SEEDS]).problems
-                said: str | None = problems[0].kind if problems else None
-            else:
-                said = _baseline([_SAY[tool](*_whole(case, seed)) for seed in SEEDS])
-    except Exception:  # a peer's own: told as what it is
+            found = _ours(case) if tool == OURS else _of_peer(PEERS[tool], case)
+    except Exception:  # whatever a peer raises
         return "crashed"
     if case.problem is None:
-        return "alarm" if said else "quiet"
-    return "missed" if not said else "named" if said == case.problem else "seen"
+        return "alarm" if found else "quiet"
+    return "missed" if not found else "named" if found == case.problem else "seen"
 
 
-def _baseline(said: list[str | None]) -> str | None:
-    return Counter(said).most_common(1)[0][0]
+def _ours(case: Case) -> Finding:
+    problems = diagnose([measure(case, seed) for seed in SEEDS]).problems
+    return problems[0].kind if problems else None
 
 
-class _Whole(nn.Module):
-    """A network with its loss: what every peer can call, whatever the loss takes."""
+def _of_peer(peer: Peer, case: Case) -> Finding:
+    found = Counter(peer.find(_WithLoss(case, seed), case.batch(seed)) for seed in SEEDS)
+    return found.most_common(1)[0][0]
+
+
+class _WithLoss(nn.Module):
+    """A case's network with its loss as the output: what every peer can run, whatever the loss takes."""
 
     def __init__(self, case: Case, seed: int) -> None:
         super().__init__()
@@ -84,14 +127,10 @@ class _Whole(nn.Module):
         return loss
 
 
-def _whole(case: Case, seed: int) -> tuple[_Whole, Any]:
-    return _Whole(case, seed), case.batch(seed)
+# --- the peers -----------------------------------------------------------------------------------------
 
 
-# --- what each peer says of one model: an problem, "something", or None ------------------------------------
-
-
-def _pytest_torch(model: nn.Module, batch: Any) -> str | None:
+def _pytest_torch(model: nn.Module, batch: Any) -> Finding:
     from pytest_torch.training import assert_all_params_receive_grad, assert_gradients_finite
 
     try:
@@ -105,23 +144,26 @@ def _pytest_torch(model: nn.Module, batch: Any) -> str | None:
     return None
 
 
-def _torchtest2(model: nn.Module, batch: Any) -> str | None:
+_TORCHTEST2_CHECKS: Final = ("output_finite", "loss", "gradient_flow", "gradient_magnitude", "params_change")
+
+
+def _torchtest2(model: nn.Module, batch: Any) -> Finding:
     import torchtest2
 
-    skip = [check for check in torchtest2.CHECKS if check not in ("forward", *_TORCHTEST2)]
+    skip = [check for check in torchtest2.CHECKS if check not in ("forward", *_TORCHTEST2_CHECKS)]
     report = torchtest2.check_model(model, batch, loss_fn=lambda loss: loss, skip=skip)
-    said = {check.name: check.message.lower() for check in (*report.failures, *report.warnings)}
-    if not said:
+    messages = {check.name: check.message.lower() for check in (*report.failures, *report.warnings)}
+    if not messages:
         return None
-    text = " ".join(said.values())
+    text = " ".join(messages.values())
     if "nan" in text or "inf" in text.split() or "finite" in text:
         return "nonfinite"
-    if "gradient_magnitude" in said and "gradient_flow" not in said:
+    if "gradient_magnitude" in messages and "gradient_flow" not in messages:
         return "exploding"
     return "missing" if "no gradient" in text else "dead" if "zero" in text else "something"
 
 
-def _tracetorch(model: nn.Module, batch: Any) -> str | None:
+def _tracetorch(model: nn.Module, batch: Any) -> Finding:
     from tracetorch import AnomalySeverity, TraceSession
 
     with TraceSession(model) as session:
@@ -134,8 +176,8 @@ def _tracetorch(model: nn.Module, batch: Any) -> str | None:
     return "dead" if "zero_gradient" in kinds else "exploding" if "exploding_variance" in kinds else "something"
 
 
-_SAY: dict[str, Callable[[nn.Module, Any], str | None]] = {
-    "pytest-torch": _pytest_torch,
-    "torchtest2": _torchtest2,
-    "tracetorch-ml": _tracetorch,
+PEERS: Final = {
+    "pytest-torch": Peer("pytest_torch", _pytest_torch),
+    "torchtest2": Peer("torchtest2", _torchtest2),
+    "tracetorch-ml": Peer("tracetorch", _tracetorch),
 }

@@ -1,0 +1,153 @@
+"""Mean field against its own table, against quadrature by others, and against measured gradients."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+from torch import Tensor, nn
+
+from vgharness.models import MLP, DeepCNN
+from vgharness.probe.probe import GradientProbe
+from vgharness.records import ACTIVATIONS, Activation
+from vgharness.theory import FUNCTIONS, chi, chi_batchnorm, chi_of_model, mean_field_factors
+
+pytestmark = pytest.mark.fast
+
+# --- the table ---------------------------------------------------------------------------
+
+# χ by activation at σ_w² = 1/3, 1 and 2, from the first layers to where it settles, for inputs of mean square 1
+# and no bias, and with BatchNorm.
+TABLE: dict[Activation, tuple[float | tuple[float, float], ...]] = {
+    "sigmoid": ((0.0181, 0.0200), (0.0448, 0.0557), (0.0741, 0.101), 1.034),
+    "relu": (1 / 6, 0.5, 1.0, math.pi / (math.pi - 1)),
+    "tanh": ((0.2224, 0.333), (0.46, 0.88), (0.699, 1.105), 1.178),
+    "gelu": ((0.1255, 0.0833), (0.456, 0.25), (0.979, 0.90), 1.319),
+    "silu": ((0.1044, 0.0833), (0.380, 0.25), (0.854, 0.57), 1.212),
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("column", "weight_variance"), list(enumerate((1 / 3, 1.0, 2.0))))
+def test_chi_is_the_tables(activation: Activation, column: int, weight_variance: float) -> None:
+    factors = chi(activation, weight_variance=weight_variance, bias_variance=0, depth=8, q0=1)
+    entry = TABLE[activation][column]
+    if isinstance(entry, float):
+        assert factors == pytest.approx([entry] * 8, rel=1e-9)
+    else:
+        assert (factors[0], factors[-1]) == pytest.approx(entry, rel=0.01)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_chi_with_batchnorm_is_the_tables(activation: Activation) -> None:
+    entry = TABLE[activation][3]
+    assert isinstance(entry, float)
+    assert chi_batchnorm(activation) == pytest.approx(entry, rel=1e-9 if activation == "relu" else 1e-3)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("q", [0.01, 1.0, 9.0])
+def test_the_first_chi_is_the_integral(activation: Activation, q: float) -> None:
+    def integrand(z: float) -> float:
+        return float(FUNCTIONS[activation].slope(np.array(math.sqrt(q) * z)) ** 2 * stats.norm.pdf(z))
+
+    expected = sum(integrate.quad(integrand, *half)[0] for half in ((-np.inf, 0), (0, np.inf)))
+    (found,) = chi(activation, weight_variance=1, bias_variance=0, depth=1, q0=q)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_bias_enters_the_first_and_every_later_q() -> None:
+    """A bias alone (no weights) leaves q = σ_b² everywhere; weights scale χ."""
+    a = chi("tanh", weight_variance=1e-12, bias_variance=2, depth=3, q0=5)
+    b = chi("tanh", weight_variance=1e-12, bias_variance=2, depth=3, q0=7)
+    assert a == pytest.approx(b)
+    assert a / 1e-12 == pytest.approx(chi("tanh", weight_variance=1, bias_variance=0, depth=1, q0=2)[0].repeat(3))
+
+
+@pytest.mark.parametrize("wrong", [{"weight_variance": -1}, {"bias_variance": -1}, {"q0": -1}, {"depth": 0}])
+def test_chi_refuses_what_has_no_meaning(wrong: dict[str, float]) -> None:
+    arguments = {"weight_variance": 1, "bias_variance": 0, "depth": 1, "q0": 1} | wrong
+    with pytest.raises(ValueError, match="or more"):
+        chi("relu", **arguments)  # type: ignore[arg-type]
+
+
+# --- against measurement -----------------------------------------------------------------
+
+
+def measured_chi(activation: Activation, weight_variance: float, *, norm: bool = False, depth: int = 6) -> Tensor:
+    """‖δ_l‖² ÷ ‖δ_{l+1}‖² of a random network of width 512, mean over two of them: [depth - 1]."""
+    width, ratios = 512, []
+    for seed in range(2):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            layers: list[nn.Module] = []
+            for _ in range(depth):
+                linear = nn.Linear(width, width, bias=False)
+                nn.init.normal_(linear.weight, std=math.sqrt(weight_variance / width))
+                layers += [linear, *([nn.BatchNorm1d(width)] if norm else []), FUNCTIONS[activation].module()]
+            model = nn.Sequential(*layers, nn.Linear(width, 10, bias=False))
+            inputs, outgoing = torch.randn(64, width), torch.randn(64, 10)
+        names = [name for name, m in model.named_modules() if isinstance(m, nn.Linear)]
+        with GradientProbe(model, names) as probe:
+            model(inputs).backward(outgoing)
+        signals = torch.tensor([x.signal_l2 for x in probe.flow().layers[:-1]])
+        ratios.append((signals[:-1] / signals[1:]) ** 2)
+    return torch.stack(ratios).mean(0)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("weight_variance", [1 / 3, 1.0, 2.0])
+def test_wide_networks_do_as_mean_field_says(activation: Activation, weight_variance: float) -> None:
+    # The factor from layer l+1 to layer l is χ_l: φ' is taken at layer l's own pre-activation.
+    predicted = chi(activation, weight_variance=weight_variance, bias_variance=0, depth=6, q0=1)[:5]
+    assert measured_chi(activation, weight_variance).numpy() == pytest.approx(predicted, rel=0.15)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_wide_networks_with_batchnorm_do_as_mean_field_says(activation: Activation) -> None:
+    found = measured_chi(activation, 1 / 3, norm=True)[1:]  # the first layer's input was not normalised
+    assert found.numpy() == pytest.approx([chi_batchnorm(activation)] * 4, rel=0.05)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**31), st.sampled_from(["readme", "script"]))
+def test_at_default_init_sigmoid_shrinks_more_than_relu_with_the_same_weights(seed: int, pools: str) -> None:
+    """In distribution, of the error signal ‖∂L/∂h‖₂."""
+    factors = {}
+    for activation in ("sigmoid", "relu"):
+        torch.manual_seed(seed)
+        model = DeepCNN(activation, pools=pools)  # type: ignore[arg-type]
+        with GradientProbe(model) as probe:
+            images, labels = torch.randn(8, 3, 32, 32), torch.randint(10, (8,))
+            nn.functional.cross_entropy(model(images), labels).backward()
+        factors[activation] = probe.flow().select("conv*").factor("signal_l2")
+    assert factors["sigmoid"] < 0.5
+    assert factors["sigmoid"] < factors["relu"]
+
+
+# --- of a model as it is ------------------------------------------------------------------------------
+
+
+def test_a_models_factors_are_the_roots_of_its_chi() -> None:
+    torch.manual_seed(0)
+    model, inputs = MLP([30, 20, 10, 5], "tanh"), torch.randn(4, 30)
+    factors = mean_field_factors(model, inputs)
+    assert list(factors) == ["fc1", "fc2"]
+    assert list(factors.values()) == pytest.approx([math.sqrt(x) for x in chi_of_model(model, "tanh", inputs)])
+
+
+@pytest.mark.parametrize(
+    ("modules", "reason"),
+    [
+        ([nn.BatchNorm1d(4), nn.Tanh()], "BatchNorm1d"),
+        ([nn.Tanh(), nn.MaxPool1d(2)], "MaxPool1d"),
+        ([nn.Tanh(), nn.ReLU()], "has 2"),
+        ([], "has 0"),
+    ],
+)
+def test_a_model_of_which_mean_field_says_nothing_is_refused(modules: list[nn.Module], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        mean_field_factors(nn.Sequential(nn.Linear(4, 4), *modules, nn.Linear(4, 4)), torch.ones(2, 4))

@@ -1,0 +1,124 @@
+"""What the commands of ``vgharness bench`` found, as tables and lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from vgharness.formatting import escaped
+
+if TYPE_CHECKING:
+    from vgharness.benchmarks.gallery.peers import Judged
+    from vgharness.benchmarks.probe_overhead import ProbeCosts
+    from vgharness.benchmarks.scaling import Growths
+    from vgharness.benchmarks.throughput import TrainSpeeds
+    from vgharness.records import Machine
+
+_ONE_MORE: Final = {"seeds": "network", "depth": "layer", "batch": "image of a batch"}  # by axis
+
+
+def print_costs(screen: Console, found: ProbeCosts) -> None:
+    """Prints what measuring costs a step of each network."""
+    _print_machine(screen, found.machine)
+    table = _table("time of a training step", "network", "without", "probe", "+ saturated", "baseline way")
+    for cost in found.costs:
+        table.add_row(
+            f"{cost.architecture} {cost.activation}",
+            f"{1000 * cost.step_seconds:.1f} ms",
+            *(_spread(ratio.median, ratio.low, ratio.high) for ratio in (cost.probe, cost.saturation, cost.baseline)),
+        )
+    screen.print(table)
+    screen.print(
+        "Ratios to the step without: median and quartiles over rounds. The probe reads every quantity but `saturated`, "
+        "the optimizer's updates included; the baseline way takes two numbers per layer and waits for each.",
+        soft_wrap=True,
+    )
+
+
+def print_speeds(screen: Console, found: TrainSpeeds) -> None:
+    """Prints images per second, beside the baseline script and the floor."""
+    _print_machine(screen, found.machine)
+    table = _table("images per second", "network", "precision", "baseline", "vgharness", "ratio", "floor", "gap")
+    for row in found.rows:
+        table.add_row(
+            row.architecture,
+            row.precision,
+            f"{row.baseline_images_per_s:,.0f}",
+            f"{row.images_per_s:,.0f}",
+            _spread(row.ratio, row.ratio_low, row.ratio_high),
+            f"{row.floor_images_per_s:,.0f}",
+            f"{row.floor_images_per_s / row.images_per_s:.2f}",
+        )
+    screen.print(table)
+    for row in found.rows:
+        screen.print(
+            f"{row.architecture}: {row.flop_per_image / 1e6:.1f} MFLOP and {row.bytes_per_image / 1e6:.2f} MB an image;"
+            f" here {row.ceilings.flop_per_s / 1e9:,.0f} GFLOP/s and {row.ceilings.bytes_per_s / 1e9:,.0f} GB/s",
+            soft_wrap=True,
+        )
+    row = found.rows[0]
+    screen.print(
+        f"Training only, {row.images:,} synthetic images, medians of {row.rounds} rounds in turn, ratio with quartiles."
+        " Baseline script: DataLoader with two workers, PIL transforms, one network after the other, .item() per layer"
+        " and step; in a process of its own, with the settings that PyTorch comes with."
+        f" vgharness: {row.cells} networks side by side, gradients measured.",
+        soft_wrap=True,
+    )
+
+
+def print_growths(screen: Console, found: Growths) -> None:
+    """Prints what an epoch costs along each axis, and how that grows."""
+    _print_machine(screen, found.machine)
+    for growth in found.axes:
+        table = _table(f"{found.architecture} ReLU, {found.images:,} images", growth.axis, "epoch", "memory")
+        for cost in growth.costs:
+            table.add_row(str(cost.value), f"{cost.seconds:.2f} s", f"{cost.memory / 2**20:,.0f} MiB")
+        screen.print(table)
+        screen.print(
+            f"time grows as {growth.axis}^{growth.exponent:.2f}; memory by {growth.memory_per_step / 2**20:.1f} MiB "
+            f"for each {_ONE_MORE[growth.axis]} more",
+            soft_wrap=True,
+        )
+
+
+def print_judged(screen: Console, judged: Sequence[Judged], tools: Sequence[str]) -> None:
+    """Prints what each of ``tools`` made of each network, and a line that counts it for each tool."""
+    from vgharness.benchmarks.gallery.peers import tally
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("network", overflow="fold")
+    for heading in ("problem", *tools):
+        table.add_column(heading, no_wrap=True, min_width=max(9, len(heading)))
+    for found in judged:
+        table.add_row(found.network, found.problem or "healthy", *(found.judgements[tool] for tool in tools))
+    screen.print(table)
+    for tool in tools:
+        count = tally(judged, tool)
+        screen.print(
+            f"{tool}: {count.named} of {count.sick} problems named, {count.seen} seen; "
+            f"false alarms on {count.alarms} of {count.healthy} healthy models",
+            soft_wrap=True,
+        )
+
+
+def _print_machine(screen: Console, machine: Machine) -> None:
+    screen.print(
+        f"{escaped(machine.processor)}, {machine.threads} threads, {escaped(machine.device)}; "
+        f"torch {machine.versions['torch']}",
+        soft_wrap=True,
+    )
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if i else "left")
+    return table
+
+
+def _spread(median: float, low: float, high: float) -> str:
+    return f"{median:.2f} ({low:.2f}–{high:.2f})"

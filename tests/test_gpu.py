@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vgharness.data.on_device import DeviceImages
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.precision import float32_precision
 from vgharness.records import ARCHITECTURES, Architecture, Cell
 from vgharness.training.cuda_graph import Recorder
@@ -32,7 +32,7 @@ def epochs(
     """What each epoch measured, by default with a batch of 128 and a tail of 80; and the networks' evaluation then,
     [R, 2]."""
     with float32_precision("fp32"):
-        device_images = DeviceImages(synthetic(images, 100), torch.device(device))
+        device_images = DeviceImages(synthetic_images(images, 100), torch.device(device))
         pack = Pack(cells(**changes)[only], device_images, "fp32")
         measured = [StepValues(pack.epoch(lambda step: None).flat.cpu().clone()) for _ in range(count)]
         return measured, pack.evaluate(100).flat.cpu().clone()
@@ -65,16 +65,16 @@ def assert_close(on_gpu: Tensor, on_cpu: Tensor, rtol: float) -> None:
 
 
 def test_packed_is_alone_on_a_gpu() -> None:
-    packed, tested = epochs("cuda")
+    together, tested = epochs("cuda")
     for i in range(len(cells())):
         alone, tested_alone = epochs("cuda", only=slice(i, i + 1))
-        for a, b in zip(packed, alone, strict=True):
+        for a, b in zip(together, alone, strict=True):
             torch.testing.assert_close(a.flat[:, i], b.flat[:, 0], rtol=1e-2, atol=1e-6, equal_nan=True)
         torch.testing.assert_close(tested[i], tested_alone[0], rtol=1e-2, atol=1e-6)
 
 
 def test_a_study_trains_as_packs() -> None:
-    images = DeviceImages(synthetic(208, 100), torch.device("cuda"))
+    images = DeviceImages(synthetic_images(208, 100), torch.device("cuda"))
     execution = Execution([*cells(), *cells(epochs=0)[:1]])
     execution.run(images, "fp32")
     assert [result.status for result in execution.results] == ["finished"] * 5

@@ -78,6 +78,17 @@ def test_tests_lie_beside_what_they_test() -> None:
     assert folders <= set(FILES.values())
 
 
+def test_no_function_is_called_as_its_module() -> None:
+    """The one would hide the other in the package that imports it. A command's module and function share its name."""
+    for path in (path for path, name in FILES.items() if name != "cli"):
+        names = {
+            node.name
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        }
+        assert path.stem not in names, path
+
+
 def test_functions_fit_on_a_screen() -> None:
     lengths = {
         f"{path.relative_to(PACKAGE)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1

@@ -61,3 +61,25 @@ def test_every_preset_is_described() -> None:
         (row,) = re.findall(rf"^\| `{name}`.*$", study, re.MULTILINE)
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert cells[2:4] == [str(preset.epochs), str(preset.seeds)]
+
+
+def test_the_gallery_has_as_many_models_as_is_said() -> None:
+    from vgharness.benchmarks.gallery import HEALTHY, SICK
+
+    assert f"on {len(SICK)} sick and {len(HEALTHY)} healthy models" in README
+
+
+def test_the_table_of_packages_is_that_of_the_layout() -> None:
+    from test_layout import FLOORS
+
+    (developing,) = re.findall(r"^## Developing\n(.*)", README, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", developing, re.MULTILINE)
+    assert [int(floor) for floor, _ in rows] == list(range(len(FLOORS), 0, -1))
+    listed = [set(re.findall(r"`(\w+)`", names)) for _, names in reversed(rows)]
+    assert listed == list(FLOORS)
+
+
+def test_every_command_has_its_exit_statuses() -> None:
+    (statuses,) = re.findall(r"^## Exit statuses\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    for command in cli.app.registered_commands:
+        assert str(command.name or command.callback.__name__) in statuses

@@ -8,7 +8,7 @@ from torch import nn
 
 from vgharness.benchmarks import baseline
 from vgharness.benchmarks.baseline import BaselineScript
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.models import DeepCNN
 
 pytestmark = pytest.mark.fast
@@ -22,7 +22,7 @@ forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:Dep
 
 @forks
 def test_the_baseline_script_shows_every_image_once_and_waits_for_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, shown, waits = synthetic(10, 1), [], []
+    data, shown, waits = synthetic_images(10, 1), [], []
     monkeypatch.setattr(baseline, "WARM_UP", 1)
     monkeypatch.setattr(baseline, "AHEAD", 1)
     script = BaselineScript("script", "relu", data, CPU, "fp32", 4)
@@ -42,7 +42,7 @@ def test_neither_its_first_nor_its_last_batches_are_timed(monkeypatch: pytest.Mo
     monkeypatch.setattr(baseline, "WARM_UP", 2)
     monkeypatch.setattr(baseline, "AHEAD", 1)
     takes, clock = [100.0, 100.0, 1.0, 1.0, 1.0, 1000.0], [0.0]
-    script = BaselineScript("script", "relu", synthetic(22, 1), CPU, "fp32", 4)
+    script = BaselineScript("script", "relu", synthetic_images(22, 1), CPU, "fp32", 4)
     script._model.register_forward_hook(lambda *_: clock.append(clock[-1] + takes[len(clock) - 1]))
     monkeypatch.setattr(baseline.time, "perf_counter", lambda: clock[-1])
     assert script.seconds_per_image() == pytest.approx(3 / 12)
@@ -50,6 +50,6 @@ def test_neither_its_first_nor_its_last_batches_are_timed(monkeypatch: pytest.Mo
 
 
 def test_the_baseline_script_is_the_plain_network() -> None:
-    model = BaselineScript("script", "relu", synthetic(4, 1), CPU, "fp32", 4)._model
+    model = BaselineScript("script", "relu", synthetic_images(4, 1), CPU, "fp32", 4)._model
     assert isinstance(model, DeepCNN)
     assert [type(module) for module in model.chain()][:3] == [nn.Conv2d, nn.ReLU, nn.MaxPool2d]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from image_files import Load, assert_same_images
 
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 
 pytestmark = pytest.mark.fast
 
@@ -34,7 +34,7 @@ def test_a_limit_beyond_the_end_takes_everything(folder: Path, load: Load) -> No
 
 
 def test_images_move_between_devices_as_one() -> None:
-    moved = synthetic(5, 5).to("meta")
+    moved = synthetic_images(5, 5).to("meta")
     tensors = (moved.train_images, moved.train_labels, moved.test_images, moved.test_labels)
     assert {x.device.type for x in tensors} == {"meta"}
-    assert moved.provenance == synthetic(5, 5).provenance
+    assert moved.provenance == synthetic_images(5, 5).provenance

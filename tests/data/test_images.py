@@ -6,13 +6,15 @@ import pytest
 from image_files import assert_same_images, files_in
 
 from vgharness.data.images import load_images
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 
 pytestmark = pytest.mark.fast
 
 
 def test_synthetic_is_what_load_images_gives(tmp_path: Path) -> None:
-    assert_same_images(load_images("synthetic", train_images=30, test_images=10, cache=tmp_path), synthetic(30, 10))
+    assert_same_images(
+        load_images("synthetic", train_images=30, test_images=10, cache=tmp_path), synthetic_images(30, 10)
+    )
     assert files_in(tmp_path) == []
 
 

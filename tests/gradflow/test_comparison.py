@@ -333,7 +333,7 @@ def test_more_seeds_that_are_not_finite_are_a_regression_and_fewer_are_not() -> 
     assert change(compared(one, sample([1.0]))).outcome == "within"
 
 
-def test_what_was_measured_on_neither_side_is_no_figure() -> None:
+def test_what_was_measured_on_neither_side_is_no_value() -> None:
     layers = sample([1.0], [None], [2.0])
     found = compared(layers, layers)
     assert [c.layer.name for c in found.changes if c.quantity == "signal_l2" and c.layer] == ["a", "c"]
@@ -359,13 +359,13 @@ def test_an_own_quantity_has_limits_like_the_others() -> None:
 # --- new, vanished, renamed -----------------------------------------------------------------------
 
 
-def told(found: Comparison) -> list[str]:
+def described(found: Comparison) -> list[str]:
     return [str(appearance) for appearance in found.appearances]
 
 
 def test_layers_that_are_new_or_gone_are_told_and_fail_on_request() -> None:
     before, after = sample([1], [1], [1], names="abc"), sample([1], [1], [1], [1], names="acxy")
-    assert told(compared(before, after)) == [
+    assert described(compared(before, after)) == [
         "vanished: layer b of t",
         "new: layer x of t",
         "new: layer y of t",
@@ -379,7 +379,7 @@ def test_a_layer_renamed_between_its_neighbours_is_compared_under_its_new_name()
     before = sample([1], [1], [1], names=("a", "b", "c"))
     after = sample([1], [9], [1], names=("a", "new", "c"))
     found = compared(before, after, "signal_l2:20%", "renamed")
-    assert told(found) == ["renamed: layer b of t, now new"]
+    assert described(found) == ["renamed: layer b of t, now new"]
     assert change(found, "new").outcome == "regression"
     assert len(found.regressions) == 2
 
@@ -394,7 +394,7 @@ def test_every_layer_renamed_by_a_wrapper_is_a_rename() -> None:
 
 def test_layers_that_swapped_places_are_still_themselves() -> None:
     found = compared(sample([1], [2], names="ab"), sample([2], [1], names="ba"))
-    assert told(found) == []
+    assert described(found) == []
     assert [change(found, name).change for name in "ab"] == [0, 0]
 
 
@@ -404,13 +404,13 @@ def test_calls_of_one_layer_are_rows_of_their_own() -> None:
     after = Sample(test="t", seeds=(1,), flows=(GradientFlow(layers=tuple(rows[:2])),))
     found = compared(before, after)
     assert [c.layer for c in found.changes if c.layer] == [LayerKey("rnn", 0), LayerKey("rnn", 1)]
-    assert told(found) == ["vanished: layer rnn[2] of t"]
+    assert described(found) == ["vanished: layer rnn[2] of t"]
 
 
 def test_tests_that_are_new_or_gone_are_told_and_fail_on_request() -> None:
     before = session(sample([1], test="a"), sample([2], test="gone"))
     after = session(sample([1], test="a"), sample([3], test="fresh"))
-    assert told(compare(before, after)) == ["vanished: test gone", "new: test fresh"]
+    assert described(compare(before, after)) == ["vanished: test gone", "new: test fresh"]
     (failed,) = compare(before, after, (), ("vanished",)).regressions
     assert isinstance(failed, Appearance)
     assert failed.sample == "gone"
@@ -420,7 +420,7 @@ def test_a_test_with_the_same_values_under_another_name_is_renamed() -> None:
     before = session(sample([1], test="a"), sample([1], test="b"))
     after = session(sample([1], test="a"), sample([1], test="c"), sample([1], test="d"))
     found = compare(before, after, [parse_limit("signal_l2:1%")], ("vanished", "renamed"))
-    assert told(found) == ["renamed: test b, now c", "new: test d"]
+    assert described(found) == ["renamed: test b, now c", "new: test d"]
     assert [each.presence for each in found.regressions] == ["renamed"]
     assert {c.sample for c in found.changes} == {"a", "c"}
 
@@ -428,7 +428,7 @@ def test_a_test_with_the_same_values_under_another_name_is_renamed() -> None:
 def test_sessions_without_anything_in_common_compare_nothing() -> None:
     found = compare(session(), session(sample([1])))
     assert found.changes == ()
-    assert told(found) == ["new: test t"]
+    assert described(found) == ["new: test t"]
 
 
 # --- elsewhere ------------------------------------------------------------------------------------

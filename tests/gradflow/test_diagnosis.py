@@ -147,9 +147,9 @@ def test_zero_at_once_is_dead_and_zero_after_vanishing_is_vanishing() -> None:
 
 def test_saturated_units_are_dead_also_where_signals_pass_beside_them() -> None:
     assert SATURATED == 0.99
-    for share, ill in ((0.99, True), (0.98, False)):
+    for share, sick in ((0.99, True), (0.98, False)):
         branch = row("l1", 0.1, saturated=share)
-        assert found(flow(1.0, branch, 1.0)) == ([("dead", "l1")] if ill else [])
+        assert found(flow(1.0, branch, 1.0)) == ([("dead", "l1")] if sick else [])
     # What lies below is small because of it, and no problem of its own.
     assert found(flow(1e-6, row("l1", 1e-6, saturated=1.0), 1.0)) == [("dead", "l1")]
     # Dead units below a vanished path are a problem of their own.
@@ -211,9 +211,9 @@ def test_a_weights_gradient_does_not_say_which_call_was_not_finite() -> None:
 def test_frozen_layers_raise_no_alarm() -> None:
     frozen = {"state": "frozen", "weight_l2": None}
     for size in (None, 0.0, 1e-9, 1e9, NAN):
-        ill = [row("l0", size, saturated=1.0, **frozen), row("l1", size, **frozen)]
-        assert found(flow(*ill)) == []
-        assert found(flow(*ill, 1.0)) == []
+        sick = [row("l0", size, saturated=1.0, **frozen), row("l1", size, **frozen)]
+        assert found(flow(*sick)) == []
+        assert found(flow(*sick, 1.0)) == []
     # But through them it reaches those that are trained.
     assert found(flow(1e-9, row("l1", 1e-9, **frozen), 1.0)) == [("vanishing", "l1")]
 
@@ -222,14 +222,14 @@ def test_frozen_layers_raise_no_alarm() -> None:
 
 
 def test_more_than_half_of_the_seeds_must_agree() -> None:
-    well, ill, other = flow(1, 1), flow(1e-9, 1), flow(1e9, 1)
-    assert found(ill) == [("vanishing", "l0")]
-    assert found(ill, well) == []
-    assert found(ill, ill, well) == [("vanishing", "l0")]
-    assert found(ill, ill, well, well, well) == []
-    assert found(ill, ill, other, other, well) == []
-    assert "(means over 2 of 3 seeds)" in diagnose([ill, well, ill]).problems[0].evidence
-    assert "seeds" not in diagnose([ill]).problems[0].evidence
+    well, sick, other = flow(1, 1), flow(1e-9, 1), flow(1e9, 1)
+    assert found(sick) == [("vanishing", "l0")]
+    assert found(sick, well) == []
+    assert found(sick, sick, well) == [("vanishing", "l0")]
+    assert found(sick, sick, well, well, well) == []
+    assert found(sick, sick, other, other, well) == []
+    assert "(means over 2 of 3 seeds)" in diagnose([sick, well, sick]).problems[0].evidence
+    assert "seeds" not in diagnose([sick]).problems[0].evidence
 
 
 def test_the_layer_is_the_median_of_the_seeds() -> None:

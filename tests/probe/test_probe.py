@@ -82,7 +82,7 @@ def cross_entropy(outputs: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, torch.arange(len(outputs)) % outputs.shape[1])
 
 
-# --- the figures -------------------------------------------------------------------------------
+# --- the values --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])
@@ -130,7 +130,7 @@ def test_a_linear_layers_weight_gradient_is_signal_times_input() -> None:
 
 @settings(max_examples=15)
 @given(scale=st.floats(1e-6, 1e6), activation=st.sampled_from(ACTIVATIONS))
-def test_scaling_the_loss_scales_every_figure(scale: float, activation: Activation) -> None:
+def test_scaling_the_loss_scales_every_value(scale: float, activation: Activation) -> None:
     torch.manual_seed(0)
     model, inputs = DeepCNN(activation, depth=2, pools="script").double(), noise(2, 3, 32, 32, dtype=torch.float64)
     plain = measure(model, lambda: cross_entropy(model(inputs)))
@@ -252,7 +252,7 @@ def test_the_norm_of_millions_of_numbers_is_accurate() -> None:
     assert row.signal_rms == pytest.approx(norm / math.sqrt(outgoing.numel()), rel=1e-5)
 
 
-def test_double_precision_is_kept_beside_a_layer_without_figures() -> None:
+def test_double_precision_is_kept_beside_a_layer_without_values() -> None:
     model = mlp([4, 3, 2]).double()
     model.get_submodule("0").requires_grad_(False)
     inputs = noise(5, 4, dtype=torch.float64)
@@ -489,7 +489,7 @@ def test_activation_checkpointing_counts_each_signal_once(use_reentrant: bool) -
     assert checkpointed.missed == ()
 
 
-# --- states and missed sites -------------------------------------------------------------------
+# --- states and missed layers -------------------------------------------------------------------
 
 
 class ThreeHeads(nn.Module):
@@ -643,7 +643,7 @@ def test_layers_are_chosen_by_name() -> None:
         (nn.Sequential(nn.Sequential(nn.Linear(2, 2))), ["0"], ["layer '0' has no weight", "inside"]),
         (nn.Sequential(nn.ReLU(), nn.LayerNorm(2)), None, ["nothing to probe"]),
     ],
-    ids=["unknown name", "no weight", "container", "no site"],
+    ids=["unknown name", "no weight", "container", "no layer"],
 )
 def test_a_layer_that_cannot_be_probed_is_refused(model: nn.Module, layers: list[str] | None, words: list[str]) -> None:
     with pytest.raises(ValueError, match=words[0]) as caught:

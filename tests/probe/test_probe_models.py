@@ -43,7 +43,7 @@ def encoder(*, norm_first: bool) -> nn.Module:
     return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 
 
-# Model, input, and how many sites it has: every convolution, linear, embedding, recurrent and attention module.
+# Model, input, and how many layers it has: every convolution, linear, embedding, recurrent and attention module.
 MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], int]] = {
     "resnet18": (lambda: torchvision.models.resnet18(), lambda: images(64), 21),
     "LSTM tagger": (Tagger, lambda: torch.arange(14).view(2, 7), 3),
@@ -92,7 +92,7 @@ def tensors(output: Any) -> Iterator[Tensor]:
 
 
 def by_autograd(model: nn.Module, inputs: Tensor, names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
-    """‖∂L/∂W‖ and ‖∂L/∂h‖ of each site by ``torch.autograd.grad``, with no hook on any gradient."""
+    """‖∂L/∂W‖ and ‖∂L/∂h‖ of each layer by ``torch.autograd.grad``, with no hook on any gradient."""
     outputs: dict[str, list[Tensor]] = {name: [] for name in names}
     handles = [
         model.get_submodule(name).register_forward_hook(
@@ -127,12 +127,12 @@ def test_the_zero_head_of_a_fresh_vision_transformer_is_told() -> None:
     assert set(states.values()) == {"zero"}
 
 
-def check(model: nn.Module, inputs: Tensor, sites: int) -> None:
+def check(model: nn.Module, inputs: Tensor, layers: int) -> None:
     with GradientProbe(model) as probe:
         torch.manual_seed(1)
         model(inputs).square().mean().backward()
         flow = probe.flow()
-    assert len(flow.layers) == sites
+    assert len(flow.layers) == layers
     assert flow.missed == ()
     for name, (weight, signal) in by_autograd(model, inputs, probe.layers).items():
         (layer,) = (x for x in flow.layers if x.name == name)
@@ -149,9 +149,9 @@ def check(model: nn.Module, inputs: Tensor, sites: int) -> None:
     ],
 )
 def test_every_site_is_seen_and_equal_to_autograds(name: str) -> None:
-    build, inputs, sites = (MODELS | LARGE)[name]
+    build, inputs, layers = (MODELS | LARGE)[name]
     torch.manual_seed(0)
-    check(build(), inputs(), sites)
+    check(build(), inputs(), layers)
 
 
 # --- choosing ------------------------------------------------------------------------------------------

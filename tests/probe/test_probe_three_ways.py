@@ -43,7 +43,7 @@ class Case:
     def loss(self, outputs: Tensor) -> Tensor:
         return (outputs * self.weights).sum() + outputs.square().sum() / 2
 
-    def sites(self) -> list[int]:
+    def layers(self) -> list[int]:
         return [i for i, stage in enumerate(self.stages) if isinstance(stage, nn.Linear | nn.Conv1d | nn.Conv2d)]
 
 
@@ -86,26 +86,26 @@ def cases(
     case = Case(stages, torch.randn(shape).to(dtype), torch.randn(batch, 2).to(dtype))
     for stage in {id(s): s for s in stages}.values():
         stage.to(dtype)
-    frozen = draw(st.sets(st.sampled_from(case.sites()), max_size=2))
+    frozen = draw(st.sets(st.sampled_from(case.layers()), max_size=2))
     for index in frozen:
         case.stages[index].requires_grad_(False)
     return case
 
 
 def by_autograd(case: Case) -> tuple[dict[nn.Module, list[Tensor]], dict[nn.Module, Tensor]]:
-    """∂L/∂h of each call of each site, and ∂L/∂W: with no hook in the graph. Where an activation works
+    """∂L/∂h of each pass of each layer, and ∂L/∂W: with no hook in the graph. Where an activation works
     in place it is given a copy, so that h stays what it was."""
     hidden, outputs = case.inputs, []
     for index, stage in enumerate(case.stages):
         hidden = stage(hidden.clone() if hidden.requires_grad else hidden)
-        if index in case.sites() and hidden.requires_grad:
+        if index in case.layers() and hidden.requires_grad:
             outputs.append((stage, hidden))
     loss = case.loss(hidden)
     signals: dict[nn.Module, list[Tensor]] = {}
     for stage, output in outputs:
         (gradient,) = torch.autograd.grad(loss, output, retain_graph=True)
         signals.setdefault(stage, []).append(gradient)
-    trained = [s for s in dict.fromkeys(case.stages[i] for i in case.sites()) if s.weight.requires_grad]  # type: ignore[union-attr]
+    trained = [s for s in dict.fromkeys(case.stages[i] for i in case.layers()) if s.weight.requires_grad]  # type: ignore[union-attr]
     gradients = torch.autograd.grad(loss, [s.weight for s in trained], retain_graph=True) if trained else ()  # type: ignore[misc]
     return signals, dict(zip(trained, gradients, strict=True))
 
@@ -122,34 +122,34 @@ def test_the_probe_says_what_autograd_says(case: Case) -> None:
     precision = 1e-12 if case.inputs.dtype == torch.float64 else 1e-6
 
     def same(measured: float | None, exact: Tensor) -> bool:
-        """A figure of the record against the sum in float64 of what autograd gave, at whatever precision."""
+        """A value of the record against the sum in float64 of what autograd gave, at whatever precision."""
         return measured == pytest.approx(exact.item(), rel=precision, abs=1e-44, nan_ok=True) or (
             measured is None and not exact.isfinite()
         )
 
     for layer in flow.layers:
-        site = model.get_submodule(layer.name)
-        if site in weights:
-            assert same(layer.weight_l2, weights[site].double().norm())
-            assert same(layer.weight_mean_abs, weights[site].double().abs().mean())
+        module = model.get_submodule(layer.name)
+        if module in weights:
+            assert same(layer.weight_l2, weights[module].double().norm())
+            assert same(layer.weight_mean_abs, weights[module].double().abs().mean())
         else:
             assert (layer.state, layer.weight_l2) == ("frozen", None)
-        if site in signals:
-            signal = signals[site][layer.forward_pass].double()
+        if module in signals:
+            signal = signals[module][layer.forward_pass].double()
             assert same(layer.signal_l2, signal.norm())
             assert same(layer.signal_rms, signal.square().mean().sqrt())
         else:
             assert layer.signal_l2 is None
-    sites = {case.stages[i] for i in case.sites()}
-    assert len(flow.layers) == sum(len(signals.get(site, [None])) for site in sites)
+    modules = {case.stages[i] for i in case.layers()}
+    assert len(flow.layers) == sum(len(signals.get(module, [None])) for module in modules)
 
 
 @given(cases(smooth=True, most=4), st.data())
 def test_autograd_says_what_finite_differences_say(case: Case, data: st.DataObject) -> None:
-    """Of one site's output in one random direction, by central differences of the rest of the network."""
-    index = data.draw(st.sampled_from(case.sites()))
-    site = case.stages[index]
-    if case.stages.count(site) > 1:
+    """Of one module's output in one random direction, by central differences of the rest of the network."""
+    index = data.draw(st.sampled_from(case.layers()))
+    module = case.stages[index]
+    if case.stages.count(module) > 1:
         return  # its other call depends on the same weights, but not on this output
     with torch.no_grad():
         hidden = case.inputs
@@ -164,8 +164,8 @@ def test_autograd_says_what_finite_differences_say(case: Case, data: st.DataObje
         direction, step = torch.randn_like(hidden), 1e-5
         slope = (rest(hidden + step * direction) - rest(hidden - step * direction)) / (2 * step)
     signals, _ = by_autograd(case)
-    if site in signals:
-        (signal,) = signals[site]
+    if module in signals:
+        (signal,) = signals[module]
         scale = (signal.norm() * direction.norm()).item()
         assert (signal * direction).sum().item() == pytest.approx(slope.item(), rel=1e-4, abs=1e-5 * scale + 1e-8)
 

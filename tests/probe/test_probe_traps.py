@@ -1,7 +1,7 @@
-"""Each trap of hooking: the usual way falls into it, the probe does not.
+"""Each trap of hooking: the naive way falls into it, the probe does not.
 
 A trap is a function that takes how to measure, a :class:`Tool`, and asserts the right behaviour. Beside it stand the
-usual ways that must fail there: were they to pass, the trap would prove nothing.
+naive ways that must fail there: were they to pass, the trap would prove nothing.
 """
 
 import copy
@@ -26,7 +26,7 @@ def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Ten
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-# --- the usual ways ------------------------------------------------------------------------------------
+# --- the naive ways ------------------------------------------------------------------------------------
 
 
 class Tool(Protocol):
@@ -47,7 +47,7 @@ class Tool(Protocol):
 
 
 class Naive:
-    """What is usually written: a dict by layer name, read at the end, 0 for what is not there."""
+    """What is often written: a dict by layer name, read at the end, 0 for what is not there."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.found = model, dict[str, Tensor]()
@@ -436,8 +436,8 @@ def test_the_probe_does_not_fall_into_the_trap(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing when gradients are computed")
-@pytest.mark.parametrize(("name", "usual"), [(name, usual) for name, (_, fallen) in TRAPS.items() for usual in fallen])
-def test_the_usual_way_falls_into_it(name: str, usual: type[Any]) -> None:
+@pytest.mark.parametrize(("name", "naive"), [(name, naive) for name, (_, fallen) in TRAPS.items() for naive in fallen])
+def test_the_naive_way_falls_into_it(name: str, naive: type[Any]) -> None:
     torch.manual_seed(0)
     with pytest.raises((AssertionError, RuntimeError, AttributeError)):
-        TRAPS[name][0](usual)
+        TRAPS[name][0](naive)

@@ -190,7 +190,7 @@ def test_a_clean_canonical_run_carries_no_notice(page: str) -> None:
     ids=["all failed", "nothing trained", "one without heatmap", "two architectures"],
 )
 def test_odd_runs_have_a_page_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")  # drawn, but not laid out and packed
+    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")  # drawn, but not laid out and compressed
     assert "Verdicts" in render(run, draw(run))
 
 
@@ -249,7 +249,7 @@ def test_means_of_gradients_are_geometric_as_their_axis_is(monkeypatch: pytest.M
         return plot(self, *args, **options)
 
     monkeypatch.setattr(Axes, "plot", look)
-    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")  # drawn, but not laid out and packed
+    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")  # drawn, but not laid out and compressed
     factors = {42: 0.01, 43: 0.01, 44: 100.0}  # of each layer, toward the input
     draw(make_run([make_result("relu", seed, curve=[50.0], factor=factor) for seed, factor in factors.items()]))
     first, second = drawn["linear conv1"], drawn["linear conv2"]  # the scale is set once the lines are there

@@ -7,7 +7,7 @@ import pytest
 from factories import make_result
 
 from vgharness.data.image_set import ImageSet
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.records import Cell, CellResult, Epoch, Study
 from vgharness.storage.store import RunStore, load_run
 from vgharness.study.presets import plan
@@ -27,7 +27,7 @@ def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
-    return synthetic(40, 16)
+    return synthetic_images(40, 16)
 
 
 def tiny(**changes: object) -> Study:

@@ -58,7 +58,7 @@ print([faults() for _ in range(3)][-1])
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep what is freed")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is set to keep what is freed")
 @pytest.mark.parametrize("prepared", [True, False])
 def test_memory_that_was_freed_is_used_again(prepared: bool) -> None:
     code = _FAULTS.replace("PREPARE", "configure_process()" if prepared else "")

@@ -8,7 +8,7 @@ from torch import Tensor
 import vgharness.training.randomness
 from vgharness.data.augmentation import augment
 from vgharness.data.on_device import DeviceImages
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.training.first_batch import FirstBatch
 
 
@@ -20,12 +20,12 @@ def without_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def images() -> DeviceImages:
-    return DeviceImages(synthetic(TRAIN, TEST), torch.device("cpu"))
+    return DeviceImages(synthetic_images(TRAIN, TEST), torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")
 def few_images() -> DeviceImages:
-    return DeviceImages(synthetic(24, 10), torch.device("cpu"))
+    return DeviceImages(synthetic_images(24, 10), torch.device("cpu"))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from small_cells import TEST, TRAIN
 from torch import Tensor, nn
 
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.models import DeepCNN
 from vgharness.records import Cell
 
@@ -46,7 +46,7 @@ def initial_model(cell: Cell) -> DeepCNN:
 
 
 def plain_epoch(cell: Cell) -> Plain:
-    data, model = synthetic(TRAIN, TEST), initial_model(cell)
+    data, model = synthetic_images(TRAIN, TEST), initial_model(cell)
     optimizer = torch.optim.Adam(model.parameters(), lr=cell.learning_rate)
     order = torch.randperm(TRAIN, generator=generator(cell.seed, "order"))
     random = generator(cell.seed, "augmentation")

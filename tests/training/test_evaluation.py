@@ -10,7 +10,7 @@ from torch.nn import functional
 
 import vgharness.training.evaluation
 from vgharness.data.on_device import DeviceImages
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.training.pack import Pack
 
 pytestmark = pytest.mark.fast
@@ -27,7 +27,7 @@ def test_evaluation_equals_a_plain_one_over_several_chunks(
     ((loss, correct),) = pack.evaluate(TEST).flat.tolist()
     assert model.training
 
-    model, data = model.eval(), synthetic(1, TEST)
+    model, data = model.eval(), synthetic_images(1, TEST)
     with torch.no_grad():
         outputs = torch.cat([model(standardise(image[None])) for image in data.test_images])
     assert correct == sum(outputs.argmax(1).eq(data.test_labels).tolist())

@@ -8,7 +8,7 @@ from small_cells import train
 
 import vgharness.training.loop
 from vgharness.data.on_device import DeviceImages
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.records import Cell
 from vgharness.study.presets import plan
 from vgharness.training.first_batch import FirstBatch, first_batch, worst_error
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.fast
 
 @pytest.fixture(scope="module")
 def images() -> DeviceImages:
-    return DeviceImages(synthetic(40, 16), torch.device("cpu"))
+    return DeviceImages(synthetic_images(40, 16), torch.device("cpu"))
 
 
 def test_the_batch_is_the_first_that_the_cell_trains_on(images: DeviceImages) -> None:
@@ -46,7 +46,7 @@ def test_a_cell_is_trained_the_same_with_and_without_it(images: DeviceImages, mo
 
 
 def test_cells_hold_predictions_but_for_networks_with_a_norm() -> None:
-    images = DeviceImages(synthetic(32, 8), torch.device("cpu"))
+    images = DeviceImages(synthetic_images(32, 8), torch.device("cpu"))
     cell = Cell(architecture="script", activation="relu", seed=1, epochs=0)
     assert len(train(cell, images, "fp32").predictions) == 4
     assert train(cell.model_copy(update={"norm": "batch"}), images, "fp32").predictions == ()
@@ -54,6 +54,6 @@ def test_cells_hold_predictions_but_for_networks_with_a_norm() -> None:
 
 def test_the_worst_error_is_named() -> None:
     study = plan("quick", seeds=(1,), precision="bf16")
-    worst = worst_error(study, synthetic(32, 8), "cpu")
+    worst = worst_error(study, synthetic_images(32, 8), "cpu")
     assert (worst.cell.activation, worst.layer) == ("sigmoid", "conv1")
     assert worst.error > 0.1

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.nn.modules import module as nn_module
 
 from vgharness.data.on_device import DeviceImages
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.models import DeepCNN
 from vgharness.records import Activation, Cell, CellResult, Epoch
 from vgharness.training import pack as packs
@@ -89,7 +89,7 @@ def test_an_epoch_equals_a_plain_loop(images: DeviceImages, activation: Activati
     assert epoch.train_loss == pytest.approx((128 * plain.losses[0] + 80 * plain.losses[1]) / TRAIN, rel=1e-5)
     assert epoch.train_accuracy == pytest.approx(100 * plain.correct / TRAIN)
 
-    test = synthetic(TRAIN, TEST)
+    test = synthetic_images(TRAIN, TEST)
     with torch.no_grad():
         outputs = plain.model.eval()(standardise(test.test_images))
     assert epoch.test_loss == pytest.approx(functional.cross_entropy(outputs, test.test_labels).item(), rel=1e-4)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 import vgharness.training.network_facts
 from vgharness.data.on_device import DeviceImages
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.records import Architecture
 from vgharness.training.evaluation import evaluation_mode
 from vgharness.training.network_facts import heatmap_of
@@ -50,7 +50,7 @@ def test_heatmap_is_the_gradient_at_the_first_pre_activation(
     with evaluation_mode(pack.models):
         heatmap = torch.tensor(heatmap_of(pack.models[0], images))
 
-    model, data = pack.models[0].eval(), synthetic(1, TEST)
+    model, data = pack.models[0].eval(), synthetic_images(1, TEST)
     seen: list[Tensor] = []
     model.get_submodule("conv1").register_forward_hook(lambda module, inputs, output: seen.append(output))
     outputs = model(standardise(data.test_images[:40]))
@@ -60,7 +60,7 @@ def test_heatmap_is_the_gradient_at_the_first_pre_activation(
 
 
 def test_heatmap_is_of_the_first_256_test_images() -> None:
-    images = DeviceImages(synthetic(1, 300), torch.device("cpu"))
+    images = DeviceImages(synthetic_images(1, 300), torch.device("cpu"))
     (model,) = Pack((make_cell(depth=2),), images, "fp32").models
     sizes: list[int] = []
     model.get_submodule("conv1").register_forward_hook(lambda m, inputs, output: sizes.append(len(output)))

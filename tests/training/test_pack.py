@@ -28,9 +28,9 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.mark.parametrize("changes", [{}, {"norm": "batch"}, {"architecture": "readme", "depth": 3}, {"epochs": 0}])
 def test_packed_is_alone_bit_for_bit(few_images: DeviceImages, changes: dict[str, Any]) -> None:
-    packed = train_pack(pack_cells(**changes), few_images, "fp32")
-    assert [result.cell for result in packed] == pack_cells(**changes)
-    assert [without_seconds(result) for result in packed] == [
+    together = train_pack(pack_cells(**changes), few_images, "fp32")
+    assert [result.cell for result in together] == pack_cells(**changes)
+    assert [without_seconds(result) for result in together] == [
         without_seconds(train(cell, few_images, "fp32")) for cell in pack_cells(**changes)
     ]
 

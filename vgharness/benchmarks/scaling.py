@@ -12,7 +12,7 @@ import torch
 
 from vgharness.benchmarks.isolated import isolated_process
 from vgharness.data.on_device import DeviceImages
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.precision import float32_precision
 from vgharness.records import FIRST_SEED, Architecture, Cell, Machine, Record
 from vgharness.system.device import synchronize
@@ -116,7 +116,7 @@ def measure_cost(architecture: Architecture, device_name: str, setting: Setting,
         )
         for i in range(setting.seeds)
     ]
-    device_images = DeviceImages(synthetic(images, 1), device)
+    device_images = DeviceImages(synthetic_images(images, 1), device)
 
     def train(pack: Sequence[int]) -> float:
         trained = Pack([cells[i] for i in pack], device_images, "fp32")

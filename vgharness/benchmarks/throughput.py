@@ -13,7 +13,7 @@ from vgharness.benchmarks.isolated import isolated_process
 from vgharness.benchmarks.roofline import Ceilings, floor_seconds, matrix_product, memory_copy, work_per_image
 from vgharness.benchmarks.timing import ratio, take_turns
 from vgharness.data.on_device import DeviceImages
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 from vgharness.precision import float32_precision
 from vgharness.records import FIRST_SEED, Activation, Architecture, Cell, Machine, Precision, Record
 from vgharness.system.device import synchronize
@@ -120,7 +120,7 @@ def train_speed(
 
 def baseline_seconds(architecture: Architecture, device_name: str, precision: Precision, images: int) -> float:
     """Seconds that the baseline script takes for an image, mean over the activations."""
-    data, device = synthetic(images, 1), torch.device(device_name)
+    data, device = synthetic_images(images, 1), torch.device(device_name)
     with float32_precision(precision):
         return statistics.mean(
             BaselineScript(architecture, activation, data, device, precision, BATCH).seconds_per_image()
@@ -133,7 +133,7 @@ def _times(
 ) -> dict[str, list[float]]:
     """Of each round: seconds for an image of the ``baseline`` script and of ``ours``, for an operation of a ``product``
     and for a byte of a ``copy``."""
-    device_images = DeviceImages(synthetic(images, 1), device)
+    device_images = DeviceImages(synthetic_images(images, 1), device)
     packs = [Pack([cells[i] for i in pack], device_images, precision) for pack in packs_of(cells, device)]
     product, copy = matrix_product(device, precision), memory_copy(device)
     asked = cells[0].architecture, str(device), precision, images

@@ -21,7 +21,7 @@ import platformdirs
 from vgharness.data.cifar10 import load_cifar10
 from vgharness.data.folder import Progress, load_folder
 from vgharness.data.image_set import ImageSet, limit
-from vgharness.data.synthetic import synthetic
+from vgharness.data.synthetic import synthetic_images
 
 
 def load_images(
@@ -43,6 +43,6 @@ def load_images(
     """
     cache = cache or platformdirs.user_cache_path("vgharness")
     if source == "synthetic":
-        return synthetic(train_images or 50_000, test_images or 10_000)
+        return synthetic_images(train_images or 50_000, test_images or 10_000)
     images = load_cifar10(cache) if source == "cifar10" else load_folder(Path(source), cache, progress)
     return limit(images, train_images, test_images)

@@ -12,7 +12,7 @@ class DeviceImages:
     """The images of an :class:`~vgharness.data.image_set.ImageSet` on the device where cells train.
 
     device: where all tensors lie.
-    num_classes: how many classes the labels tell apart.
+    num_classes: how many classes there are.
     padded: uint8 [N, 3, 40, 40], the training images, padded once for all crops.
     labels: int64 [N], of the training images.
     test_images: uint8 [M, 3, 32, 32].

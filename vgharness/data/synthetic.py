@@ -13,7 +13,7 @@ SHAPES = ("disc", "ring", "square", "frame", "diamond", "plus", "cross", "rows",
 _TINTS = torch.tensor([[96 + 64 * (i >> bit & 1) for bit in range(3)] for i in range(10)])
 
 
-def synthetic(train_images: int = 50_000, test_images: int = 10_000) -> ImageSet:
+def synthetic_images(train_images: int = 50_000, test_images: int = 10_000) -> ImageSet:
     """Draws images of ten classes of shapes, at random places, in random sizes and colours and under noise.
 
     They are the same on every call; a shorter set is the beginning of a longer one.

@@ -1,7 +1,7 @@
 """Options of this repository's own ``pytest -m full``; loaded by its ``pyproject.toml``, not by other projects.
 
 Not in ``tests/conftest.py``: pytest takes the file behind ``--run`` for a test path until it knows the
-option, and then does not look for the conftest that would tell it.
+option, and then does not look for the conftest that would add it.
 """
 
 from pathlib import Path

@@ -44,7 +44,7 @@ class Skipped(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A saved file as its name and its first and last bytes tell of it."""
+    """What the name of a saved file, and its first and last bytes, say of it."""
 
     path: Path
     machine: str

@@ -17,7 +17,7 @@ from vgharness.training.prediction import predict
 
 
 class FirstBatch(NamedTuple):
-    """What a cell's first batch tells of its gradients.
+    """What a cell's first batch says of its gradients.
 
     numerics: per layer, the error at the precision in use against float64.
     predictions: per layer but the last, the factor toward the input beside theory's; none for a network with a norm.

@@ -30,7 +30,7 @@ class NetworkTraining:
     cell: what is trained.
     model: the network.
     facts: what it was before it trained.
-    first_batch: what its first batch tells of its gradients; nothing until it is measured.
+    first_batch: what its first batch says of its gradients; nothing until it is measured.
     initial: the flow of its first training batch; ``None`` until that is trained on.
     epochs: those that were finished.
     heatmap: after the last epoch; ``None`` before.

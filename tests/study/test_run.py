@@ -22,7 +22,7 @@ pytestmark = pytest.mark.fast
 @pytest.fixture(autouse=True)
 def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its numerics and predictions have tests of their own, and take longer than these networks."""
-    monkeypatch.setattr("vgharness.training.loop.first_batch", lambda *_: FirstBatch())
+    monkeypatch.setattr("vgharness.training.loop.measure_first_batch", lambda *_: FirstBatch())
 
 
 @pytest.fixture(scope="module")

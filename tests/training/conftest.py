@@ -15,7 +15,7 @@ from vgharness.training.first_batch import FirstBatch
 @pytest.fixture
 def without_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its numerics and predictions have tests of their own, and take longer than these networks."""
-    monkeypatch.setattr("vgharness.training.loop.first_batch", lambda *_: FirstBatch())
+    monkeypatch.setattr("vgharness.training.loop.measure_first_batch", lambda *_: FirstBatch())
 
 
 @pytest.fixture(scope="session")

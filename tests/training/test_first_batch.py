@@ -11,7 +11,7 @@ from vgharness.data.on_device import DeviceImages
 from vgharness.data.synthetic import synthetic_images
 from vgharness.records import Cell
 from vgharness.study.presets import plan
-from vgharness.training.first_batch import FirstBatch, first_batch, worst_error
+from vgharness.training.first_batch import FirstBatch, measure_first_batch, worst_error
 from vgharness.training.numerics import exact_gradients, gradient_errors, layer_gradients
 from vgharness.training.pack import Pack
 
@@ -32,14 +32,14 @@ def test_the_batch_is_the_first_that_the_cell_trains_on(images: DeviceImages) ->
         layer_gradients(pack.models[0], inputs, targets, nullcontext()),
         exact_gradients(pack.models[0], inputs, targets),
     )
-    assert first_batch(cell, images, "fp32").numerics == expected
+    assert measure_first_batch(cell, images, "fp32").numerics == expected
     assert train(cell, images, "fp32").numerics == expected
 
 
 def test_a_cell_is_trained_the_same_with_and_without_it(images: DeviceImages, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = Cell(architecture="script", activation="sigmoid", seed=1, epochs=1)
     measured = train(cell, images, "fp32")
-    monkeypatch.setattr(vgharness.training.loop, "first_batch", lambda *_: FirstBatch())
+    monkeypatch.setattr(vgharness.training.loop, "measure_first_batch", lambda *_: FirstBatch())
     plain = train(cell, images, "fp32")
     assert measured.epochs[0].flow == plain.epochs[0].flow
     assert (len(measured.numerics), len(plain.numerics)) == (5, 0)

@@ -1,4 +1,4 @@
-"""The error of gradients at the precision in use, and what it does to verdicts."""
+"""The error of gradients at the precision in use."""
 
 import copy
 import statistics

@@ -27,7 +27,7 @@ class FirstBatch(NamedTuple):
     predictions: tuple[LayerPrediction, ...] = ()
 
 
-def first_batch(cell: Cell, images: DeviceImages, precision: Precision) -> FirstBatch:
+def measure_first_batch(cell: Cell, images: DeviceImages, precision: Precision) -> FirstBatch:
     """Measures gradients on the cell's first training batch at its initial weights.
 
     Network and batch are made anew, so that nothing of the cell's training is touched. Float32 on a GPU is computed as
@@ -65,6 +65,6 @@ def worst_error(study: Study, images: ImageSet, device: torch.device | str) -> W
             WorstError(math.inf if error.weight_l2 is None else error.weight_l2, cell, error.name)
             for cell in study.cells
             if cell.seed == study.cells[0].seed
-            for error in first_batch(cell, device_images, study.precision).numerics
+            for error in measure_first_batch(cell, device_images, study.precision).numerics
         ]
     return max(errors, key=lambda worst: worst.error)

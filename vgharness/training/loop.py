@@ -17,7 +17,7 @@ from vgharness.precision import autocast
 from vgharness.records import Cell, CellResult, Epoch, GradientFlow, Precision
 from vgharness.training.callback import Callback
 from vgharness.training.evaluation import evaluation_mode
-from vgharness.training.first_batch import FirstBatch, first_batch
+from vgharness.training.first_batch import FirstBatch, measure_first_batch
 from vgharness.training.network_facts import Heatmap, facts_of, heatmap_of
 from vgharness.training.pack import Pack
 from vgharness.training.values import to_host
@@ -107,7 +107,7 @@ def train_pack(
 def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback) -> None:
     """Trains the pack to its end and notes in ``networks``, one for each of its networks, what is found."""
     for network in networks:
-        network.first_batch = first_batch(network.cell, pack.images, pack.precision)
+        network.first_batch = measure_first_batch(network.cell, pack.images, pack.precision)
     if not pack.cell.epochs:
         for network, flow in zip(networks, _initial_flows(pack), strict=True):
             network.initial = flow

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from vgharness.cli import main as cli
 
 # Pytester forgets what is first imported inside one of its sessions, and numpy and torch cannot be imported twice.
+from vgharness.gradflow import measurement  # noqa: F401
 from vgharness.report import tables  # noqa: F401
 from vgharness.study.presets import PRESETS
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 # Pytester forgets what is first imported inside one of its sessions, and numpy and torch cannot be imported twice.
+from vgharness.gradflow import measurement  # noqa: F401
 from vgharness.report import tables  # noqa: F401
 from vgharness.storage.store import load_session
 

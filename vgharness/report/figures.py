@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vgharness.claims.published import published_curves
+from vgharness.formatting import number
 from vgharness.records import Activation, Architecture, CellResult, Epoch, GradientFlow, Quantity, Run, nan_if_none
 from vgharness.statistics import Scale, mean_over_seeds
 from vgharness.theory import FUNCTIONS
@@ -158,7 +159,7 @@ def _heatmaps(groups: _Groups, narrow: bool) -> Figure:
                 ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes)
                 continue
             image = ax.imshow(shown, norm=norm, cmap="viridis")
-            ax.set_title(f"{architecture}, {activation}: mean {shown.mean():.1e}", fontsize=10)
+            ax.set_title(f"{architecture}, {activation}: mean {number(float(shown.mean()))}", fontsize=10)
         for ax in row[len(activations) :]:
             ax.set_visible(False)
     if image is not None:

@@ -15,6 +15,7 @@ from vgharness.report.figures import FIGURES, Picture, draw
 from vgharness.report.templates import environment
 from vgharness.report.verdict_table import deciding, interval, measured, seed_value, tally
 from vgharness.statistics import scale_of, summarise
+from vgharness.storage.store import to_json
 from vgharness.system.files import write_text, write_whole
 
 _SYMBOLS: dict[Outcome, str] = {
@@ -35,7 +36,7 @@ def write_report(run: Run, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
         write_whole(out / picture.name, picture.png)
-    write_whole(out / "run.json", run.model_dump_json(indent=1).encode())
+    write_whole(out / "run.json", to_json(run))
     page = out / "index.html"
     write_text(page, render(run, pictures))
     return page

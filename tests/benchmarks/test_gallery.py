@@ -1,9 +1,5 @@
 """How the gallery is judged; what is said of each of its cases is in tests/gradflow/test_diagnosis.py."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,26 +59,3 @@ def test_judgements_are_counted() -> None:
     ]
     judged = [Judged("a network", problem, {"tool": judgement}) for problem, judgement in judgements]
     assert tally(judged, "tool") == Tally(sick=5, named=2, seen=3, healthy=3, alarms=2)
-
-
-def test_the_gallery_needs_nothing_but_the_package(tmp_path: Path) -> None:
-    """As from a wheel: the package is alone in its folder, and nothing of the repository is near."""
-    shutil.copytree(PACKAGE, tmp_path / "site" / "vgharness", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "elsewhere").mkdir()
-    program = """
-import vgharness
-from vgharness.benchmarks.gallery import HEALTHY, SICK
-from vgharness.benchmarks.gallery.peers import judge_cases
-print(vgharness.__file__)
-print(*(judged.judgements["vgharness"] for judged in judge_cases([SICK[0], HEALTHY[5]], ["vgharness"])))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path / "elsewhere",
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(tmp_path / "site" / "vgharness" / "__init__.py"), "named", "quiet"]

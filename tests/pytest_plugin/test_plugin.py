@@ -423,21 +423,3 @@ def test_a_corrupt_run_is_passed_over_and_left_as_it_is(project: pytest.Pytester
     assert "0002_broken.json" in result.stdout.str()
     assert corrupt.read_text() == '{"schema_version": 1, "kind": "sess'
     assert [path.name for path in saved(project)] == ["0001_main.json", "0002_broken.json", "0003_next.json"]
-
-
-# --- several processes ---------------------------------------------------------------------------------
-
-
-def test_every_workers_measurements_are_saved_once(project: pytest.Pytester) -> None:
-    pytest.importorskip("xdist")
-    rewrite(
-        project,
-        "\n@pytest.mark.parametrize('i', range(4))\n"
-        "def test_it(gradflow, i):\n    gradflow(model, batch, loss, seeds=1)\n",
-    )
-    result = project.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2", "--gradflow-save=both")
-    result.assert_outcomes(passed=4)
-    (path,) = saved(project)
-    tests = [sample["test"] for sample in json.loads(path.read_text())["samples"]]
-    assert sorted(tests) == [f"test_model.py::test_it[{i}]" for i in range(4)]
-    assert result.stdout.str().count("saved as") == 1

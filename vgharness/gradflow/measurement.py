@@ -119,7 +119,7 @@ def _flow(
             raise UsageError("the loss is not one number: let it give a tensor of one element")
         if not value.requires_grad:
             raise UsageError("the loss does not depend on the model's weights: was something detached?")
-        value.backward()  # type: ignore[no-untyped-call]
+        probe.backward(value)
         return probe.flow()
 
 

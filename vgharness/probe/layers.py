@@ -14,20 +14,27 @@ LayerChoice = str | type[nn.Module] | Sequence[str | type[nn.Module]]
 
 
 class ProbedLayer(NamedTuple):
-    """A module called ``name`` in ``named_modules()`` with the ``weights`` that it uses.
+    """A module with parameters of its own.
 
-    Several weights count as one long vector; those of a parametrized module (``weight_norm``) are the tensors that
-    are trained. ``aliases``: other names of modules that hold one of them, being this module or tied to it.
+    name: in ``named_modules()``.
+    module: the module.
+    weights: what its weight gradient is of; several count as one long vector. Its matrices (parameters of two or more
+        dimensions called a weight), or where there are none its other parameters of as many dimensions, or its
+        one-dimensional weight, or whatever it has. Those of a parametrized module (``weight_norm``) are the tensors that
+        are trained.
+    parameters: all parameters of its own, by their names in the model.
+    aliases: other names of modules that hold one of the weights, being this module or tied to it.
     """
 
     name: str
     module: nn.Module
     weights: tuple[nn.Parameter, ...]
+    parameters: dict[str, nn.Parameter]
     aliases: tuple[str, ...]
 
 
 def find_layers(model: nn.Module, layers: LayerChoice | None) -> list[ProbedLayer]:
-    """The layers that ``layers`` picks, by default every module with a weight of two or more dimensions.
+    """The layers that ``layers`` picks, by default every module with a parameter of its own.
 
     Raises ``ValueError`` for a name or a pattern that fits nothing, for a model without layers to measure, and for one
     on which hooks do not work.
@@ -36,27 +43,26 @@ def find_layers(model: nn.Module, layers: LayerChoice | None) -> list[ProbedLaye
     modules = dict(model.named_modules())
     if layers is None:
         inner = {child for m in modules.values() if isinstance(m, nn.MultiheadAttention) for child in m.children()}
-        chosen = {name: weights for name, m in modules.items() if m not in inner and (weights := _matrices(m))}
+        chosen = [name for name, m in modules.items() if m not in inner and _weights(m)]
         if not chosen:
-            raise ValueError("nothing to probe: no module of this model has a weight of two or more dimensions")
+            raise ValueError("nothing to probe: no module of this model has a parameter")
     else:
         wanted = [layers] if isinstance(layers, str | type) else layers
         if not wanted:
             raise ValueError("nothing to probe: no layers were named")
-        chosen = {name: _weights(modules[name]) for which in wanted for name in _matching(modules, which)}
+        chosen = list(dict.fromkeys(name for which in wanted for name in _matching(modules, which)))
     holders: dict[int, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         for weight in _weights(module):
             holders.setdefault(id(weight), []).append(name)
-    return [
-        ProbedLayer(
-            name,
-            modules[name],
-            tuple(weights),
-            tuple(dict.fromkeys(other for weight in weights for other in holders[id(weight)] if other != name)),
-        )
-        for name, weights in chosen.items()
-    ]
+    return [_layer(name, modules[name], holders) for name in chosen]
+
+
+def _layer(name: str, module: nn.Module, holders: Mapping[int, Sequence[str]]) -> ProbedLayer:
+    weights = _weights(module)
+    others = [other for weight in weights for other in holders[id(weight)] if other != name]
+    own = {f"{name}.{own}".removeprefix("."): parameter for own, parameter in _named_parameters(module)}
+    return ProbedLayer(name, module, tuple(weights), own, tuple(dict.fromkeys(others)))
 
 
 def uninitialised_parameters(model: nn.Module) -> list[str]:
@@ -68,7 +74,7 @@ def _matching(modules: Mapping[str, nn.Module], which: str | type[nn.Module]) ->
     """Names of the modules that ``which`` stands for."""
     if isinstance(which, str) and which in modules:
         if not _weights(modules[which]):
-            raise ValueError(f"layer {which!r} has no weight of its own: name the layers inside it")
+            raise ValueError(f"layer {which!r} has no parameter of its own: name the layers inside it")
         return [which]
     if isinstance(which, str):
         found = [name for name in modules if fnmatchcase(name, which)]
@@ -79,19 +85,24 @@ def _matching(modules: Mapping[str, nn.Module], which: str | type[nn.Module]) ->
         raise ValueError(f"{said}: the model has {', '.join(filter(None, modules))}")
     with_weights = [name for name in found if _weights(modules[name])]
     if not with_weights:
-        raise ValueError(f"{which!r} fits only layers without weights of their own: name the layers inside them")
+        raise ValueError(f"{which!r} fits only layers without parameters of their own: name the layers inside them")
     return with_weights
 
 
 def _weights(module: nn.Module) -> list[nn.Parameter]:
-    """What a layer's gradient is of: its matrices, or its one-dimensional weight (a norm's) where it has
-    none. Biases and other parameters do not count."""
-    return _matrices(module) or [p for name, p in _own_parameters(module) if name == "weight"]
+    own = list(_named_parameters(module))
+    matrices = [p for name, p in own if "weight" in name and p.dim() >= 2]
+    large = [p for _, p in own if p.dim() >= 2]
+    vector = [p for name, p in own if name == "weight"]
+    return matrices or large or vector or [p for _, p in own]
 
 
-def _matrices(module: nn.Module) -> list[nn.Parameter]:
-    owners = [module, module.out_proj] if isinstance(module, nn.MultiheadAttention) else [module]
-    return [p for owner in owners for name, p in _own_parameters(owner) if "weight" in name and p.dim() >= 2]
+def _named_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """The module's own parameters, of attention's the output projection's too, which never runs as a module."""
+    yield from _own_parameters(module)
+    if isinstance(module, nn.MultiheadAttention):
+        for name, parameter in _own_parameters(module.out_proj):
+            yield f"out_proj.{name}", parameter
 
 
 def _own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -100,8 +111,8 @@ def _own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
             yield name, parameter
     if parametrize.is_parametrized(module):
         for name, originals in module.parametrizations.items():  # type: ignore[union-attr, operator]
-            for parameter in originals.parameters(recurse=False):
-                yield name, parameter
+            for own, parameter in originals.named_parameters(recurse=False):
+                yield f"parametrizations.{name}.{own}", parameter
 
 
 def _refuse_what_cannot_be_hooked(model: nn.Module) -> None:

@@ -14,10 +14,11 @@ from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from vgharness.probe.layers import ProbedLayer
 from vgharness.probe.norms import FlatBuffer, constant, norm_of
-from vgharness.records import QUANTITIES, LayerGradient, State
+from vgharness.records import QUANTITIES, LayerGradient, LayerKey, State
 
 COLUMNS: Final = (*QUANTITIES, "relative_update", "saturated")
 _MOST_WEIGHTS = 2**20  # of a portion
@@ -28,11 +29,17 @@ class LayerState:
 
     def __init__(self, layer: ProbedLayer) -> None:
         self.name, self.weights, self.aliases = layer.name, layer.weights, layer.aliases
+        self.parameters = layer.parameters
         self.update: Tensor | None = None  # ‖ΔW‖₂ / ‖W‖₂ of the last step
 
     @property
     def frozen(self) -> bool:
         return not any(weight.requires_grad for weight in self.weights)
+
+    @property
+    def without_gradient(self) -> tuple[str, ...]:
+        """Names of the parameters that ask for a gradient and have none."""
+        return tuple(name for name, p in self.parameters.items() if p.requires_grad and p.grad is None)
 
     def grads(self) -> list[Tensor]:
         return [weight.grad for weight in self.weights if weight.grad is not None]
@@ -41,11 +48,14 @@ class LayerState:
 class ForwardPass:
     """One run of a layer: by number of the backward pass through it, norm and number of elements of each signal.
 
-    ``repeated``: one that checkpointing has run again, whose place among the others is not yet known.
+    ``repeated``: one that checkpointing has run again, whose place among the others is not yet known. ``feeds``: what
+    its output goes into, where that was followed.
     """
 
     def __init__(self, layer: LayerState, *, repeated: bool = False) -> None:
         self.layer, self.repeated = layer, repeated
+        self.nodes: list[Node] = []  # of its outputs in the autograd graph
+        self.feeds: tuple[ForwardPass, ...] | None = None
         self.signals: dict[int, list[tuple[Tensor, int]]] = {}
         self.saturated: list[tuple[Tensor, int]] = []
 
@@ -89,6 +99,8 @@ class Row:
 
     def __init__(self, layer: LayerState, forward_pass: int, backward_pass: int) -> None:
         self.layer, self.forward_pass, self.backward_pass = layer, forward_pass, backward_pass
+        self.feeds: tuple[LayerKey, ...] | None = None
+        self.without_gradient: tuple[str, ...] = ()
         self.signals: list[tuple[Tensor, int]] = []
         self.saturated: list[tuple[Tensor, int]] = []
         self.measured: frozenset[str] = frozenset()  # names of the columns that have a value
@@ -111,6 +123,8 @@ class Row:
             forward_pass=self.forward_pass,
             backward_pass=self.backward_pass,
             aliases=self.layer.aliases,
+            feeds=self.feeds,
+            without_gradient=self.without_gradient,
             state=self._state([x for column, x in kept.items() if column in QUANTITIES]),
             **kept,  # type: ignore[arg-type]
         )
@@ -176,16 +190,26 @@ def rows_of(windows: Sequence[Window], layers: Sequence[LayerState]) -> list[Row
     """
     reached = {forward.layer for window in windows for forward in window.passes if forward.signals}
     rows: dict[tuple[LayerState, int, int], Row] = {}
+    keys: dict[ForwardPass, LayerKey] = {}
+    followed: dict[tuple[LayerState, int], ForwardPass] = {}
     for window in sorted(windows, key=lambda w: len(w.passes), reverse=True):
         numbers: Counter[LayerState] = Counter()
         for forward in window.passes:
             layer = forward.layer
             if not forward.signals and (layer in reached or numbers[layer]):
                 continue
+            number = numbers[layer]
+            keys[forward] = LayerKey(layer.name, number)
+            if forward.feeds is not None:
+                followed[layer, number] = forward
             for backward in sorted(forward.signals) or [0]:
-                row = rows.setdefault((layer, numbers[layer], backward), Row(layer, numbers[layer], backward))
+                row = rows.setdefault((layer, number, backward), Row(layer, number, backward))
                 row.signals += forward.signals.get(backward, [])
                 row.saturated += forward.saturated
             numbers[layer] += 1
+    for (layer, number, _), row in rows.items():
+        if (layer, number) in followed:
+            feeds = followed[layer, number].feeds or ()
+            row.feeds = tuple(dict.fromkeys(keys[after] for after in feeds if after in keys))
     ran = {layer for layer, _, _ in rows}
     return [*rows.values(), *(Row(layer, 0, 0) for layer in layers if layer not in ran)]

@@ -30,9 +30,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.optim.optimizer import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from vgharness.probe.graph import links, nodes_of
 from vgharness.probe.hooks import subscribe, unsubscribe
 from vgharness.probe.layers import LayerChoice, find_layers
 from vgharness.probe.norms import FlatBuffer, constant, norm, tensors_in
@@ -151,6 +153,7 @@ class GradientProbe:
         for tensor in tensors_in(output):
             if tensor.requires_grad:
                 self._receive_signal_of(self._window, forward, tensor)
+                forward.nodes += nodes_of(tensor)
 
     def _receive_signal_of(self, window: Window, forward: ForwardPass, tensor: Tensor) -> None:
         passes = count()
@@ -205,6 +208,25 @@ class GradientProbe:
             for layer, update in zip(portion, changed / was, strict=True):
                 layer.update = update
 
+    # --- the judged backward pass ------------------------------------------------------------------
+
+    def backward(self, loss: Tensor) -> None:
+        """Runs ``loss.backward()``, and makes what it sends the signals that are read: those of backward passes before
+        it, such as an inner ``torch.autograd.grad``, are dropped. Follows in the graph which layer's output goes into
+        which, so that factors stand between layers that are connected."""
+        passes = [forward for window in [*self._windows, self._window] for forward in window.passes]
+        outputs: dict[Node, list[ForwardPass]] = {}
+        for forward in dict.fromkeys(passes):
+            for node in forward.nodes:
+                if forward not in outputs.setdefault(node, []):
+                    outputs[node].append(forward)
+        found = links(loss, outputs)
+        for forward in passes:
+            forward.signals.clear()
+            if forward in found:
+                forward.feeds = found[forward]
+        loss.backward()  # type: ignore[no-untyped-call]
+
     # --- what came ---------------------------------------------------------------------------------
 
     def read(self) -> Tensor:
@@ -226,6 +248,8 @@ class GradientProbe:
         if self._scaler is not None:  # as a tensor: its `get_scale` would wait for the device
             scale = self._scaler.scale(torch.ones((), device=read.device))
             read = torch.cat([read[:, : len(QUANTITIES)] / scale, read[:, len(QUANTITIES) :]], dim=1)
+        for row in self._rows:
+            row.without_gradient = row.layer.without_gradient
         self._forget()
         return read
 
@@ -248,6 +272,7 @@ class GradientProbe:
             for forward in window.passes:
                 forward.signals.clear()
                 forward.saturated.clear()
+                forward.nodes.clear()
         for row in self._rows:
             row.signals, row.saturated = [], []
         for layer in self._layers.values():

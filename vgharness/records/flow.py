@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeVar
@@ -47,6 +47,9 @@ class LayerGradient(FiniteRecord):
     signal_rms: ‖∂L/∂h‖₂ ÷ √(number of elements).
     relative_update: ‖ΔW‖₂ ÷ ‖W‖₂ of the optimizer's last step.
     saturated: share of the layer's units, 0 to 1, that pass almost no gradient on any sample.
+    feeds: the forward passes that this one's output goes into directly, on its way to the loss (none: it goes straight to
+        the loss, or not to it); ``None``: that was not followed, and each row counts as feeding the next.
+    without_gradient: names of the layer's parameters that ask for a gradient and got none.
     """
 
     name: Name
@@ -60,10 +63,17 @@ class LayerGradient(FiniteRecord):
     signal_rms: float | None = None
     relative_update: float | None = None
     saturated: float | None = None
+    feeds: tuple[LayerKey, ...] | None = None
+    without_gradient: tuple[Name, ...] = ()
 
     @property
     def key(self) -> LayerKey:
         return LayerKey(self.name, self.forward_pass, self.backward_pass)
+
+    @property
+    def of_forward_pass(self) -> LayerKey:
+        """The key of its forward pass, whichever backward pass this row is of."""
+        return LayerKey(self.name, self.forward_pass)
 
 
 class GradientFlow(Record):
@@ -79,9 +89,14 @@ class GradientFlow(Record):
     training: bool | None = None
 
     def select(self, pattern: str) -> GradientFlow:
-        """Only the layers whose name matches the glob ``pattern``, in the same order."""
+        """Only the layers whose name matches the glob ``pattern``, in the same order. One feeds another where it does so
+        directly or through layers that are left out."""
+        kept = [x for x in self.layers if fnmatchcase(x.name, pattern)]
+        if any(x.feeds is not None for x in kept) and len(kept) < len(self.layers):
+            feeds = _feeds_among({x.of_forward_pass for x in kept}, self.links())
+            kept = [x if x.feeds is None else x.model_copy(update={"feeds": feeds[x.of_forward_pass]}) for x in kept]
         return GradientFlow(
-            layers=tuple(x for x in self.layers if fnmatchcase(x.name, pattern)),
+            layers=tuple(kept),
             missed=tuple(x for x in self.missed if fnmatchcase(x, pattern)),
             training=self.training,
         )
@@ -90,11 +105,20 @@ class GradientFlow(Record):
         """One row per forward pass: of several backward passes through it the last, which is the loss's own."""
         return tuple(last_passes({layer.key: layer for layer in self.layers}).values())
 
+    def links(self) -> dict[LayerKey, tuple[LayerKey, ...]]:
+        """By forward pass, those that it feeds: as far as that was followed, else the next one in forward order."""
+        passes = {layer.of_forward_pass: layer.feeds for layer in self.layers}
+        following: list[LayerKey | None] = [*list(passes)[1:], None][: len(passes)]
+        return {
+            key: feeds if feeds is not None else ((after,) if after is not None else ())
+            for (key, feeds), after in zip(passes.items(), following, strict=True)
+        }
+
     def factors(self, quantity: Quantity = "signal_l2") -> tuple[float, ...]:
-        """The factors toward the input of ``quantity``: for n forward passes the n - 1 ratios of one's value to the
-        next one's, in forward order. As :func:`factors_toward_input` says where a value is missing or 0."""
+        """The factors toward the input of ``quantity``, in forward order: one for each forward pass that feeds another,
+        so n - 1 for a chain of n. As :func:`factors_toward_input` says where a value is missing or 0."""
         values = {layer.key: nan_if_none(getattr(layer, quantity)) for layer in self.layers}
-        return tuple(factors_toward_input(values).values())
+        return tuple(factors_toward_input(values, self.links()).values())
 
     def factor(self, quantity: Quantity = "signal_l2") -> float:
         """Geometric mean of :meth:`factors`: below 1 the quantity shrinks toward the input. NaN where
@@ -116,14 +140,38 @@ def last_passes(rows: Mapping[LayerKey, _Value]) -> dict[LayerKey, _Value]:
     return {key: rows[key] for key in last.values()}
 
 
-def factors_toward_input(values: Mapping[LayerKey, float]) -> dict[tuple[LayerKey, LayerKey], float]:
+def factors_toward_input(
+    values: Mapping[LayerKey, float], links: Mapping[LayerKey, tuple[LayerKey, ...]] | None = None
+) -> dict[tuple[LayerKey, LayerKey], float]:
     """By what a quantity is multiplied from each layer to the one that feeds it.
 
-    ``values`` are in forward order; of several backward passes the last counts. Returns, by (the layer nearer the
-    input, the layer nearer the output), the ratio of their values: NaN where one was not measured or both are 0,
-    infinity where only the one nearer the output is 0.
+    ``values`` are in forward order; of several backward passes the last counts. ``links``: by forward pass, those that
+    it feeds; without them each feeds the next. Where a layer feeds several, the greatest of their values counts: what
+    arrives is a sum, and one open way is enough. Returns, by (the layer nearer the input, the first one that it feeds),
+    the ratio of their values: NaN where one was not measured or both are 0, infinity where only the one nearer the
+    output is 0.
     """
-    return {(a, b): _ratio(x, y) for (a, x), (b, y) in pairwise(last_passes(values).items())}
+    last = {key._replace(backward_pass=0): (key, value) for key, value in last_passes(values).items()}
+    if links is None:
+        links = {a: (b,) for a, b in pairwise(last)}
+    found = {}
+    for at, (key, value) in last.items():
+        above = [last[fed] for fed in links.get(at, ()) if fed in last]
+        if above:
+            measured = [size for _, size in above if not math.isnan(size)]
+            found[key, above[0][0]] = _ratio(value, max(measured, default=math.nan))
+    return found
+
+
+def _feeds_among(
+    kept: Collection[LayerKey], links: Mapping[LayerKey, tuple[LayerKey, ...]]
+) -> dict[LayerKey, tuple[LayerKey, ...]]:
+    """By forward pass in ``kept``, the nearest of ``kept`` that its output goes into."""
+    nearest: dict[LayerKey, tuple[LayerKey, ...]] = {}
+    for key in reversed(links):  # those nearer the output first
+        fed = [(after,) if after in kept else nearest.get(after, ()) for after in links[key]]
+        nearest[key] = tuple(dict.fromkeys(each for group in fed for each in group))
+    return {key: nearest[key] for key in kept}
 
 
 def _ratio(a: float, b: float) -> float:

@@ -67,8 +67,11 @@ class Sample(Record):
         """The factors toward the input of ``quantity``, one per seed: as :func:`factors_toward_input` gives them, by
         (the layer nearer the input, the layer nearer the output)."""
         values = self.values(quantity)
-        by_seed = [factors_toward_input({k: v[i] for k, v in values.items()}) for i in range(len(self.seeds))]
-        return {step: tuple(factors[step] for factors in by_seed) for step in by_seed[0]}
+        by_seed = [
+            factors_toward_input({k: v[i] for k, v in values.items()}, flow.links()) for i, flow in enumerate(self.flows)
+        ]
+        steps = dict.fromkeys(step for factors in by_seed for step in factors)
+        return {step: tuple(factors.get(step, math.nan) for factors in by_seed) for step in steps}
 
     def _of_seed(self, index: int, quantity: str) -> dict[LayerKey, float]:
         layers = self.flows[index].layers

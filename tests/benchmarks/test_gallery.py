@@ -8,7 +8,7 @@ import pytest
 import vgharness
 from vgharness.benchmarks.gallery import HEALTHY, SICK, peers
 from vgharness.benchmarks.gallery.peers import Judged, Judgement, Peer, Tally, judge_cases, tally
-from vgharness.gradflow.diagnosis import ProblemKind
+from vgharness.gradflow.symptoms import ProblemKind
 
 pytestmark = pytest.mark.fast
 

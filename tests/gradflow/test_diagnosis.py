@@ -8,7 +8,8 @@ import pytest
 from factories import make_flow
 
 from vgharness.benchmarks.gallery import HEALTHY, SEEDS, SICK, Case, measure
-from vgharness.gradflow.diagnosis import EXPLODED, PROBLEM_KINDS, RECURRENT, SATURATED, VANISHED, diagnose, summary
+from vgharness.gradflow.diagnosis import PROBLEM_KINDS, diagnose, summary
+from vgharness.gradflow.symptoms import EXPLODED, RECURRENT, SATURATED, VANISHED
 from vgharness.records import GradientFlow, LayerGradient
 
 pytestmark = pytest.mark.fast

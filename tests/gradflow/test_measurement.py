@@ -49,7 +49,7 @@ def test_each_seed_makes_a_model_and_a_batch_of_its_own() -> None:
         model = small()
         inputs, targets = batch(seed)
         with GradientProbe(model) as probe:
-            functional.cross_entropy(model(inputs), targets).backward()
+            probe.backward(functional.cross_entropy(model(inputs), targets))
         assert found == probe.flow()
 
 

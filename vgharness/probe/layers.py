@@ -20,8 +20,8 @@ class ProbedLayer(NamedTuple):
     module: the module.
     weights: what its weight gradient is of; several count as one long vector. Its matrices (parameters of two or more
         dimensions called a weight), or where there are none its other parameters of as many dimensions, or its
-        one-dimensional weight, or whatever it has. Those of a parametrized module (``weight_norm``) are the tensors that
-        are trained.
+        one-dimensional weight, or whatever it has. Those of a parametrized module (``weight_norm``) are the tensors
+        that are trained.
     parameters: all parameters of its own, by their names in the model.
     aliases: other names of modules that hold one of the weights, being this module or tied to it.
     """

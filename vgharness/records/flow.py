@@ -47,8 +47,8 @@ class LayerGradient(FiniteRecord):
     signal_rms: ‖∂L/∂h‖₂ ÷ √(number of elements).
     relative_update: ‖ΔW‖₂ ÷ ‖W‖₂ of the optimizer's last step.
     saturated: share of the layer's units, 0 to 1, that pass almost no gradient on any sample.
-    feeds: the forward passes that this one's output goes into directly, on its way to the loss (none: it goes straight to
-        the loss, or not to it); ``None``: that was not followed, and each row counts as feeding the next.
+    feeds: the forward passes that this one's output goes into directly, on its way to the loss (none: it goes straight
+        to the loss, or not to it); ``None``: that was not followed, and each row counts as feeding the next.
     without_gradient: names of the layer's parameters that ask for a gradient and got none.
     """
 
@@ -89,8 +89,8 @@ class GradientFlow(Record):
     training: bool | None = None
 
     def select(self, pattern: str) -> GradientFlow:
-        """Only the layers whose name matches the glob ``pattern``, in the same order. One feeds another where it does so
-        directly or through layers that are left out."""
+        """Only the layers whose name matches the glob ``pattern``, in the same order. One feeds another where it does
+        so directly or through layers that are left out."""
         kept = [x for x in self.layers if fnmatchcase(x.name, pattern)]
         if any(x.feeds is not None for x in kept) and len(kept) < len(self.layers):
             feeds = _feeds_among({x.of_forward_pass for x in kept}, self.links())

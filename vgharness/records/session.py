@@ -68,7 +68,8 @@ class Sample(Record):
         (the layer nearer the input, the layer nearer the output)."""
         values = self.values(quantity)
         by_seed = [
-            factors_toward_input({k: v[i] for k, v in values.items()}, flow.links()) for i, flow in enumerate(self.flows)
+            factors_toward_input({k: v[i] for k, v in values.items()}, flow.links())
+            for i, flow in enumerate(self.flows)
         ]
         steps = dict.fromkeys(step for factors in by_seed for step in factors)
         return {step: tuple(factors.get(step, math.nan) for factors in by_seed) for step in steps}

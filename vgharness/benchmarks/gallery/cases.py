@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vgharness.gradflow.diagnosis import ProblemKind
+from vgharness.gradflow.symptoms import ProblemKind
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import GradientFlow
 
@@ -44,7 +44,7 @@ def measure(case: Case, seed: int) -> GradientFlow:
     torch.manual_seed(seed)
     model = case.make()
     with GradientProbe(model, saturation=True) as probe:
-        case.loss(model, case.batch(seed)).backward()  # type: ignore[no-untyped-call]
+        probe.backward(case.loss(model, case.batch(seed)))
     return probe.flow()
 
 

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from vgharness.benchmarks.gallery.cases import SEEDS, Case, measure
-from vgharness.gradflow.diagnosis import ProblemKind, diagnose
+from vgharness.gradflow.diagnosis import diagnose
+from vgharness.gradflow.symptoms import ProblemKind
 
 # Of a sick network, "named": the right problem, "seen": an alarm of another name, "missed": none; of a healthy one,
 # "quiet" or "alarm"; of either, "crashed": the tool raised an exception.

@@ -40,7 +40,7 @@ from vgharness.benchmarks.gallery.networks import (
     scaled,
     unit_length,
 )
-from vgharness.gradflow.diagnosis import ProblemKind
+from vgharness.gradflow.symptoms import ProblemKind
 from vgharness.models import MLP, DeepCNN
 
 
@@ -94,7 +94,7 @@ SICK: Final = (
     _case(
         "closed gate between encoder and decoder",
         "vanishing",
-        "body.encoder.layers.1.linear2",
+        "body.encoder.norm",
         lambda: Translator(1e-6),
         words,
         each_word,

@@ -1,0 +1,265 @@
+"""What is wrong with one network's gradients, from one gradient flow: where each problem starts, and its evidence.
+
+The path of a signal is that of the flow's links (:meth:`~vgharness.records.GradientFlow.links`). A layer is judged
+together with everything that feeds it: what reaches those layers beside it, through a skip for one, is not lost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final, Literal, NamedTuple
+
+from vgharness.formatting import listing
+from vgharness.records import GradientFlow, LayerGradient, LayerKey
+
+ProblemKind = Literal["nonfinite", "missing", "dead", "exploding", "vanishing"]
+
+# An optimizer whose step suits the last layer moves one with 1/300 of its signal in 300 steps as far as that in one.
+# About half-way, on a log scale, between two 4-layer CNNs at default initialisation: ReLU's, which trains (14- to
+# 26-fold from its logits to its first layer, by batch size), and sigmoid's, which does not for an epoch (1700- to
+# 3700-fold).
+VANISHED: Final = 1 / 300
+# Wider, as growth harms less: mobilenet_v2, which trains well, grows it 120-fold from its logits to its first layer.
+# Plain BatchNorm with ReLU does 1.21-fold per layer, whatever the weights: 3000-fold in 42, and so it cannot be trained
+# at large depth (Yang et al. 2019).
+EXPLODED: Final = 3_000.0
+SATURATED: Final = 0.99  # not 1: a few units at the border do not bring a layer of a hundred to life
+# From so many forward passes on a layer is taken for recurrent, its passes for a path; fewer are towers (siamese,
+# triplet).
+RECURRENT: Final = 4
+
+
+class Quote(NamedTuple):
+    """A place in a symptom's evidence where a layer's value is quoted."""
+
+    key: LayerKey
+    quantity: str = "signal_l2"
+
+
+class Symptom(NamedTuple):
+    """One problem of one seed's flow.
+
+    row: the place in the flow of the layer where it starts.
+    layer: that layer.
+    evidence: its text, in parts.
+    """
+
+    row: int
+    layer: str
+    evidence: tuple[str | Quote, ...]
+
+
+def symptoms(flow: GradientFlow, always_closed: Collection[LayerKey]) -> dict[ProblemKind, Symptom]:
+    """Finds each kind of problem at most once, where it starts nearest the output.
+
+    ``always_closed``: the layers whose units are saturated in this seed and in most others.
+    """
+    rows = flow.last_passes()
+    path = _Path(flow, rows)
+    vanishing = _nearest_output([_vanishing(path), *(_vanishing(own) for own in path.recurrent())])
+    silent = _silent(path)
+    if silent and vanishing and silent.row < vanishing.row:
+        silent = None  # what has vanished underflows to zero in the end
+    dead = _nearest_output([silent, _saturated(rows, always_closed)])
+    if dead and vanishing and dead.row >= vanishing.row:
+        vanishing = None  # what dead units let through is small
+    found: dict[ProblemKind, Symptom | None] = {
+        "nonfinite": _nonfinite(rows),
+        "missing": _missing(rows, flow.missed),
+        "dead": dead,
+        "exploding": _nearest_output([_exploding(path), *(_exploding(own) for own in path.recurrent())]),
+        "vanishing": vanishing,
+    }
+    return {kind: symptom for kind, symptom in found.items() if symptom}
+
+
+def closed(flow: GradientFlow) -> set[LayerKey]:
+    """Layers of which no unit, or hardly one, passes anything on."""
+    return {x.key for x in flow.layers if x.state != "frozen" and (x.saturated or 0) >= SATURATED}
+
+
+class _Signal(NamedTuple):
+    row: int
+    layer: LayerGradient
+    size: float
+
+    @property
+    def key(self) -> LayerKey:
+        return self.layer.key
+
+    @property
+    def label(self) -> str:
+        return str(self.key)
+
+
+class _Path:
+    """The signals of a flow, in forward order, and what feeds what."""
+
+    def __init__(self, flow: GradientFlow, rows: Sequence[LayerGradient]) -> None:
+        self.rows = rows
+        signals = [_Signal(i, x, x.signal_l2) for i, x in enumerate(rows) if x.signal_l2 is not None]
+        place = {signal.layer.of_forward_pass: i for i, signal in enumerate(signals)}
+        links = flow.links()
+        after = [[place[k] for k in links.get(s.layer.of_forward_pass, ()) if k in place] for s in signals]
+        if not any(x.layer.feeds is not None for x in signals):  # nothing was followed: one after the other
+            after = [[i + 1] if i + 1 < len(signals) else [] for i in range(len(signals))]
+        self._set(signals, after)
+
+    def _set(self, signals: Sequence[_Signal], after: Sequence[Sequence[int]]) -> None:
+        self.signals, self.after = signals, after
+        self.feeders: list[list[int]] = [[] for _ in signals]
+        for i, fed in enumerate(after):
+            for j in fed:
+                self.feeders[j].append(i)
+
+    def recurrent(self) -> list[_Path]:
+        """The passes of each layer that runs at every step of a sequence, as a path of their own: an embedding that ran
+        before them gets the last step's signal directly, and hides what the steps lose."""
+        passes: dict[str, list[_Signal]] = {}
+        for signal in self.signals:
+            passes.setdefault(signal.layer.name, []).append(signal)
+        found = []
+        for own in passes.values():
+            if len(own) >= RECURRENT:
+                path = _Path.__new__(_Path)
+                path.rows = self.rows
+                path._set(own, [[i + 1] if i + 1 < len(own) else [] for i in range(len(own))])
+                found.append(path)
+        return found
+
+    def up_to(self, better: Callable[[list[float]], float]) -> list[float]:
+        """Per signal, the greatest (or least) among it and everything that feeds it."""
+        found: list[float] = []
+        for i, signal in enumerate(self.signals):
+            found.append(better([signal.size, *(found[j] for j in self.feeders[i] if j < i)]))
+        return found
+
+    def firsts(self) -> list[int]:
+        """Per signal, the first in forward order among it and everything that feeds it."""
+        found: list[int] = []
+        for i in range(len(self.signals)):
+            found.append(min([i, *(found[j] for j in self.feeders[i] if j < i)]))
+        return found
+
+    def trained(self) -> list[bool]:
+        """Per signal, whether it or anything that feeds it is trained."""
+        found: list[bool] = []
+        for i, signal in enumerate(self.signals):
+            found.append(signal.layer.state != "frozen" or any(found[j] for j in self.feeders[i] if j < i))
+        return found
+
+    def ends(self) -> list[int]:
+        """Per signal, the last layer that it leads to, of several the one with the greatest signal."""
+        found = list(range(len(self.signals)))
+        for i in reversed(range(len(self.signals))):
+            later = [found[j] for j in self.after[i] if j > i]
+            if later:
+                found[i] = max(later, key=lambda j: self.signals[j].size)
+        return found
+
+
+def _nearest_output(found: Iterable[Symptom | None]) -> Symptom | None:
+    return max((symptom for symptom in found if symptom), key=lambda symptom: symptom.row, default=None)
+
+
+# --- one problem each ----------------------------------------------------------------------------------
+
+
+def _nonfinite(rows: Sequence[LayerGradient]) -> Symptom | None:
+    bad = [i for i, layer in enumerate(rows) if layer.state == "nonfinite"]
+    if not bad:  # at frozen layers at most
+        return None
+    passes = Counter(layer.name for layer in rows)
+    # A weight's gradient sums over the layer's passes, so it does not say which of them it was.
+    sure = [i for i, x in enumerate(rows) if "signal_l2" in x.nonfinite or (i in bad and passes[x.name] == 1)]
+    start = (sure or bad)[-1]
+    label = str(rows[start].key)
+    above = [layer for layer in rows[start + 1 :] if layer.signal_l2 is not None]
+    if rows[start].signal_l2 is not None:
+        text = f"the weight's gradient is NaN or infinite at {label} while ∂L/∂h is finite: its input is too large"
+    elif above:
+        text = f"NaN or infinity at {label}, while {above[0].key} after it is finite"
+    else:
+        text = f"NaN or infinity already at {label}, the last layer: the loss, or the output, is itself not finite"
+    return Symptom(start, label, (text,))
+
+
+def _missing(rows: Sequence[LayerGradient], missed: Sequence[str]) -> Symptom | None:
+    """Parameters that ask for a gradient and got none."""
+    places = [
+        i
+        for i, layer in enumerate(rows)
+        if layer.state != "frozen"
+        and (layer.without_gradient or ((layer.state == "unused" or layer.name in missed) and not _measured(layer)))
+    ]
+    if not places:
+        return None
+    names = list(dict.fromkeys(name for i in reversed(places) for name in _lacking(rows[i])))
+    return Symptom(places[-1], names[0], (f"no gradient came to {listing(names, most=3)}",))
+
+
+def _lacking(layer: LayerGradient) -> Sequence[str]:
+    """The parameters by name, or the layer where all of it got nothing."""
+    return [str(layer.key)] if layer.state == "unused" or not layer.without_gradient else layer.without_gradient
+
+
+def _measured(layer: LayerGradient) -> bool:
+    return any(getattr(layer, x) is not None or x in layer.nonfinite for x in ("signal_l2", "weight_l2"))
+
+
+def _saturated(rows: Sequence[LayerGradient], always_closed: Collection[LayerKey]) -> Symptom | None:
+    for i, layer in reversed(list(enumerate(rows))):
+        if layer.saturated is not None and layer.key in always_closed:
+            share = Quote(layer.key, "saturated")
+            text = f" of the units of {layer.key} are saturated (dead, of a ReLU)"
+            return Symptom(i, str(layer.key), (share, text))
+    return None
+
+
+def _silent(path: _Path) -> Symptom | None:
+    """Exactly zero at the last layers already, or at a layer and at everything that feeds it."""
+    signals = path.signals
+    trained, greatest = path.trained(), path.up_to(max)
+    last = signals[-1] if signals else None
+    if last and any(trained) and (not any(signal.size for signal in signals) or last.layer.state == "zero"):
+        text = f"the gradient is exactly zero already at {last.label}, the last layer"
+        return Symptom(last.row, last.label, (text,))
+    zeros = [i for i in range(len(signals)) if not greatest[i] and trained[i]]
+    # One layer just after frozen ones that get no signal is an adapter's (LoRA's A), which opens after the first step.
+    frozen_before = len(zeros) == 1 and signals[zeros[0]].row
+    if frozen_before and all(layer.state == "frozen" for layer in path.rows[: signals[zeros[0]].row]):
+        return None
+    if not zeros:
+        return None
+    start = signals[zeros[-1]]
+    alive = max((signals[j] for j in path.after[zeros[-1]]), key=lambda s: s.size, default=signals[-1])
+    text = f"the gradient is exactly zero from {start.label} to the input, while ‖∂L/∂h‖₂ is "
+    return Symptom(start.row, start.label, (text, Quote(alive.key), f" at {alive.label}"))
+
+
+def _exploding(path: _Path) -> Symptom | None:
+    smallest, ends = path.up_to(min), path.ends()
+    last = [path.signals[end].size for end in ends]
+    return _crossing(path, [size > EXPLODED * end > 0 for size, end in zip(smallest, last, strict=True)])
+
+
+def _vanishing(path: _Path) -> Symptom | None:
+    greatest, ends = path.up_to(max), path.ends()
+    last = [path.signals[end].size for end in ends]
+    beyond = [size < VANISHED * end for size, end in zip(greatest, last, strict=True)]
+    # Zero from the first layer beyond the line on has not vanished on the way, but is cut there.
+    return _crossing(path, [crossed and size > 0 for size, crossed in zip(greatest, beyond, strict=True)], beyond)
+
+
+def _crossing(path: _Path, counted: Sequence[bool], beyond: Sequence[bool] | None = None) -> Symptom | None:
+    """Where, coming from the output, the signal first is beyond the line together with all that feeds the layer."""
+    beyond = counted if beyond is None else beyond
+    trained, firsts, ends = path.trained(), path.firsts(), path.ends()
+    if not any(counted[i] and trained[i] for i in range(len(counted))):
+        return None
+    start = max(i for i, crossed in enumerate(beyond) if crossed and trained[i])
+    first, crossing, last = path.signals[firsts[start]], path.signals[start], path.signals[ends[start]]
+    evidence = ("‖∂L/∂h‖₂ is ", Quote(last.key), f" at {last.label}, ", Quote(crossing.key), f" at {crossing.label}")
+    further = (", ", Quote(first.key), f" at {first.label}") if first is not crossing else ()
+    return Symptom(crossing.row, crossing.label, (*evidence, *further))

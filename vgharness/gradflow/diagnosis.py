@@ -26,15 +26,17 @@ for nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final, get_args
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, get_args
 
-from vgharness.formatting import number, percent
+from vgharness.formatting import listing, number, percent
 from vgharness.gradflow.symptoms import ProblemKind, Quote, Symptom, closed, symptoms
-from vgharness.records import GradientFlow, Name, Record
+from vgharness.records import GradientFlow, Name, Record, Steps
 from vgharness.statistics import scale_of, summarise
 
 PROBLEM_KINDS: Final[tuple[ProblemKind, ...]] = get_args(ProblemKind)  # the most serious first
+Severity = Literal["problem", "warning"]
+_OPENING: Final = frozenset({"dead", "vanishing"})  # what a step may end
 
 _ADVICE: Final[dict[ProblemKind, str]] = {
     "nonfinite": "Look for a root, a norm, a logarithm or a division at zero just after this layer, also behind "
@@ -62,6 +64,7 @@ class Problem(Record):
     evidence: what was measured there, as means over the seeds that have the problem.
     advice: what usually helps.
     seeds: how many of the seeds have it.
+    severity: ``problem``: does not train as it is; ``warning``: plain SGD will suffer, Adam usually copes.
     """
 
     kind: ProblemKind
@@ -69,48 +72,80 @@ class Problem(Record):
     evidence: Name
     advice: str
     seeds: int
+    severity: Severity = "problem"
 
 
 class Diagnosis(Record):
     """What is wrong with a network's gradients.
 
-    problems: the most serious first.
+    problems: the most serious kind first, warnings among them.
+    notes: what is no problem and is to be known, such as what is closed at the start and opens after a step.
     """
 
     problems: tuple[Problem, ...] = ()
+    notes: tuple[Name, ...] = ()
 
     @property
     def healthy(self) -> bool:
-        return not self.problems
+        """Whether there is nothing but warnings and notes."""
+        return not any(problem.severity == "problem" for problem in self.problems)
 
 
-def diagnose(flows: Sequence[GradientFlow]) -> Diagnosis:
+def diagnose(flows: Sequence[GradientFlow], later: Sequence[Steps] = ()) -> Diagnosis:
     """What more than half of the flows, one per seed, agree on.
 
-    Raises ``ValueError`` without flows.
+    ``later``: their flows after a few training steps. What is dead or vanished at initialisation and no more after the
+    steps of every optimizer is a note, not a problem; what only some optimizer opens is a warning. Raises ``ValueError``
+    without flows.
     """
     if not flows:
         raise ValueError("a diagnosis needs a gradient flow, better one for each of several seeds")
+    problems, notes = [], list(_notes(flows))
+    for kind, problem in _problems(flows).items():
+        opened = [x for x in later if kind in _OPENING and kind not in _problems(x.flows)]
+        if later and len(opened) == len(later):
+            notes.append(f"{kind} from {problem.layer} at the start, no more after {later[0].steps} steps")
+        elif opened:
+            by = listing(x.optimizer for x in opened)
+            evidence = f"{problem.evidence}; no more after {opened[0].steps} steps of {by}"
+            problems.append(problem.model_copy(update={"severity": "warning", "evidence": evidence}))
+        else:
+            problems.append(problem)
+    return Diagnosis(problems=tuple(problems), notes=tuple(notes))
+
+
+def _problems(flows: Sequence[GradientFlow]) -> dict[ProblemKind, Problem]:
+    """By kind, the most serious first."""
     # A layer of two or three units may be dead by chance, each seed another: the same one has to be.
     shut = Counter(key for flow in flows for key in closed(flow))
     always = {key for key, seeds in shut.items() if 2 * seeds > len(flows)}
     seen = [symptoms(flow, always & closed(flow)) for flow in flows]
-    problems = []
+    problems = {}
     for kind in PROBLEM_KINDS:
         having = [flow for flow, found in zip(flows, seen, strict=True) if kind in found]
         if 2 * len(having) > len(flows):
             starts = sorted((found[kind] for found in seen if kind in found), key=lambda symptom: symptom[:2])
             typical = starts[len(starts) // 2]
-            problems.append(
-                Problem(
-                    kind=kind,
-                    layer=typical.layer,
-                    evidence=_evidence(typical, having, len(flows)),
-                    advice=_ADVICE[kind],
-                    seeds=len(having),
-                )
+            problems[kind] = Problem(
+                kind=kind,
+                layer=typical.layer,
+                evidence=_evidence(typical, having, len(flows)),
+                advice=_ADVICE[kind],
+                seeds=len(having),
             )
-    return Diagnosis(problems=tuple(problems))
+    return problems
+
+
+def _notes(flows: Sequence[GradientFlow]) -> Iterator[str]:
+    """What is no problem and is to be known: layers whose place on the path is not seen."""
+    unseen = dict.fromkeys(
+        layer.name
+        for flow in flows
+        for layer in flow.layers
+        if layer.name in flow.missed and layer.weight_l2 is not None
+    )
+    if unseen:
+        yield f"no error signal was seen at {listing(unseen, most=3)}, whose weights are used without a call of the module"
 
 
 def _evidence(symptom: Symptom, having: Sequence[GradientFlow], seeds: int) -> str:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from vgharness.errors import UsageError
+from vgharness.gradflow.opening import flows_after_steps, may_open
 from vgharness.gradflow.sample import FlowSample
 from vgharness.gradflow.summary import FACTOR
 from vgharness.probe.layers import LayerChoice, ProbedLayer, find_layers
 from vgharness.probe.norms import tensors_in
 from vgharness.probe.probe import GradientProbe
-from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, Sample
+from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, Sample, Steps
 
 InputsAndTargets = tuple[Any, Any]
 GradientQuantity = Callable[[Tensor], float | Tensor]
@@ -54,6 +55,7 @@ def measure(
     _check(numbers, own := dict(quantities or {}))
     models: list[nn.Module] = []
     inputs: list[Any] = []
+    targets_of: list[Any] = []
     flows: list[GradientFlow] = []
     own_values: list[dict[str, tuple[float | None, ...]]] = []
     with random_state_kept():
@@ -62,14 +64,17 @@ def measure(
             models.append(_new_model(model_factory, models))
             given, targets = batch(seed) if callable(batch) else batch
             inputs.append(given)
+            targets_of.append(targets)
             flows.append(_flow(models[-1], given, targets, loss, layers, saturation))
             own_values.append(_own_values(own, models[-1], layers, flows[-1]))
+        later = _later(models, inputs, targets_of, loss, layers, flows)
     record = Sample(
         test=test,
         name=name,
         seeds=numbers,
         flows=tuple(flows),
         custom={quantity: tuple(values[quantity] for values in own_values) for quantity in own},
+        later=later,
         extra_info=dict(extra_info or {}),
     )
     return FlowSample(record, models, inputs)
@@ -121,6 +126,24 @@ def _flow(
             raise UsageError("the loss does not depend on the model's weights: was something detached?")
         probe.backward(value)
         return probe.flow()
+
+
+def _later(
+    models: Sequence[nn.Module],
+    inputs: Sequence[Any],
+    targets: Sequence[Any],
+    loss: Loss,
+    layers: LayerChoice | None,
+    flows: Sequence[GradientFlow],
+) -> tuple[Steps, ...]:
+    """The flows after a few steps, where something is closed at initialisation that they may open."""
+    if not any(map(may_open, flows)):
+        return ()
+
+    def measure_one(model: nn.Module, index: int) -> GradientFlow:
+        return _flow(model, inputs[index], targets[index], loss, layers, True)
+
+    return flows_after_steps(models, measure_one)
 
 
 def _check_devices(model: nn.Module, inputs: Any) -> None:

@@ -41,7 +41,7 @@ class FlowSample:
     @cached_property
     def diagnosis(self) -> Diagnosis:
         """What is wrong with the gradients, if anything."""
-        return diagnose(self.flows)
+        return diagnose(self.flows, self.record.later)
 
     def intervals(self, quantity: str = SIGNAL) -> dict[LayerKey, Summary]:
         """The summary over seeds of each layer's ``quantity``: mean and 95 % interval, on a logarithmic scale but for

@@ -43,7 +43,7 @@ from vgharness.records.run import (
     LayerShape,
     Run,
 )
-from vgharness.records.session import SESSION_VERSION, Sample, Session
+from vgharness.records.session import SESSION_VERSION, Sample, Session, Steps
 from vgharness.records.study import Cell, Study
 from vgharness.records.verdict import Reading, SeedValue, Verdict
 
@@ -84,6 +84,7 @@ __all__ = [
     "SeedValue",
     "Session",
     "State",
+    "Steps",
     "Study",
     "Verdict",
     "factors_toward_input",

@@ -14,6 +14,19 @@ from vgharness.records.provenance import Machine
 SESSION_VERSION: Final = 2
 
 
+class Steps(Record):
+    """The flows of a sample's models after a few training steps on its batches.
+
+    optimizer: ``SGD`` (plain, learning rate 0.1) or ``Adam`` (1e-3).
+    steps: how many.
+    flows: one per seed.
+    """
+
+    optimizer: str
+    steps: int
+    flows: tuple[GradientFlow, ...]
+
+
 class Sample(Record):
     """One model's gradient flow over seeds, as one measurement of a test gave it.
 
@@ -23,6 +36,7 @@ class Sample(Record):
     flows: one flow per seed.
     custom: by the name of a user's quantity, per seed and layer (in the order of that seed's flow) what the user's
         callable gave; ``None``: nothing, or nothing finite.
+    later: what some steps made of it, where something was closed at initialisation.
     extra_info: whatever the user adds.
     """
 
@@ -31,6 +45,7 @@ class Sample(Record):
     seeds: tuple[int, ...]
     flows: tuple[GradientFlow, ...]
     custom: dict[Name, tuple[tuple[float | None, ...], ...]] = Field(default_factory=dict)
+    later: tuple[Steps, ...] = ()
     extra_info: dict[str, JsonValue] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -49,7 +49,7 @@ def render_session(session: Session) -> str:
 
 
 def _section(sample: Sample) -> _Section:
-    diagnosis = diagnose(sample.flows)
+    diagnosis = diagnose(sample.flows, sample.later)
     rows = tuple(map(_row, layer_summaries(sample)))
     return _Section(sample, diagnosis, summary(diagnosis), "saturated" in sample.quantities, rows)
 

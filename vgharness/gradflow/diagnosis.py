@@ -29,7 +29,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal, get_args
 
-from vgharness.formatting import listing, number, percent
+from vgharness.formatting import count, listing, number, percent
 from vgharness.gradflow.symptoms import ProblemKind, Quote, Symptom, closed, symptoms
 from vgharness.records import GradientFlow, Name, Record, Steps
 from vgharness.statistics import scale_of, summarise
@@ -95,19 +95,19 @@ def diagnose(flows: Sequence[GradientFlow], later: Sequence[Steps] = ()) -> Diag
     """What more than half of the flows, one per seed, agree on.
 
     ``later``: their flows after a few training steps. What is dead or vanished at initialisation and no more after the
-    steps of every optimizer is a note, not a problem; what only some optimizer opens is a warning. Raises ``ValueError``
-    without flows.
+    steps of every optimizer is a note, not a problem; what only some optimizer opens is a warning. Raises
+    ``ValueError`` without flows.
     """
     if not flows:
         raise ValueError("a diagnosis needs a gradient flow, better one for each of several seeds")
-    problems, notes = [], list(_notes(flows))
+    problems, notes = [], list(_notes(flows, later))
     for kind, problem in _problems(flows).items():
         opened = [x for x in later if kind in _OPENING and kind not in _problems(x.flows)]
         if later and len(opened) == len(later):
-            notes.append(f"{kind} from {problem.layer} at the start, no more after {later[0].steps} steps")
+            notes.append(f"{kind} from {problem.layer} at the start, opens after {_steps(later)}")
         elif opened:
             by = listing(x.optimizer for x in opened)
-            evidence = f"{problem.evidence}; no more after {opened[0].steps} steps of {by}"
+            evidence = f"{problem.evidence}; opens after {_steps(opened)} of {by}"
             problems.append(problem.model_copy(update={"severity": "warning", "evidence": evidence}))
         else:
             problems.append(problem)
@@ -136,16 +136,25 @@ def _problems(flows: Sequence[GradientFlow]) -> dict[ProblemKind, Problem]:
     return problems
 
 
-def _notes(flows: Sequence[GradientFlow]) -> Iterator[str]:
-    """What is no problem and is to be known: layers whose place on the path is not seen."""
+def _notes(flows: Sequence[GradientFlow], later: Sequence[Steps]) -> Iterator[str]:
+    """What is no problem and is to be known: what is closed at the start only, and what is used unseen."""
+    still = {row.key for x in later for flow in x.flows for row in flow.layers if row.state == "zero"}
+    zero = dict.fromkeys(row.key for flow in flows for row in flow.layers if row.state == "zero")
+    opening = [str(key) for key in zero if key not in still]
+    if later and opening:
+        yield f"closed at the start, opens after {_steps(later)}: {listing(opening, most=3)}"
+    if later and (stays := [str(key) for key in zero if key in still]):
+        yield f"exactly zero at the start and after {_steps(later)}: {listing(stays, most=3)}"
     unseen = dict.fromkeys(
-        layer.name
-        for flow in flows
-        for layer in flow.layers
-        if layer.name in flow.missed and layer.weight_l2 is not None
+        row.name for flow in flows for row in flow.layers if row.name in flow.missed and row.weight_l2 is not None
     )
     if unseen:
-        yield f"no error signal was seen at {listing(unseen, most=3)}, whose weights are used without a call of the module"
+        names = listing(unseen, most=3)
+        yield f"no error signal was seen at {names}, whose weights are used without a call of the module"
+
+
+def _steps(later: Sequence[Steps]) -> str:
+    return count(max(x.steps for x in later), "step")
 
 
 def _evidence(symptom: Symptom, having: Sequence[GradientFlow], seeds: int) -> str:

@@ -16,6 +16,7 @@ from vgharness.gradflow.sample import FlowSample
 from vgharness.gradflow.summary import FACTOR
 from vgharness.probe.layers import LayerChoice, ProbedLayer, find_layers
 from vgharness.probe.norms import tensors_in
+from vgharness.probe.origin import find_origin
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, Sample, Steps
 
@@ -125,7 +126,11 @@ def _flow(
         if not value.requires_grad:
             raise UsageError("the loss does not depend on the model's weights: was something detached?")
         probe.backward(value)
-        return probe.flow()
+        flow = probe.flow()
+    if all(layer.state != "nonfinite" for layer in flow.layers):
+        return flow
+    origin = find_origin(model, lambda: loss(call_model(model, inputs), targets))
+    return flow if origin is None else flow.model_copy(update={"origin": origin})
 
 
 def _later(

@@ -32,19 +32,21 @@ def may_open(flow: GradientFlow) -> bool:
 def flows_after_steps(
     models: Sequence[nn.Module], measure_one: Callable[[nn.Module, int], GradientFlow]
 ) -> tuple[Steps, ...]:
-    """Takes ``STEPS`` steps on copies of ``models``, by plain SGD and by Adam, and measures their flows then.
+    """Takes steps on copies of ``models``, by plain SGD and by Adam, until nothing is closed any more, at most
+    ``STEPS``, and measures their flows then.
 
-    ``measure_one(model, index)`` runs a forward and backward pass of a copy of ``models[index]``, after which its weights
-    hold their gradients, and gives the flow. A model that cannot be copied, or whose step raises, leaves its optimizer
-    out.
+    ``measure_one(model, index)`` runs a forward and backward pass of a copy of ``models[index]``, after which its
+    weights hold their gradients, and gives the flow. A model that cannot be copied, or whose step raises, leaves its
+    optimizer out.
     """
     found = []
     for name, optimizer in _OPTIMIZERS.items():
         try:
-            flows = tuple(_after_steps(copy.deepcopy(x), i, optimizer, measure_one) for i, x in enumerate(models))
+            stepped = [_after_steps(copy.deepcopy(x), i, optimizer, measure_one) for i, x in enumerate(models)]
         except Exception:  # whatever a stranger's model raises: the flow at initialisation is judged as it is
             continue
-        found.append(Steps(optimizer=name, steps=STEPS, flows=flows))
+        flows = tuple(flow for flow, _ in stepped)
+        found.append(Steps(optimizer=name, steps=max(steps for _, steps in stepped), flows=flows))
     return tuple(found)
 
 
@@ -53,10 +55,12 @@ def _after_steps(
     index: int,
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
     measure_one: Callable[[nn.Module, int], GradientFlow],
-) -> GradientFlow:
+) -> tuple[GradientFlow, int]:
     stepping = optimizer([p for p in model.parameters() if p.requires_grad])
     measure_one(model, index)
-    for _ in range(STEPS):
+    steps = 0
+    while True:
         stepping.step()
-        flow = measure_one(model, index)
-    return flow
+        flow, steps = measure_one(model, index), steps + 1
+        if steps == STEPS or not may_open(flow):
+            return flow, steps

@@ -7,11 +7,11 @@ together with everything that feeds it: what reaches those layers beside it, thr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from vgharness.formatting import listing
-from vgharness.records import GradientFlow, LayerGradient, LayerKey
+from vgharness.records import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin
 
 ProblemKind = Literal["nonfinite", "missing", "dead", "exploding", "vanishing"]
 
@@ -25,6 +25,8 @@ VANISHED: Final = 1 / 300
 # at large depth (Yang et al. 2019).
 EXPLODED: Final = 3_000.0
 SATURATED: Final = 0.99  # not 1: a few units at the border do not bring a layer of a hundred to life
+# Of mean |∂L/∂W|: a hundredth of Adam's ε (1e-8), so that a step is a hundredth of what it is meant to be.
+FAINT: Final = 1e-10
 # From so many forward passes on a layer is taken for recurrent, its passes for a path; fewer are towers (siamese,
 # triplet).
 RECURRENT: Final = 4
@@ -57,7 +59,7 @@ def symptoms(flow: GradientFlow, always_closed: Collection[LayerKey]) -> dict[Pr
     """
     rows = flow.last_passes()
     path = _Path(flow, rows)
-    vanishing = _nearest_output([_vanishing(path), *(_vanishing(own) for own in path.recurrent())])
+    vanishing = _faint(rows) or _nearest_output([_vanishing(path), *(_vanishing(own) for own in path.recurrent())])
     silent = _silent(path)
     if silent and vanishing and silent.row < vanishing.row:
         silent = None  # what has vanished underflows to zero in the end
@@ -65,8 +67,8 @@ def symptoms(flow: GradientFlow, always_closed: Collection[LayerKey]) -> dict[Pr
     if dead and vanishing and dead.row >= vanishing.row:
         vanishing = None  # what dead units let through is small
     found: dict[ProblemKind, Symptom | None] = {
-        "nonfinite": _nonfinite(rows),
-        "missing": _missing(rows, flow.missed),
+        "nonfinite": _nonfinite(rows, flow.origin),
+        "missing": _missing(rows, flow.missed) or _detached(rows, flow.unreached),
         "dead": dead,
         "exploding": _nearest_output([_exploding(path), *(_exploding(own) for own in path.recurrent())]),
         "vanishing": vanishing,
@@ -166,7 +168,7 @@ def _nearest_output(found: Iterable[Symptom | None]) -> Symptom | None:
 # --- one problem each ----------------------------------------------------------------------------------
 
 
-def _nonfinite(rows: Sequence[LayerGradient]) -> Symptom | None:
+def _nonfinite(rows: Sequence[LayerGradient], origin: NonfiniteOrigin | None) -> Symptom | None:
     bad = [i for i, layer in enumerate(rows) if layer.state == "nonfinite"]
     if not bad:  # at frozen layers at most
         return None
@@ -175,6 +177,14 @@ def _nonfinite(rows: Sequence[LayerGradient]) -> Symptom | None:
     sure = [i for i, x in enumerate(rows) if "signal_l2" in x.nonfinite or (i in bad and passes[x.name] == 1)]
     start = (sure or bad)[-1]
     label = str(rows[start].key)
+    by = f", made by {origin.operation}" if origin is not None and origin.operation else ""
+    if origin is not None and origin.module and not origin.backward:
+        text = f"{origin.module} is the first module to put out NaN or infinity, of finite inputs{by}"
+        place = max((i for i, x in enumerate(rows) if x.name == origin.module), default=start)
+        return Symptom(place, origin.module, (text,))
+    if origin is not None and origin.backward:
+        text = f"the forward pass is finite, the backward pass makes NaN or infinity at {label}{by}"
+        return Symptom(start, label, (text,))
     above = [layer for layer in rows[start + 1 :] if layer.signal_l2 is not None]
     if rows[start].signal_l2 is not None:
         text = f"the weight's gradient is NaN or infinite at {label} while ∂L/∂h is finite: its input is too large"
@@ -197,6 +207,18 @@ def _missing(rows: Sequence[LayerGradient], missed: Sequence[str]) -> Symptom | 
         return None
     names = list(dict.fromkeys(name for i in reversed(places) for name in _lacking(rows[i])))
     return Symptom(places[-1], names[0], (f"no gradient came to {listing(names, most=3)}",))
+
+
+def _detached(rows: Sequence[LayerGradient], unreached: Mapping[str, int]) -> Symptom | None:
+    """A recurrent layer of which only the last step gets a gradient: its state is cut off at every step."""
+    for i, layer in reversed(list(enumerate(rows))):
+        cut = unreached.get(layer.name, 0)
+        if layer.state != "frozen" and cut + 1 >= RECURRENT and sum(x.name == layer.name for x in rows) == 1:
+            text = (
+                f"no gradient came to {cut} of the {cut + 1} steps of {layer.name}: its state is cut off at every step"
+            )
+            return Symptom(i, str(layer.key), (text,))
+    return None
 
 
 def _lacking(layer: LayerGradient) -> Sequence[str]:
@@ -222,7 +244,9 @@ def _silent(path: _Path) -> Symptom | None:
     signals = path.signals
     trained, greatest = path.trained(), path.up_to(max)
     last = signals[-1] if signals else None
-    if last and any(trained) and (not any(signal.size for signal in signals) or last.layer.state == "zero"):
+    followed = any(signal.layer.feeds is not None for signal in signals)  # a second head is then known for one
+    weightless = not followed and last is not None and last.layer.state == "zero"
+    if last and any(trained) and (not any(signal.size for signal in signals) or weightless):
         text = f"the gradient is exactly zero already at {last.label}, the last layer"
         return Symptom(last.row, last.label, (text,))
     zeros = [i for i in range(len(signals)) if not greatest[i] and trained[i]]
@@ -236,6 +260,25 @@ def _silent(path: _Path) -> Symptom | None:
     alive = max((signals[j] for j in path.after[zeros[-1]]), key=lambda s: s.size, default=signals[-1])
     text = f"the gradient is exactly zero from {start.label} to the input, while ‖∂L/∂h‖₂ is "
     return Symptom(start.row, start.label, (text, Quote(alive.key), f" at {alive.label}"))
+
+
+def _faint(rows: Sequence[LayerGradient]) -> Symptom | None:
+    """The loss itself sends back so little that no optimizer moves anything: no trained weight's gradient is, in the
+    mean, over what Adam's ε lets through."""
+    trained = [
+        (i, x, x.weight_mean_abs)
+        for i, x in enumerate(rows)
+        if x.state == "ok" and x.weight_mean_abs is not None and x.weight_mean_abs > 0
+    ]
+    if not trained or any(size >= FAINT for _, _, size in trained):
+        return None
+    greatest = max(trained, key=lambda each: each[2])[1]
+    last = len(rows) - 1
+    text = (
+        Quote(greatest.key, "weight_mean_abs"),
+        f" is the greatest mean |∂L/∂W| ({greatest.key}): Adam's ε of 1e-8 hides it",
+    )
+    return Symptom(last, str(rows[last].key), text)
 
 
 def _exploding(path: _Path) -> Symptom | None:

@@ -213,3 +213,11 @@ def rows_of(windows: Sequence[Window], layers: Sequence[LayerState]) -> list[Row
             row.feeds = tuple(dict.fromkeys(keys[after] for after in feeds if after in keys))
     ran = {layer for layer, _, _ in rows}
     return [*rows.values(), *(Row(layer, 0, 0) for layer in layers if layer not in ran)]
+
+
+def unreached(windows: Sequence[Window]) -> dict[str, int]:
+    """By name of a layer, how many of its forward passes no gradient reached, where some of them were reached."""
+    passes = dict.fromkeys(forward for window in windows for forward in window.passes if forward.nodes)
+    missed = Counter(forward.layer.name for forward in passes if not forward.signals)
+    reached = {forward.layer.name for forward in passes if forward.signals}
+    return {name: count for name, count in missed.items() if name in reached}

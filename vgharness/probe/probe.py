@@ -47,6 +47,7 @@ from vgharness.probe.passes import (
     Window,
     portions,
     rows_of,
+    unreached,
     weight_norms,
 )
 from vgharness.probe.saturation import greatest_slope, is_activation, saturated_share
@@ -96,6 +97,7 @@ class GradientProbe:
         self._stale = False  # whether the next forward pass begins another window
         self._order: list[LayerState] = []  # in which layers ran before that
         self._rows: list[Row] = []  # of the last reading
+        self._unreached: dict[str, int] = {}  # by layer, passes that no gradient reached, of the last reading
         self._copies: dict[tuple[Optimizer, int], FlatBuffer] = {}  # of its weights before its step
         self._stepping: dict[Optimizer, list[tuple[list[LayerState], FlatBuffer]]] = {}
         self._scratch = FlatBuffer()
@@ -237,6 +239,7 @@ class GradientProbe:
         last step before it.
         """
         self._rows = rows_of([*(w for w in self._windows if w is not self._window), self._window], self._in_order())
+        self._unreached = unreached([*self._windows, self._window])
         norms: dict[LayerState, WeightNorms] = {}
         for portion in portions([layer for layer in self._layers.values() if layer.grads()]):
             norms |= weight_norms(portion, self._scratch)
@@ -261,7 +264,9 @@ class GradientProbe:
         """``rows`` as the last :meth:`read` gave, or averages of several such readings → a flow."""
         layers = [row.record(values) for row, values in zip(self._rows, rows, strict=True)]
         missed = [row.layer.name for row in self._rows if "signal_l2" not in row.measured and not row.layer.frozen]
-        return GradientFlow(layers=tuple(layers), missed=tuple(missed), training=self._training)
+        return GradientFlow(
+            layers=tuple(layers), missed=tuple(missed), training=self._training, unreached=self._unreached
+        )
 
     def _in_order(self) -> list[LayerState]:
         ran = [forward.layer for forward in self._window.passes]

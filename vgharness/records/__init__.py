@@ -30,6 +30,7 @@ from vgharness.records.flow import (
     GradientFlow,
     LayerGradient,
     LayerKey,
+    NonfiniteOrigin,
     factors_toward_input,
     last_passes,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "LayerShape",
     "Machine",
     "Name",
+    "NonfiniteOrigin",
     "Norm",
     "Outcome",
     "Precision",

@@ -76,17 +76,34 @@ class LayerGradient(FiniteRecord):
         return LayerKey(self.name, self.forward_pass)
 
 
+class NonfiniteOrigin(Record):
+    """What first made NaN or infinity of finite numbers.
+
+    module: the first module that put it out, in the order of execution; empty: none did, it came outside of them.
+    operation: the first operation that made it there, as PyTorch calls it; empty: not known.
+    backward: whether all that the forward pass made was finite.
+    """
+
+    module: Name
+    operation: Name
+    backward: bool
+
+
 class GradientFlow(Record):
     """A probe's record of one network.
 
     layers: a row of quantities per layer and pass, from the input to the output.
     missed: names of the layers that no error signal reached.
     training: the model's own flag in the forward pass (a BatchNorm's backward pass differs); ``None``: there was none.
+    unreached: by name of a layer, how many of its forward passes no gradient reached, where some were reached.
+    origin: of what is not finite, where it was looked for.
     """
 
     layers: tuple[LayerGradient, ...]
     missed: tuple[Name, ...] = ()
     training: bool | None = None
+    unreached: dict[Name, int] = Field(default_factory=dict)
+    origin: NonfiniteOrigin | None = None
 
     def select(self, pattern: str) -> GradientFlow:
         """Only the layers whose name matches the glob ``pattern``, in the same order. One feeds another where it does
@@ -99,6 +116,8 @@ class GradientFlow(Record):
             layers=tuple(kept),
             missed=tuple(x for x in self.missed if fnmatchcase(x, pattern)),
             training=self.training,
+            unreached={name: count for name, count in self.unreached.items() if fnmatchcase(name, pattern)},
+            origin=self.origin,
         )
 
     def last_passes(self) -> tuple[LayerGradient, ...]:
@@ -168,7 +187,7 @@ def _feeds_among(
 ) -> dict[LayerKey, tuple[LayerKey, ...]]:
     """By forward pass in ``kept``, the nearest of ``kept`` that its output goes into."""
     nearest: dict[LayerKey, tuple[LayerKey, ...]] = {}
-    for key in reversed(links):  # those nearer the output first
+    for key in reversed(list(links)):  # those nearer the output first
         fed = [(after,) if after in kept else nearest.get(after, ()) for after in links[key]]
         nearest[key] = tuple(dict.fromkeys(each for group in fed for each in group))
     return {key: nearest[key] for key in kept}

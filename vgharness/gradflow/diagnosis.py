@@ -18,8 +18,8 @@ U-Net's bottom, what gates channels, convolutions before a BatchNorm of small va
 layer are a path of their own too.
 
 ‖∂L/∂h‖₂ over the whole batch is what theory speaks of, and neither width nor the inputs' scale changes it, as they do
-weight gradients. A problem counts where more than half of the seeds have it; the layer named is the median one of
-theirs, and the numbers quoted are means over them. Frozen layers pass signals on, but a problem of theirs alone counts
+weight gradients. A problem counts where more than half of the seeds have it, ``nonfinite`` and ``missing`` where one
+has; the layer named is the median one of theirs, and the numbers quoted are means over them. Frozen layers pass signals on, but a problem of theirs alone counts
 for nothing.
 """
 
@@ -36,6 +36,7 @@ from vgharness.statistics import scale_of, summarise
 
 PROBLEM_KINDS: Final[tuple[ProblemKind, ...]] = get_args(ProblemKind)  # the most serious first
 Severity = Literal["problem", "warning"]
+_AT_ONCE: Final = frozenset({"nonfinite", "missing"})  # in one seed is too many
 _OPENING: Final = frozenset({"dead", "vanishing"})  # what a step may end
 
 _ADVICE: Final[dict[ProblemKind, str]] = {
@@ -123,7 +124,7 @@ def _problems(flows: Sequence[GradientFlow]) -> dict[ProblemKind, Problem]:
     problems = {}
     for kind in PROBLEM_KINDS:
         having = [flow for flow, found in zip(flows, seen, strict=True) if kind in found]
-        if 2 * len(having) > len(flows):
+        if having and (kind in _AT_ONCE or 2 * len(having) > len(flows)):
             starts = sorted((found[kind] for found in seen if kind in found), key=lambda symptom: symptom[:2])
             typical = starts[len(starts) // 2]
             problems[kind] = Problem(

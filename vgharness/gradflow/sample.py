@@ -57,11 +57,9 @@ class FlowSample:
     def assert_flows(
         self, *, min_factor: float | None = None, max_factor: float | None = None, quantity: str = SIGNAL
     ) -> None:
-        """Every gradient is there, finite and not zero; and the factor toward the input of ``quantity``, in the
-        geometric mean over seeds, is at least ``min_factor`` and at most ``max_factor`` at every layer."""
-        self.assert_no_missing()
-        self.assert_finite()
-        self._assert_states("zero", "gets a gradient that is exactly zero: is it dead, or the loss multiplied by zero?")
+        """The diagnosis has no problem; and the factor toward the input of ``quantity``, in the geometric mean over
+        seeds, is at least ``min_factor`` and at most ``max_factor`` at every layer."""
+        self.assert_healthy()
         frozen = {layer.key for flow in self.flows for layer in flow.layers if layer.state == "frozen"}
         least, most = -math.inf if min_factor is None else min_factor, math.inf if max_factor is None else max_factor
         found = {low: values for (low, high), values in self.factors(quantity).items() if not {low, high} & frozen}
@@ -85,16 +83,24 @@ class FlowSample:
                 )
             )
 
-    def assert_no_missing(self) -> None:
-        """A gradient reaches every layer that asks for one."""
-        self._assert_states("unused", "asks for a gradient and gets none: is it used, or cut off by a detach?")
-        for seed, flow in zip(self.seeds, self.flows, strict=True):
-            if flow.missed:
+    def assert_healthy(self, *, strict: bool = False) -> None:
+        """The diagnosis has no problem; with ``strict`` no warning either. As ``vgharness check`` judges it."""
+        for problem in self.diagnosis.problems:
+            if strict or problem.severity == "problem":
+                at = {layer.key for flow in self.flows for layer in flow.layers if str(layer.key) == problem.layer}
                 raise AssertionError(
-                    self._message(
-                        f"no error signal was seen at {flow.missed[0]} (seed {seed}): is its forward called directly?"
-                    )
+                    self._message(f"{problem.kind} from {problem.layer}: {problem.evidence}", marked=at)
                 )
+
+    def assert_no_missing(self) -> None:
+        """Every parameter that asks for a gradient gets one."""
+        for seed, flow in zip(self.seeds, self.flows, strict=True):
+            lacking = [name for layer in flow.layers for name in layer.without_gradient]
+            if lacking:
+                raise AssertionError(
+                    self._message(f"no gradient came to {listing(lacking, most=3)} (seed {seed}): cut off by a detach?")
+                )
+        self._assert_states("unused", "asks for a gradient and gets none: is it used, or cut off by a detach?")
 
     def assert_finite(self) -> None:
         """No gradient is NaN or infinite."""

@@ -50,8 +50,8 @@ class GradFlow:
         model_factory, batch, loss, layers, quantities, extra_info: as :func:`vgharness.measure` takes them.
         seeds: how many, from 42 on, or which; by default the mark's, or 5.
         name: needed where a test measures several times.
-        check: fail the test at once for a NaN, infinite, zero or missing gradient. The mark's limits are held against
-            each measurement whatever this says.
+        check: fail the test at once where the diagnosis has a problem, as ``vgharness check`` does. The mark's limits
+            are held against each measurement whatever this says.
 
         Where the mark ``gradflow`` expects a problem, the measurement must have that problem and is not checked else.
         Raises :class:`~vgharness.errors.UsageError` as :func:`vgharness.measure` does, and for a name used twice.
@@ -69,7 +69,7 @@ class GradFlow:
             seeds=self._marked.get("seeds", DEFAULT_SEEDS) if seeds is None else seeds,
             layers=layers,
             quantities=quantities,
-            saturation="expect" in self._marked,
+            saturation=True,
             test=self._test,
             name=name,
             extra_info=extra_info,

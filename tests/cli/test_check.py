@@ -22,9 +22,13 @@ from torch import nn
 def healthy():
     return nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 5))
 
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return 1e-8 * super().forward(x)
+
 def closed():
     model = healthy()
-    model[2].weight.data *= 1e-8
+    model[2] = Scaled(64, 64)
     return model
 
 class Unused(nn.Module):

@@ -197,16 +197,30 @@ def test_a_value_that_is_missing_is_outside_any_limit(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("state", "words"),
-    [("zero", "exactly zero"), ("unused", "asks for a gradient and gets none"), ("nonfinite", "NaN or infinite")],
+    [
+        (
+            {"state": "unused", "signal_l2": None, "weight_l2": None},
+            "missing from a: no gradient came to a (1 of 2 seeds)",
+        ),
+        ({"state": "ok", "without_gradient": ("a.bias",)}, "missing from a.bias: no gradient came to a.bias"),
+        (
+            {"state": "nonfinite", "signal_l2": None, "nonfinite": ("signal_l2",)},
+            "nonfinite from a: NaN or infinity at a",
+        ),
+    ],
+    ids=["unused", "bias", "nonfinite"],
 )
-def test_an_ill_layer_of_any_seed_fails_by_default(state: Any, words: str) -> None:
+def test_what_is_missing_or_not_finite_in_any_seed_fails_by_default(state: Any, words: str) -> None:
     good, bad = flow(a=1.0, b=1.0), flow(a=1.0, b=1.0)
-    bad = bad.model_copy(update={"layers": (bad.layers[0].model_copy(update={"state": state}), bad.layers[1])})
-    message = fails(sample_of(good, bad).assert_flows)
-    assert words in message
-    assert "a " in message
-    assert "(seed 1)" in message
+    bad = bad.model_copy(update={"layers": (bad.layers[0].model_copy(update=state), bad.layers[1])})
+    assert words in fails(sample_of(good, bad).assert_flows)
     sample_of(good).assert_flows()
+
+
+def test_what_is_dead_in_most_seeds_fails_by_default() -> None:
+    good, dead = flow(a=1.0, b=1.0), flow(a=0.0, b=1.0)
+    assert "dead from a: the gradient is exactly zero from a" in fails(sample_of(good, dead, dead).assert_flows)
+    sample_of(good, good, dead).assert_flows()
 
 
 def test_a_frozen_layer_is_held_against_nobody() -> None:
@@ -219,13 +233,15 @@ def test_a_frozen_layer_is_held_against_nobody() -> None:
     sample.assert_flows(min_factor=1e-3, max_factor=1e3)
 
 
-def test_a_layer_called_past_the_hooks_is_missing() -> None:
+def test_a_layer_called_past_the_hooks_is_noted_and_not_missing() -> None:
     class Bypassing(WithUnused):
         def forward(self, x: Tensor) -> Tensor:
             return self.used.forward(x) + self.unused(x)  # type: ignore[no-any-return]
 
     sample = measure(Bypassing, batch, functional.cross_entropy, seeds=1)
-    assert "no error signal was seen at used" in fails(sample.assert_no_missing)
+    sample.assert_flows()
+    (note,) = sample.diagnosis.notes
+    assert note.startswith("no error signal was seen at used, whose weights are used without a call of the module")
 
 
 def test_a_wide_network_matches_theory_and_another_does_not() -> None:

@@ -69,7 +69,7 @@ def autograd_quantities(
     x, names, pre_activations = inputs, [], []
     for name, module in model.named_children():
         x = module(x)
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if next(module.parameters(recurse=False), None) is not None:
             names.append(name)
             pre_activations.append(x)
     weights = [model.get_submodule(name).get_parameter("weight") for name in names]
@@ -94,7 +94,7 @@ def test_a_convolutional_networks_figures_are_autograds(activation: Activation, 
     oracle = autograd_quantities(model, inputs, cross_entropy)
     flow = measure(model, lambda: cross_entropy(model(inputs)))
 
-    assert [layer.name for layer in flow.layers] == ["conv1", "conv2", "conv3", "conv4", "fc"]
+    assert [layer.name for layer in flow.layers] == list(oracle)
     assert flow.missed == ()
     for layer in flow.layers:
         assert layer.state == "ok"
@@ -616,12 +616,12 @@ def test_without_a_backward_pass_everything_is_missed() -> None:
 # --- which layers ------------------------------------------------------------------------------
 
 
-def test_without_names_every_layer_with_a_weight_matrix_is_a_site() -> None:
+def test_without_names_every_module_with_parameters_is_a_layer() -> None:
     model = nn.Sequential(
         nn.Embedding(7, 4), nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)), nn.PReLU(), nn.Linear(3, 2)
     )
     flow = measure(model, lambda: model(torch.arange(5)).sum())
-    assert [layer.name for layer in flow.layers] == ["0", "1.0", "3"]
+    assert [layer.name for layer in flow.layers] == ["0", "1.0", "1.1", "2", "3"]
     assert {layer.state for layer in flow.layers} == {"ok"}
 
 
@@ -639,9 +639,9 @@ def test_layers_are_chosen_by_name() -> None:
     ("model", "layers", "words"),
     [
         (mlp([2, 2, 2]), ["head"], ["no layer named 'head'", "0", "1", "2"]),
-        (mlp([2, 2, 2]), ["0", "1"], ["layer '1' has no weight"]),
-        (nn.Sequential(nn.Sequential(nn.Linear(2, 2))), ["0"], ["layer '0' has no weight", "inside"]),
-        (nn.Sequential(nn.ReLU(), nn.LayerNorm(2)), None, ["nothing to probe"]),
+        (mlp([2, 2, 2]), ["0", "1"], ["layer '1' has no parameter"]),
+        (nn.Sequential(nn.Sequential(nn.Linear(2, 2))), ["0"], ["layer '0' has no parameter", "inside"]),
+        (nn.Sequential(nn.ReLU(), nn.Flatten()), None, ["nothing to probe"]),
     ],
     ids=["unknown name", "no weight", "container", "no layer"],
 )

@@ -19,8 +19,8 @@ layer are a path of their own too.
 
 ‖∂L/∂h‖₂ over the whole batch is what theory speaks of, and neither width nor the inputs' scale changes it, as they do
 weight gradients. A problem counts where more than half of the seeds have it, ``nonfinite`` and ``missing`` where one
-has; the layer named is the median one of theirs, and the numbers quoted are means over them. Frozen layers pass signals on, but a problem of theirs alone counts
-for nothing.
+has; the layer named is the median one of theirs, and the numbers quoted are means over them. Frozen layers pass signals
+on, but a problem of theirs alone counts for nothing.
 """
 
 from __future__ import annotations

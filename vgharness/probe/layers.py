@@ -43,6 +43,7 @@ def find_layers(model: nn.Module, layers: LayerChoice | None) -> list[ProbedLaye
     modules = dict(model.named_modules())
     if layers is None:
         inner = {child for m in modules.values() if isinstance(m, nn.MultiheadAttention) for child in m.children()}
+        inner |= {m for m in modules.values() if isinstance(m, parametrize.ParametrizationList)}  # their owner's
         chosen = [name for name, m in modules.items() if m not in inner and _weights(m)]
         if not chosen:
             raise ValueError("nothing to probe: no module of this model has a parameter")

@@ -146,6 +146,9 @@ def _notes(flows: Sequence[GradientFlow], later: Sequence[Steps]) -> Iterator[st
         yield f"closed at the start, opens after {_steps(later)}: {listing(opening, most=3)}"
     if later and (stays := [str(key) for key in zero if key in still]):
         yield f"exactly zero at the start and after {_steps(later)}: {listing(stays, most=3)}"
+    unjudged = dict.fromkeys(name for flow in flows for name in flow.not_judged_through_time)
+    if unjudged:
+        yield f"not judged through time: {listing(unjudged, most=3)}"
     unseen = dict.fromkeys(
         row.name for flow in flows for row in flow.layers if row.name in flow.missed and row.weight_l2 is not None
     )

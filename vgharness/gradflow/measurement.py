@@ -119,7 +119,7 @@ def _flow(
     """Of one forward and backward pass, after which the weights hold their gradients."""
     _check_devices(model, inputs)
     model.zero_grad()
-    with GradientProbe(model, layers, saturation=saturation) as probe:
+    with GradientProbe(model, layers, saturation=saturation, through_time=True) as probe:
         value = loss(call_model(model, inputs), targets)
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise UsageError("the loss is not one number: let it give a tensor of one element")

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from vgharness.formatting import listing
-from vgharness.records import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin
+from vgharness.formatting import listing, number
+from vgharness.records import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin, TimePath
 
 ProblemKind = Literal["nonfinite", "missing", "dead", "exploding", "vanishing"]
 
@@ -63,6 +63,7 @@ def symptoms(flow: GradientFlow, always_closed: Collection[LayerKey]) -> dict[Pr
     silent = _silent(path)
     if silent and vanishing and silent.row < vanishing.row:
         silent = None  # what has vanished underflows to zero in the end
+    vanishing = vanishing or _vanishing_through_time(rows, flow.through_time)
     dead = _nearest_output([silent, _saturated(rows, always_closed)])
     if dead and vanishing and dead.row >= vanishing.row:
         vanishing = None  # what dead units let through is small
@@ -70,7 +71,8 @@ def symptoms(flow: GradientFlow, always_closed: Collection[LayerKey]) -> dict[Pr
         "nonfinite": _nonfinite(rows, flow.origin),
         "missing": _missing(rows, flow.missed) or _detached(rows, flow.unreached),
         "dead": dead,
-        "exploding": _nearest_output([_exploding(path), *(_exploding(own) for own in path.recurrent())]),
+        "exploding": _nearest_output([_exploding(path), *(_exploding(own) for own in path.recurrent())])
+        or _exploding_through_time(rows, flow.through_time),
         "vanishing": vanishing,
     }
     return {kind: symptom for kind, symptom in found.items() if symptom}
@@ -279,6 +281,30 @@ def _faint(rows: Sequence[LayerGradient]) -> Symptom | None:
         f" is the greatest mean |∂L/∂W| ({greatest.key}): Adam's ε of 1e-8 hides it",
     )
     return Symptom(last, str(rows[last].key), text)
+
+
+def _vanishing_through_time(rows: Sequence[LayerGradient], paths: Sequence[TimePath]) -> Symptom | None:
+    """Of each direction: the first step's signal against the greatest gradient that came to any step at once."""
+    for path in paths:
+        first = path.signals[0] if path.signals else None
+        if first is not None and path.direct and len(path.signals) >= RECURRENT and first < VANISHED * path.direct:
+            return _through_time(rows, path, first, path.direct)
+    return None
+
+
+def _exploding_through_time(rows: Sequence[LayerGradient], paths: Sequence[TimePath]) -> Symptom | None:
+    for path in paths:
+        first = path.signals[0] if path.signals else None
+        if first is not None and path.direct and len(path.signals) >= RECURRENT and first > EXPLODED * path.direct:
+            return _through_time(rows, path, first, path.direct)
+    return None
+
+
+def _through_time(rows: Sequence[LayerGradient], path: TimePath, first: float, direct: float) -> Symptom:
+    place = max((i for i, x in enumerate(rows) if x.name == path.layer), default=0)
+    came = f"{number(direct)} of ‖∂L/∂h_t‖₂ came to {path.layer} ({path.part})"
+    text = f"through time: {came}, and {number(first)} is left at the first of {len(path.signals)} steps"
+    return Symptom(place, path.layer, (text,))
 
 
 def _exploding(path: _Path) -> Symptom | None:

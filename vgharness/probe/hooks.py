@@ -25,7 +25,9 @@ class Observer(Protocol):
 
     def before_forward(self, module: nn.Module, inputs: tuple[Any, ...]) -> None: ...
 
-    def after_forward(self, module: nn.Module, output: Any) -> None: ...
+    def after_forward(
+        self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any
+    ) -> None: ...
 
     def before_step(self, optimizer: Optimizer) -> None: ...
 
@@ -44,7 +46,7 @@ def subscribe(observer: Observer) -> None:
         if not _observers:
             _handles.extend((
                 register_module_forward_pre_hook(_before_forward),
-                register_module_forward_hook(_after_forward),
+                register_module_forward_hook(_after_forward, with_kwargs=True),
                 register_optimizer_step_pre_hook(_before_step),
                 register_optimizer_step_post_hook(_after_step),
             ))  # fmt: skip
@@ -69,9 +71,9 @@ def _before_forward(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         observer.before_forward(module, inputs)
 
 
-def _after_forward(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+def _after_forward(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
     for observer in _observers:
-        observer.after_forward(module, output)
+        observer.after_forward(module, inputs, keywords, output)
 
 
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:

@@ -18,6 +18,7 @@ from torch.autograd.graph import Node
 
 from vgharness.probe.layers import ProbedLayer
 from vgharness.probe.norms import FlatBuffer, constant, norm_of
+from vgharness.probe.through_time import RecurrentPass
 from vgharness.records import QUANTITIES, LayerGradient, LayerKey, State
 
 COLUMNS: Final = (*QUANTITIES, "relative_update", "saturated")
@@ -56,6 +57,7 @@ class ForwardPass:
         self.layer, self.repeated = layer, repeated
         self.nodes: list[Node] = []  # of its outputs in the autograd graph
         self.feeds: tuple[ForwardPass, ...] | None = None
+        self.recurrent: RecurrentPass | None = None  # where the signal through time is asked for
         self.signals: dict[int, list[tuple[Tensor, int]]] = {}
         self.saturated: list[tuple[Tensor, int]] = []
 

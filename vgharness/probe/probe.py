@@ -51,7 +51,8 @@ from vgharness.probe.passes import (
     weight_norms,
 )
 from vgharness.probe.saturation import greatest_slope, is_activation, saturated_share
-from vgharness.records import QUANTITIES, GradientFlow
+from vgharness.probe.through_time import RecurrentPass
+from vgharness.records import QUANTITIES, GradientFlow, TimePath
 
 
 class GradientProbe:
@@ -66,6 +67,8 @@ class GradientProbe:
     module with a weight of two or more dimensions is one. ``scaler`` is the ``GradScaler`` that scales
     the loss, if one does: its scale is divided out, so read before it unscales or updates.
     ``saturation`` measures ``saturated`` too, at the cost of a pass of its own through every activation.
+    ``through_time`` measures the signal at every step inside ``nn.RNN``, ``nn.LSTM`` and ``nn.GRU`` for
+    :meth:`flow`, which computes them again step by step.
     An optimizer's step inside the ``with`` is measured as ``relative_update``, for which it keeps a copy of the
     weights.
 
@@ -86,7 +89,9 @@ class GradientProbe:
         *,
         scaler: torch.amp.GradScaler | None = None,
         saturation: bool = False,
+        through_time: bool = False,
     ) -> None:
+        self._through_time = through_time
         self._model, self._scaler = model, scaler
         self._layers = {layer.module: LayerState(layer) for layer in find_layers(model, layers)}
         activations = {m for m in model.modules() if is_activation(m)} if saturation else set()
@@ -134,7 +139,7 @@ class GradientProbe:
 
     # --- hooks -------------------------------------------------------------------------------------
 
-    def after_forward(self, module: nn.Module, output: Any) -> None:
+    def after_forward(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         layer = self._layers.get(module)
         if layer is None:
             return
@@ -152,6 +157,8 @@ class GradientProbe:
             self._window.add(forward, graph=graph)
         if graph:
             self._window.latest = forward
+        if self._through_time and graph and isinstance(module, nn.RNNBase):
+            forward.recurrent = RecurrentPass(module, inputs, keywords, output)
         for tensor in tensors_in(output):
             if tensor.requires_grad:
                 self._receive_signal_of(self._window, forward, tensor)
@@ -258,7 +265,14 @@ class GradientProbe:
 
     def flow(self) -> GradientFlow:
         """What came since the last reading as a record; then forgets it. Transfers once to the host."""
-        return self.record(self.read().tolist())
+        recurrent = [
+            forward
+            for window in dict.fromkeys([*self._windows, self._window])
+            for forward in window.passes
+            if forward.recurrent is not None
+        ]
+        flow = self.record(self.read().tolist())
+        return _with_time(flow, recurrent) if recurrent else flow
 
     def record(self, rows: Sequence[Sequence[float]]) -> GradientFlow:
         """``rows`` as the last :meth:`read` gave, or averages of several such readings → a flow."""
@@ -283,3 +297,22 @@ class GradientProbe:
         for layer in self._layers.values():
             layer.update = None
         self._windows, self._stale = [], True
+
+
+def _with_time(flow: GradientFlow, passes: Sequence[ForwardPass]) -> GradientFlow:
+    """The flow with the paths through time of its recurrent layers, and what of them was not judged."""
+    paths = [
+        TimePath(layer=forward.layer.name, part=path.part, signals=path.signals, direct=path.direct)
+        for forward in passes
+        if forward.recurrent is not None
+        for path in forward.recurrent.paths()
+    ]
+    unjudged = [
+        f"{forward.layer.name} ({part})".strip()
+        for forward in passes
+        if forward.recurrent is not None
+        for part in forward.recurrent.not_judged
+    ]
+    return GradientFlow(
+        **{**dict(flow), "through_time": tuple(paths), "not_judged_through_time": tuple(dict.fromkeys(unjudged))}
+    )

@@ -31,6 +31,7 @@ from vgharness.records.flow import (
     LayerGradient,
     LayerKey,
     NonfiniteOrigin,
+    TimePath,
     factors_toward_input,
     last_passes,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "State",
     "Steps",
     "Study",
+    "TimePath",
     "Verdict",
     "factors_toward_input",
     "last_passes",

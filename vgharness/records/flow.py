@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vgharness.records.base import FiniteRecord, Name, Quantity, Record, State, nan_if_none
 
@@ -89,6 +89,31 @@ class NonfiniteOrigin(Record):
     backward: bool
 
 
+class TimePath(Record):
+    """The error signal through time in one direction of one layer inside ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``.
+
+    layer: the module's name.
+    part: which layer inside it, and direction: ``layer 0``, ``layer 0 backward``.
+    signals: ‖∂L/∂h_t‖₂ over the batch, step by step in the order in which the direction takes them; ``None``: not
+        finite.
+    direct: the greatest gradient that came to any step at once, not through time; ``None``: not finite.
+    """
+
+    layer: Name
+    part: str
+    signals: tuple[float | None, ...]
+    direct: float | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nonfinite(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping):
+            return fields
+        signals = tuple(x if x is not None and math.isfinite(x) else None for x in fields.get("signals", ()))
+        direct = fields.get("direct")
+        return {**fields, "signals": signals, "direct": direct if direct is None or math.isfinite(direct) else None}
+
+
 class GradientFlow(Record):
     """A probe's record of one network.
 
@@ -97,6 +122,8 @@ class GradientFlow(Record):
     training: the model's own flag in the forward pass (a BatchNorm's backward pass differs); ``None``: there was none.
     unreached: by name of a layer, how many of its forward passes no gradient reached, where some were reached.
     origin: of what is not finite, where it was looked for.
+    through_time: the signals inside recurrent modules, where they were asked for.
+    not_judged_through_time: recurrent modules, or layers inside them, of which they could not be had.
     """
 
     layers: tuple[LayerGradient, ...]
@@ -104,6 +131,8 @@ class GradientFlow(Record):
     training: bool | None = None
     unreached: dict[Name, int] = Field(default_factory=dict)
     origin: NonfiniteOrigin | None = None
+    through_time: tuple[TimePath, ...] = ()
+    not_judged_through_time: tuple[Name, ...] = ()
 
     def select(self, pattern: str) -> GradientFlow:
         """Only the layers whose name matches the glob ``pattern``, in the same order. One feeds another where it does
@@ -118,6 +147,8 @@ class GradientFlow(Record):
             training=self.training,
             unreached={name: count for name, count in self.unreached.items() if fnmatchcase(name, pattern)},
             origin=self.origin,
+            through_time=tuple(x for x in self.through_time if fnmatchcase(x.layer, pattern)),
+            not_judged_through_time=self.not_judged_through_time,
         )
 
     def last_passes(self) -> tuple[LayerGradient, ...]:

@@ -208,6 +208,26 @@ def test_a_loss_on_the_cell_state_alone() -> None:
     assert path.direct == pytest.approx(math.sqrt(2 * HIDDEN))
 
 
+def test_packed_sequences_are_measured_against_what_came_to_all_their_ends() -> None:
+    """Not against the last step, which is the longest sequence's alone."""
+    module = make("gru")
+    passes = watch(module)
+    module(pack_sequence([noise(n, SIZE, seed=n) for n in (9, 4, 4, 2)]))[1].sum().backward()
+    (path,) = passes[0].paths()
+    assert path.signals[-1] == pytest.approx(math.sqrt(HIDDEN))
+    assert path.direct == pytest.approx(math.sqrt(4 * HIDDEN))
+
+
+def test_what_comes_directly_is_that_of_one_step() -> None:
+    module = make("gru", batch_first=True)
+    passes = watch(module)
+    out, _ = module(noise(2, 6, SIZE))
+    (out.mean(1).sum() + out[:, 2].sum()).backward()
+    (path,) = passes[0].paths()
+    assert path.direct == pytest.approx((1 + 1 / 6) * math.sqrt(2 * HIDDEN))
+    assert path.signals[-1] == pytest.approx(1 / 6 * math.sqrt(2 * HIDDEN))
+
+
 @pytest.mark.parametrize(("dtype", "rel"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
 def test_low_precision_is_replayed_in_at_least_float32(dtype: torch.dtype, rel: float) -> None:
     found = []

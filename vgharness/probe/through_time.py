@@ -119,14 +119,15 @@ class RecurrentPass:
         each = len(weights) // (self._layers * self._directions)
         sets = [_in_order(weights[i : i + each]) for i in range(0, len(weights), each)]
         layers = [sets[i : i + self._directions] for i in range(0, len(sets), self._directions)]
-        data = (
-            kept.data.detach().to(dtype).requires_grad_()
-        )  # something has to ask for a gradient, or there is no graph
+        # Something has to ask for a gradient, or there is no graph.
+        data = kept.data.detach().to(dtype).requires_grad_()
         run = unroll(self._mode, layers, data, kept.layout.sizes, _initial_states(self._mode, kept, sets))
         outputs = [run.outputs[-1], *(torch.stack(parts) for parts in zip(*run.final, strict=True))]
         came = {place: kept.layout.of_output(place, x).to(dtype) for place, x in self._gradients.items()}
+        # A scalar whose gradients are those: where they are given to `grad`, PyTorch imports sympy, half a second.
+        loss = torch.stack([(outputs[i] * x).sum() for i, x in came.items()]).sum()
         wanted = [*run.outputs, *(h for layer in run.hidden for steps in layer for h in steps)]
-        gradients = torch.autograd.grad([outputs[i] for i in came], wanted, list(came.values()), allow_unused=True)
+        gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
         found = iter(torch.zeros_like(x) if g is None else g for x, g in zip(wanted, gradients, strict=True))
         handed = [next(found).chunk(self._directions, dim=1) for _ in run.outputs]
         sizes = list(kept.layout.sizes)

@@ -19,6 +19,7 @@ from vgharness.system.terminal import console, say, say_json
 if TYPE_CHECKING:
     from vgharness.check.batch import Batch
     from vgharness.check.model_source import Factory
+    from vgharness.gradflow.diagnosis import Diagnosis
     from vgharness.gradflow.sample import FlowSample
 
 PROBLEMS = 1
@@ -40,13 +41,14 @@ def check(
     layers: Annotated[str | None, typer.Option(help="which layers: a name or a glob such as encoder.*")] = None,
     html: Annotated[Path | None, typer.Option(help="also write a page to this file")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON, for other programs")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 for a warning too")] = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="print markdown, fit for a pull-request comment")
     ] = False,
 ) -> None:
     """Say whether gradients flow through a model at initialisation, and if not, from which layer on and what helps.
 
-    Exit status: 0 healthy, 1 not, 2 bad input.
+    Exit status: 0 healthy, 1 a problem (with --strict a warning too), 2 bad input.
     """
     with usage_errors("vgharness check"):
         if seeds < 1:
@@ -71,7 +73,8 @@ def check(
             _print(sample, batch.text)
         if html is not None:
             say(f"page written to {shown(_write_page(sample, html))}", stderr=markdown or json)
-    raise typer.Exit(0 if sample.diagnosis.healthy else PROBLEMS)
+    bad = sample.diagnosis.problems if strict else not sample.diagnosis.healthy
+    raise typer.Exit(PROBLEMS if bad else 0)
 
 
 def _measure(name: str, factory: Factory, batch: Batch, seeds: int, layers: str | None) -> FlowSample:
@@ -94,6 +97,12 @@ def _measure(name: str, factory: Factory, batch: Batch, seeds: int, layers: str 
         raise UsageError(f"{name}: measuring it raised {in_one_line(error)}") from error
 
 
+def _style(diagnosis: Diagnosis) -> str:
+    if not diagnosis.healthy:
+        return "bold red"
+    return "yellow" if diagnosis.problems else "green"
+
+
 def _print(sample: FlowSample, batch: str) -> None:
     from vgharness.gradflow.diagnosis import summary
     from vgharness.report.tables import session_table
@@ -102,10 +111,12 @@ def _print(sample: FlowSample, batch: str) -> None:
     screen.print(escaped(batch), soft_wrap=True)
     screen.print(session_table(sample.record))
     verdict = escaped(summary(sample.diagnosis))
-    screen.print(verdict, style="green" if sample.diagnosis.healthy else "bold red", soft_wrap=True)
+    screen.print(verdict, style=_style(sample.diagnosis), soft_wrap=True)
     for problem in sample.diagnosis.problems:
         where = escaped(f"{problem.kind} from {problem.layer}: {problem.evidence}")
         screen.print(f"{where}\n  what usually helps: {problem.advice}", soft_wrap=True)
+    for note in sample.diagnosis.notes:
+        screen.print(f"note: {escaped(note)}", soft_wrap=True)
 
 
 def _markdown(sample: FlowSample, batch: str) -> Iterator[str]:
@@ -117,6 +128,8 @@ def _markdown(sample: FlowSample, batch: str) -> Iterator[str]:
     for x in sample.diagnosis.problems:
         evidence = without_formatting(x.evidence)
         yield f"- {x.kind} from {as_code(x.layer)}: {evidence}. What usually helps: {without_formatting(x.advice)}"
+    for note in sample.diagnosis.notes:
+        yield f"- note: {without_formatting(note)}"
     yield from ("", without_formatting(batch), "", markdown([session_table(sample.record)]))
 
 

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal, get_args
 
 from vgharness.formatting import count, listing, number, percent
-from vgharness.gradflow.symptoms import ProblemKind, Quote, Symptom, closed, symptoms
+from vgharness.gradflow.symptoms import ProblemKind, Quote, Symptom, closed, find_symptoms
 from vgharness.records import GradientFlow, Name, Record, Steps
 from vgharness.statistics import scale_of, summarise
 
@@ -120,7 +120,7 @@ def _problems(flows: Sequence[GradientFlow]) -> dict[ProblemKind, Problem]:
     # A layer of two or three units may be dead by chance, each seed another: the same one has to be.
     shut = Counter(key for flow in flows for key in closed(flow))
     always = {key for key, seeds in shut.items() if 2 * seeds > len(flows)}
-    seen = [symptoms(flow, always & closed(flow)) for flow in flows]
+    seen = [find_symptoms(flow, always & closed(flow)) for flow in flows]
     problems = {}
     for kind in PROBLEM_KINDS:
         having = [flow for flow, found in zip(flows, seen, strict=True) if kind in found]
@@ -133,6 +133,7 @@ def _problems(flows: Sequence[GradientFlow]) -> dict[ProblemKind, Problem]:
                 evidence=_evidence(typical, having, len(flows)),
                 advice=_ADVICE[kind],
                 seeds=len(having),
+                severity="warning" if 2 * sum(start.mild for start in starts) > len(starts) else "problem",
             )
     return problems
 
@@ -178,15 +179,16 @@ def _mean(quote: Quote, flows: Sequence[GradientFlow]) -> str:
 
 
 def summary(diagnosis: Diagnosis) -> str:
-    """One line: ``healthy``, or each problem and where it starts, the most serious first."""
+    """One line: ``healthy``, or each problem and where it starts, the most serious first; warnings are called so."""
     return "; ".join(map(_in_words, diagnosis.problems)) or "healthy"
 
 
 def _in_words(problem: Problem) -> str:
+    warning = "warning: " if problem.severity == "warning" else ""
     match problem.kind:
         case "missing":
-            return f"no gradient for {problem.layer}"
+            return f"{warning}no gradient for {problem.layer}"
         case "dead":
-            return f"dead at {problem.layer}"
+            return f"{warning}dead at {problem.layer}"
         case kind:
-            return f"{kind} from {problem.layer} toward the input"
+            return f"{warning}{kind} from {problem.layer} toward the input"

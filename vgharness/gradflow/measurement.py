@@ -55,20 +55,17 @@ def measure(
     numbers = tuple(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else tuple(seeds)
     _check(numbers, own := dict(quantities or {}))
     models: list[nn.Module] = []
-    inputs: list[Any] = []
-    targets_of: list[Any] = []
+    batches: list[InputsAndTargets] = []
     flows: list[GradientFlow] = []
     own_values: list[dict[str, tuple[float | None, ...]]] = []
     with random_state_kept():
         for seed in numbers:
             torch.manual_seed(seed)
             models.append(_new_model(model_factory, models))
-            given, targets = batch(seed) if callable(batch) else batch
-            inputs.append(given)
-            targets_of.append(targets)
-            flows.append(_flow(models[-1], given, targets, loss, layers, saturation))
+            batches.append(_pair(batch(seed) if callable(batch) else batch))
+            flows.append(_flow(models[-1], batches[-1], loss, layers, saturation))
             own_values.append(_own_values(own, models[-1], layers, flows[-1]))
-        later = _later(models, inputs, targets_of, loss, layers, flows)
+        later = _later(models, batches, loss, layers, flows)
     record = Sample(
         test=test,
         name=name,
@@ -78,7 +75,7 @@ def measure(
         later=later,
         extra_info=dict(extra_info or {}),
     )
-    return FlowSample(record, models, inputs)
+    return FlowSample(record, models, [inputs for inputs, _ in batches])
 
 
 def _check(seeds: Sequence[int], own: Mapping[str, GradientQuantity]) -> None:
@@ -114,9 +111,10 @@ def _new_model(factory: Callable[[], nn.Module], others: Sequence[nn.Module]) ->
 
 
 def _flow(
-    model: nn.Module, inputs: Any, targets: Any, loss: Loss, layers: LayerChoice | None, saturation: bool
+    model: nn.Module, batch: InputsAndTargets, loss: Loss, layers: LayerChoice | None, saturation: bool
 ) -> GradientFlow:
     """Of one forward and backward pass, after which the weights hold their gradients."""
+    inputs, targets = batch
     _check_devices(model, inputs)
     model.zero_grad()
     with GradientProbe(model, layers, saturation=saturation, through_time=True) as probe:
@@ -133,10 +131,17 @@ def _flow(
     return flow if origin is None else flow.model_copy(update={"origin": origin})
 
 
+def _pair(batch: Any) -> InputsAndTargets:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise UsageError(
+            f"the batch is {type(batch).__name__}: give a pair, (inputs, targets), or a callable of a seed"
+        )
+    return batch[0], batch[1]
+
+
 def _later(
     models: Sequence[nn.Module],
-    inputs: Sequence[Any],
-    targets: Sequence[Any],
+    batches: Sequence[InputsAndTargets],
     loss: Loss,
     layers: LayerChoice | None,
     flows: Sequence[GradientFlow],
@@ -146,7 +151,7 @@ def _later(
         return ()
 
     def measure_one(model: nn.Module, index: int) -> GradientFlow:
-        return _flow(model, inputs[index], targets[index], loss, layers, True)
+        return _flow(model, batches[index], loss, layers, True)
 
     return flows_after_steps(models, measure_one)
 

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from vgharness.gradflow.symptoms import closed, symptoms
+from vgharness.gradflow.symptoms import closed, find_symptoms
 from vgharness.records import GradientFlow, Steps
 
 STEPS: Final = 3
@@ -26,7 +26,9 @@ _CLOSED: Final = frozenset({"dead", "vanishing"})
 
 def may_open(flow: GradientFlow) -> bool:
     """Whether anything in the flow is closed now that a step may open."""
-    return bool(_CLOSED & symptoms(flow, closed(flow)).keys()) or any(layer.state == "zero" for layer in flow.layers)
+    return bool(_CLOSED & find_symptoms(flow, closed(flow)).keys()) or any(
+        layer.state == "zero" for layer in flow.layers
+    )
 
 
 def flows_after_steps(

@@ -25,6 +25,12 @@ VANISHED: Final = 1 / 300
 # at large depth (Yang et al. 2019).
 EXPLODED: Final = 3_000.0
 SATURATED: Final = 0.99  # not 1: a few units at the border do not bring a layer of a hundred to life
+# Beyond VANISHED or EXPLODED plain SGD suffers; beyond these Adam does too.
+VANISHED_FOR_ADAM: Final = 1e-6
+EXPLODED_FOR_ADAM: Final = 1e6
+# Through time: what every step tells is learned all the same, and a first step's signal falls below 1e-6 in networks
+# that are used as they are (an LSTM of 30 steps at default initialisation).
+VANISHED_THROUGH_TIME_FOR_ADAM: Final = 1e-8
 # Of mean |∂L/∂W|: a hundredth of Adam's ε (1e-8), so that a step is a hundredth of what it is meant to be.
 FAINT: Final = 1e-10
 # From so many forward passes on a layer is taken for recurrent, its passes for a path; fewer are towers (siamese,
@@ -45,14 +51,16 @@ class Symptom(NamedTuple):
     row: the place in the flow of the layer where it starts.
     layer: that layer.
     evidence: its text, in parts.
+    mild: whether Adam usually copes with it.
     """
 
     row: int
     layer: str
     evidence: tuple[str | Quote, ...]
+    mild: bool = False
 
 
-def symptoms(flow: GradientFlow, always_closed: Collection[LayerKey]) -> dict[ProblemKind, Symptom]:
+def find_symptoms(flow: GradientFlow, always_closed: Collection[LayerKey]) -> dict[ProblemKind, Symptom]:
     """Finds each kind of problem at most once, where it starts nearest the output.
 
     ``always_closed``: the layers whose units are saturated in this seed and in most others.
@@ -288,7 +296,8 @@ def _vanishing_through_time(rows: Sequence[LayerGradient], paths: Sequence[TimeP
     for path in paths:
         first = path.signals[0] if path.signals else None
         if first is not None and path.direct and len(path.signals) >= RECURRENT and first < VANISHED * path.direct:
-            return _through_time(rows, path, first, path.direct)
+            mild = first >= VANISHED_THROUGH_TIME_FOR_ADAM * path.direct
+            return _through_time(rows, path, first, path.direct)._replace(mild=mild)
     return None
 
 
@@ -310,7 +319,9 @@ def _through_time(rows: Sequence[LayerGradient], path: TimePath, first: float, d
 def _exploding(path: _Path) -> Symptom | None:
     smallest, ends = path.up_to(min), path.ends()
     last = [path.signals[end].size for end in ends]
-    return _crossing(path, [size > EXPLODED * end > 0 for size, end in zip(smallest, last, strict=True)])
+    beyond = [size > EXPLODED * end > 0 for size, end in zip(smallest, last, strict=True)]
+    severe = any(size > EXPLODED_FOR_ADAM * end > 0 for size, end in zip(smallest, last, strict=True))
+    return _crossing(path, beyond, beyond, mild=not severe)
 
 
 def _vanishing(path: _Path) -> Symptom | None:
@@ -318,12 +329,14 @@ def _vanishing(path: _Path) -> Symptom | None:
     last = [path.signals[end].size for end in ends]
     beyond = [size < VANISHED * end for size, end in zip(greatest, last, strict=True)]
     # Zero from the first layer beyond the line on has not vanished on the way, but is cut there.
-    return _crossing(path, [crossed and size > 0 for size, crossed in zip(greatest, beyond, strict=True)], beyond)
+    counted = [crossed and size > 0 for size, crossed in zip(greatest, beyond, strict=True)]
+    severe = any(size < VANISHED_FOR_ADAM * end for size, end in zip(greatest, last, strict=True))
+    return _crossing(path, counted, beyond, mild=not severe)
 
 
-def _crossing(path: _Path, counted: Sequence[bool], beyond: Sequence[bool] | None = None) -> Symptom | None:
-    """Where, coming from the output, the signal first is beyond the line together with all that feeds the layer."""
-    beyond = counted if beyond is None else beyond
+def _crossing(path: _Path, counted: Sequence[bool], beyond: Sequence[bool], *, mild: bool) -> Symptom | None:
+    """Where, coming from the output, the signal first is beyond the line together with all that feeds the layer; if it
+    is ``counted`` somewhere."""
     trained, firsts, ends = path.trained(), path.firsts(), path.ends()
     if not any(counted[i] and trained[i] for i in range(len(counted))):
         return None
@@ -331,4 +344,4 @@ def _crossing(path: _Path, counted: Sequence[bool], beyond: Sequence[bool] | Non
     first, crossing, last = path.signals[firsts[start]], path.signals[start], path.signals[ends[start]]
     evidence = ("‖∂L/∂h‖₂ is ", Quote(last.key), f" at {last.label}, ", Quote(crossing.key), f" at {crossing.label}")
     further = (", ", Quote(first.key), f" at {first.label}") if first is not crossing else ()
-    return Symptom(crossing.row, crossing.label, (*evidence, *further))
+    return Symptom(crossing.row, crossing.label, (*evidence, *further), mild)

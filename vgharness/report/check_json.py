@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Final, Literal
 
-from pydantic import Field
-
 from vgharness.gradflow.diagnosis import Problem
 from vgharness.gradflow.sample import FlowSample
 from vgharness.gradflow.summary import layer_summaries
@@ -66,7 +64,7 @@ class Checked(Record):
     model: Name
     healthy: bool
     problems: tuple[Problem, ...]
-    notes: tuple[str, ...] = Field(default=())
+    notes: tuple[Name, ...]
     input: Name
     loss: Name
     seeds: tuple[int, ...]
@@ -79,6 +77,7 @@ def checked(model: str, sample: FlowSample, *, inputs: str, loss: str) -> Checke
         model=model,
         healthy=sample.diagnosis.healthy,
         problems=sample.diagnosis.problems,
+        notes=sample.diagnosis.notes,
         input=inputs,
         loss=loss,
         seeds=sample.seeds,

@@ -259,7 +259,7 @@ def test_one_line_says_what_and_where() -> None:
     assert summary(diagnose([flow(1, 1)])) == "healthy"
     assert summary(diagnose([make_flow(0.05)])) == "warning: vanishing from conv2 toward the input"
     assert summary(diagnose([flow(None, 0, 0, 1)])) == "no gradient for l0; dead at l2"
-    assert summary(diagnose([flow(1e-6, row("", 1.0))])) == "vanishing from l0 toward the input"
+    assert summary(diagnose([flow(1e-6, row("", 1.0))])) == "warning: vanishing from l0 toward the input"
 
 
 def test_the_evidence_gives_the_values() -> None:

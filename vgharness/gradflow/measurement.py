@@ -45,8 +45,7 @@ def measure(
     loss: called with the model's output and the targets; gives one number.
     seeds: how many, from 42 on, or which.
     layers: which layers, as :class:`~vgharness.GradientProbe` takes them; by default all with a matrix.
-    quantities: your own, by name: each a callable from a weight's gradient to a number.
-    saturation: measure the share of saturated units too.
+    quantities: your own, by name, callables of a weight's gradient. saturation: measure the saturated units too.
     test, name, extra_info: of the sample, as it is saved; the last are JSON values by name.
 
     Torch's random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for a factory that gives

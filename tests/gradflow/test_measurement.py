@@ -256,8 +256,7 @@ def test_a_wide_network_matches_theory_and_another_does_not() -> None:
 
     doubled = FlowSample(
         sample.record.model_copy(update={"flows": tuple(double_first(f) for f in sample.record.flows)}),
-        sample._models,
-        sample._inputs,
+        sample._remake,
     )
     assert "at fc1, theory says" in fails(doubled.assert_matches_theory)
 

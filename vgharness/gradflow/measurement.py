@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from vgharness.probe.layers import LayerChoice, ProbedLayer, find_layers
 from vgharness.probe.norms import tensors_in
 from vgharness.probe.origin import find_origin
 from vgharness.probe.probe import GradientProbe
-from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, Sample, Steps
+from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, Sample
 
 InputsAndTargets = tuple[Any, Any]
 GradientQuantity = Callable[[Tensor], float | Tensor]
@@ -53,18 +54,16 @@ def measure(
     """
     numbers = tuple(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else tuple(seeds)
     _check(numbers, own := dict(quantities or {}))
-    models: list[nn.Module] = []
-    batches: list[InputsAndTargets] = []
+    source = _Source(model_factory, batch, loss, layers)
     flows: list[GradientFlow] = []
     own_values: list[dict[str, tuple[float | None, ...]]] = []
     with random_state_kept():
         for seed in numbers:
-            torch.manual_seed(seed)
-            models.append(_new_model(model_factory, models))
-            batches.append(_pair(batch(seed) if callable(batch) else batch))
-            flows.append(_flow(models[-1], batches[-1], loss, layers, saturation))
-            own_values.append(_own_values(own, models[-1], layers, flows[-1]))
-        later = _later(models, batches, loss, layers, flows)
+            model, given = source.make(seed)
+            flows.append(source.flow(model, given, saturation))
+            own_values.append(_own_values(own, model, layers, flows[-1]))
+            del model, given  # before the next one is made
+        later = flows_after_steps(numbers, source.make, source.flow) if any(map(may_open, flows)) else ()
     record = Sample(
         test=test,
         name=name,
@@ -74,7 +73,7 @@ def measure(
         later=later,
         extra_info=dict(extra_info or {}),
     )
-    return FlowSample(record, models, [inputs for inputs, _ in batches])
+    return FlowSample(record, source.make_inputs)
 
 
 def _check(seeds: Sequence[int], own: Mapping[str, GradientQuantity]) -> None:
@@ -100,59 +99,58 @@ def call_model(model: nn.Module, inputs: Any) -> Any:
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
-def _new_model(factory: Callable[[], nn.Module], others: Sequence[nn.Module]) -> nn.Module:
-    model = factory()
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"the model factory gave {type(model).__name__}: give a callable that makes a module")
-    if any(model is other for other in others):
-        raise UsageError("the model factory gives the same model each time: let it make a new one, for the seeds")
-    return model
+class _Source:
+    """Makes a seed's model and batch, the same ones each time, and measures them."""
 
+    def __init__(
+        self,
+        factory: Callable[[], nn.Module],
+        batch: InputsAndTargets | Callable[[int], InputsAndTargets],
+        loss: Loss,
+        layers: LayerChoice | None,
+    ) -> None:
+        self._factory, self._batch, self._loss, self._layers = factory, batch, loss, layers
+        self._made: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
-def _flow(
-    model: nn.Module, batch: InputsAndTargets, loss: Loss, layers: LayerChoice | None, saturation: bool
-) -> GradientFlow:
-    """Of one forward and backward pass, after which the weights hold their gradients."""
-    inputs, targets = batch
-    _check_devices(model, inputs)
-    model.zero_grad()
-    with GradientProbe(model, layers, saturation=saturation, through_time=True) as probe:
-        value = loss(call_model(model, inputs), targets)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            raise UsageError("the loss is not one number: let it give a tensor of one element")
-        if not value.requires_grad:
-            raise UsageError("the loss does not depend on the model's weights: was something detached?")
-        probe.backward(value)
-        flow = probe.flow()
-    if all(layer.state != "nonfinite" for layer in flow.layers):
-        return flow
-    origin = find_origin(model, lambda: loss(call_model(model, inputs), targets))
-    return flow if origin is None else flow.model_copy(update={"origin": origin})
+    def make(self, seed: int) -> tuple[nn.Module, InputsAndTargets]:
+        """Seeds torch; call it where the random state is kept."""
+        torch.manual_seed(seed)
+        model = self._factory()
+        if not isinstance(model, nn.Module):
+            kind = type(model).__name__
+            raise UsageError(f"the model factory gave {kind}: give a callable that makes a module")
+        if model in self._made:
+            raise UsageError("the model factory gives the same model each time: let it make a new one, for the seeds")
+        self._made.add(model)
+        given = self._batch(seed) if callable(self._batch) else self._batch
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            kind = type(given).__name__
+            raise UsageError(f"the batch is a {kind}: give a pair, (inputs, targets), or a callable from a seed to one")
+        return model, (given[0], given[1])
 
+    def make_inputs(self, seed: int) -> tuple[nn.Module, Any]:
+        """The model and the inputs alone."""
+        with random_state_kept():
+            model, (inputs, _) = self.make(seed)
+        return model, inputs
 
-def _pair(batch: Any) -> InputsAndTargets:
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise UsageError(
-            f"the batch is {type(batch).__name__}: give a pair, (inputs, targets), or a callable of a seed"
-        )
-    return batch[0], batch[1]
-
-
-def _later(
-    models: Sequence[nn.Module],
-    batches: Sequence[InputsAndTargets],
-    loss: Loss,
-    layers: LayerChoice | None,
-    flows: Sequence[GradientFlow],
-) -> tuple[Steps, ...]:
-    """The flows after a few steps, where something is closed at initialisation that they may open."""
-    if not any(map(may_open, flows)):
-        return ()
-
-    def measure_one(model: nn.Module, index: int) -> GradientFlow:
-        return _flow(model, batches[index], loss, layers, True)
-
-    return flows_after_steps(models, measure_one)
+    def flow(self, model: nn.Module, batch: InputsAndTargets, saturation: bool = True) -> GradientFlow:
+        """Of one forward and backward pass, after which the weights hold their gradients."""
+        inputs, targets = batch
+        _check_devices(model, inputs)
+        model.zero_grad()
+        with GradientProbe(model, self._layers, saturation=saturation, through_time=True) as probe:
+            value = self._loss(call_model(model, inputs), targets)
+            if not isinstance(value, Tensor) or value.numel() != 1:
+                raise UsageError("the loss is not one number: let it give a tensor of one element")
+            if not value.requires_grad:
+                raise UsageError("the loss does not depend on the model's weights: was something detached?")
+            probe.backward(value)
+            flow = probe.flow()
+        if all(layer.state != "nonfinite" for layer in flow.layers):
+            return flow
+        origin = find_origin(model, lambda: self._loss(call_model(model, inputs), targets))
+        return flow if origin is None else GradientFlow(**{**dict(flow), "origin": origin})
 
 
 def _check_devices(model: nn.Module, inputs: Any) -> None:

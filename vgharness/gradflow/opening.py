@@ -6,15 +6,16 @@ flow looks dead or vanished, a few steps are taken on copies, and what is still 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
 
 from vgharness.gradflow.symptoms import closed, find_symptoms
 from vgharness.records import GradientFlow, Steps
+
+Batch = tuple[Any, Any]  # inputs and targets
 
 STEPS: Final = 3
 _OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]]] = {
@@ -32,19 +33,20 @@ def may_open(flow: GradientFlow) -> bool:
 
 
 def flows_after_steps(
-    models: Sequence[nn.Module], measure_one: Callable[[nn.Module, int], GradientFlow]
+    seeds: Sequence[int],
+    make: Callable[[int], tuple[nn.Module, Batch]],
+    measure: Callable[[nn.Module, Batch], GradientFlow],
 ) -> tuple[Steps, ...]:
-    """Takes steps on copies of ``models``, by plain SGD and by Adam, until nothing is closed any more, at most
+    """Takes steps with a fresh model of each seed, by plain SGD and by Adam, until nothing is closed any more, at most
     ``STEPS``, and measures their flows then.
 
-    ``measure_one(model, index)`` runs a forward and backward pass of a copy of ``models[index]``, after which its
-    weights hold their gradients, and gives the flow. A model that cannot be copied, or whose step raises, leaves its
-    optimizer out.
+    ``make(seed)`` gives a model as it was and its batch; ``measure(model, batch)`` runs a forward and backward pass,
+    after which the weights hold their gradients, and gives the flow. An optimizer whose step raises is left out.
     """
     found = []
     for name, optimizer in _OPTIMIZERS.items():
         try:
-            stepped = [_after_steps(copy.deepcopy(x), i, optimizer, measure_one) for i, x in enumerate(models)]
+            stepped = [_after_steps(*make(seed), optimizer, measure) for seed in seeds]
         except Exception:  # whatever a stranger's model raises: the flow at initialisation is judged as it is
             continue
         flows = tuple(flow for flow, _ in stepped)
@@ -54,15 +56,15 @@ def flows_after_steps(
 
 def _after_steps(
     model: nn.Module,
-    index: int,
+    batch: Batch,
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
-    measure_one: Callable[[nn.Module, int], GradientFlow],
+    measure: Callable[[nn.Module, Batch], GradientFlow],
 ) -> tuple[GradientFlow, int]:
     stepping = optimizer([p for p in model.parameters() if p.requires_grad])
-    measure_one(model, index)
+    measure(model, batch)
     steps = 0
     while True:
         stepping.step()
-        flow, steps = measure_one(model, index), steps + 1
+        flow, steps = measure(model, batch), steps + 1
         if steps == STEPS or not may_open(flow):
             return flow, steps

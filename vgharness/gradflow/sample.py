@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -26,8 +26,9 @@ class FlowSample:
     and a bar per layer. Frozen layers are never held against a model.
     """
 
-    def __init__(self, record: Sample, models: Sequence[nn.Module] = (), inputs: Sequence[Any] = ()) -> None:
-        self.record, self._models, self._inputs = record, models, inputs
+    def __init__(self, record: Sample, remake: Callable[[int], tuple[nn.Module, Any]] | None = None) -> None:
+        """``remake``: makes the model and the inputs of a seed again, for what theory says of them."""
+        self.record, self._remake = record, remake
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -151,10 +152,11 @@ class FlowSample:
                         )
                     )
 
-    def _each_model(self) -> list[tuple[nn.Module, Any]]:
-        if not self._models:
+    def _each_model(self) -> Iterator[tuple[nn.Module, Any]]:
+        if self._remake is None:
             raise ValueError("theory needs the models, which a saved sample has not: measure anew")
-        return list(zip(self._models, self._inputs, strict=True))
+        for seed in self.seeds:
+            yield self._remake(seed)
 
     def _assert_states(self, state: str, complaint: str) -> None:
         for seed, flow in zip(self.seeds, self.flows, strict=True):

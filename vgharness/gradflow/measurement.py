@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vgharness.errors import UsageError
-from vgharness.gradflow.opening import flows_after_steps, may_open
+from vgharness.gradflow.opening import closed_seeds, flows_after_steps
 from vgharness.gradflow.sample import FlowSample
 from vgharness.gradflow.summary import FACTOR
 from vgharness.probe.layers import LayerChoice, ProbedLayer, find_layers
@@ -63,7 +63,7 @@ def measure(
             flows.append(source.flow(model, given, saturation))
             own_values.append(_own_values(own, model, layers, flows[-1]))
             del model, given  # before the next one is made
-        later = flows_after_steps(numbers, source.make, source.flow) if any(map(may_open, flows)) else ()
+        later = flows_after_steps(closed_seeds(numbers, flows), source.make, source.flow)
     record = Sample(
         test=test,
         name=name,

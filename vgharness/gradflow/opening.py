@@ -25,6 +25,13 @@ _OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimize
 _CLOSED: Final = frozenset({"dead", "vanishing"})
 
 
+def closed_seeds(seeds: Sequence[int], flows: Sequence[GradientFlow]) -> list[int]:
+    """The seeds to take steps with: one in which something is dead or vanished, else one in which something is zero;
+    none where nothing is. One, for what starts at zero does so whatever the seed, and steps take their time."""
+    dead = [seed for seed, flow in zip(seeds, flows, strict=True) if _CLOSED & find_symptoms(flow, closed(flow)).keys()]
+    return (dead or [seed for seed, flow in zip(seeds, flows, strict=True) if may_open(flow)])[:1]
+
+
 def may_open(flow: GradientFlow) -> bool:
     """Whether anything in the flow is closed now that a step may open."""
     return bool(_CLOSED & find_symptoms(flow, closed(flow)).keys()) or any(
@@ -37,14 +44,14 @@ def flows_after_steps(
     make: Callable[[int], tuple[nn.Module, Batch]],
     measure: Callable[[nn.Module, Batch], GradientFlow],
 ) -> tuple[Steps, ...]:
-    """Takes steps with a fresh model of each seed, by plain SGD and by Adam, until nothing is closed any more, at most
+    """Takes steps with a fresh model of each of ``seeds``, by plain SGD and by Adam, until nothing is closed any more, at most
     ``STEPS``, and measures their flows then.
 
     ``make(seed)`` gives a model as it was and its batch; ``measure(model, batch)`` runs a forward and backward pass,
     after which the weights hold their gradients, and gives the flow. An optimizer whose step raises is left out.
     """
     found = []
-    for name, optimizer in _OPTIMIZERS.items():
+    for name, optimizer in _OPTIMIZERS.items() if seeds else ():
         try:
             stepped = [_after_steps(*make(seed), optimizer, measure) for seed in seeds]
         except Exception:  # whatever a stranger's model raises: the flow at initialisation is judged as it is

@@ -15,11 +15,11 @@ SESSION_VERSION: Final = 2
 
 
 class Steps(Record):
-    """The flows of a sample's models after a few training steps on its batches.
+    """The flows of some of a sample's models after a few training steps on their batches.
 
     optimizer: ``SGD`` (plain, learning rate 0.1) or ``Adam`` (1e-3).
     steps: how many.
-    flows: one per seed.
+    flows: one per seed that steps were taken with.
     """
 
     optimizer: str

@@ -93,7 +93,12 @@ def gate_by_hand() -> nn.Module:
     return around(gate=Function(lambda h: 1 / (1 + torch.exp(100 + 50 * h.abs()))))
 
 
-def guarded_log() -> nn.Module:
+def switched(h: torch.Tensor) -> torch.Tensor:
+    """ReLU by a product, which makes NaN of infinity times zero on the way back."""
+    return h * (h > 0)
+
+
+def guarded_log(act: nn.Module) -> nn.Module:
     """torch.where hides the logarithm of nothing from the output only."""
     return around(
         act=nn.ReLU(), guard=Function(lambda h: torch.where(h > 0, h.clamp(max=1e3).sqrt().log(), torch.zeros_like(h)))
@@ -167,10 +172,10 @@ NAN = [
     forward("a zero vector by its norm", lambda: zero_row(True, False), "size"),
     forward("a weight that is NaN", broken_weight, "mid"),
     forward("the loss's own logarithm", probabilities, *ROOT, "1", "0", "0.fc2", loss=one_minus),
-    backward("a root at zero", lambda: around(act=nn.ReLU(), root=Function(torch.sqrt)), "root", "act", "fc1"),
+    backward("a root at zero", lambda: around(act=Function(switched), root=Function(torch.sqrt)), "root", "act", "fc1"),
     backward("a norm by hand at zero", lambda: zero_row(False, True), "size", "fc1"),
     backward("a gate by hand", gate_by_hand, "gate", "fc1"),
-    backward("a logarithm behind where", guarded_log, "guard", "act", "fc1"),
+    backward("a logarithm behind where", lambda: guarded_log(Function(switched)), "guard", "act", "fc1"),
     backward(
         "an angle at one",
         lambda: around(t=Function(lambda h: (1e4 * h).tanh()), angle=Function(torch.acos)),
@@ -180,9 +185,16 @@ NAN = [
     ),
     backward(
         "a cube root at zero, inside a block",
-        lambda: around(block=Calls(lambda s, x: F.relu(s.inner(x)) ** (1 / 3), inner=nn.Linear(16, 16))),
+        lambda: around(block=Calls(lambda s, x: switched(s.inner(x)) ** (1 / 3), inner=nn.Linear(16, 16))),
         "block",
         "block.inner",
+    ),
+    # First labelled nonfinite, wrongly: what comes back to a ReLU that is off is replaced by zero, infinity too.
+    healthy("a root after ReLU", lambda: around(act=nn.ReLU(), root=Function(torch.sqrt))),
+    healthy("a logarithm behind where, after ReLU", lambda: guarded_log(nn.ReLU())),
+    healthy(
+        "a cube root after ReLU, inside a block",
+        lambda: around(block=Calls(lambda s, x: F.relu(s.inner(x)) ** (1 / 3), inner=nn.Linear(16, 16))),
     ),
     healthy("masked attention", lambda: attention(2, False)),
     healthy("a module of minus infinity, meant", masking_module),

@@ -15,6 +15,7 @@ from kinds_time import TIME
 import vgharness
 
 KINDS = {"parameters": PARAMETERS, "graph": GRAPH, "nan": NAN, "time": TIME, "opening": OPENING}
+TWICE = ["a vanishing branch", "a cut branch"]
 
 
 def shown(kinds: dict[str, Sequence[Kind]]) -> list[Any]:
@@ -43,6 +44,14 @@ def test_what_is_said_is_the_label(case: Kind) -> None:
     if case.born:
         evidence = next(x.evidence for x in diagnosis.problems if x.kind == case.label)
         assert ("the forward pass is finite" in evidence) == (case.born == "backward"), evidence
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("first, second", [(f"{x}, called last", f"{x}, called first") for x in TWICE], ids=TWICE)
+def test_the_order_of_calls_changes_no_word(first: str, second: str) -> None:
+    by_name = {case.name: case for case in GRAPH}
+    said = [vgharness.measure(x.make, x.batch, x.loss, seeds=2).diagnosis for x in (by_name[first], by_name[second])]
+    assert said[0] == said[1]
 
 
 @pytest.mark.fast

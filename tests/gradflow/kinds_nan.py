@@ -101,7 +101,7 @@ def switched(h: torch.Tensor) -> torch.Tensor:
 def guarded_log(act: nn.Module) -> nn.Module:
     """torch.where hides the logarithm of nothing from the output only."""
     return around(
-        act=nn.ReLU(), guard=Function(lambda h: torch.where(h > 0, h.clamp(max=1e3).sqrt().log(), torch.zeros_like(h)))
+        act=act, guard=Function(lambda h: torch.where(h > 0, h.clamp(max=1e3).sqrt().log(), torch.zeros_like(h)))
     )
 
 

@@ -47,7 +47,7 @@ def test_what_is_said_is_the_label(case: Kind) -> None:
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("first, second", [(f"{x}, called last", f"{x}, called first") for x in TWICE], ids=TWICE)
+@pytest.mark.parametrize(("first", "second"), [(f"{x}, called last", f"{x}, called first") for x in TWICE], ids=TWICE)
 def test_the_order_of_calls_changes_no_word(first: str, second: str) -> None:
     by_name = {case.name: case for case in GRAPH}
     said = [vgharness.measure(x.make, x.batch, x.loss, seeds=2).diagnosis for x in (by_name[first], by_name[second])]

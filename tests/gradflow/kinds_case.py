@@ -16,7 +16,6 @@ class Kind(NamedTuple):
     label: ``healthy``, or the kind of problem that is to be found.
     layers: the names any of which is right; a pass's number does not count.
     born: of a NaN, in which pass: ``forward`` or ``backward``.
-    wrong: why it comes out wrong today; empty: it comes out right.
     """
 
     name: str
@@ -26,7 +25,6 @@ class Kind(NamedTuple):
     label: str = HEALTHY
     layers: tuple[str, ...] = ()
     born: str = ""
-    wrong: str = ""
     deep: bool = False
 
 

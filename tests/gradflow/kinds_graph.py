@@ -227,7 +227,6 @@ def case(name, make, label="healthy", layers=(), loss=cross_entropy, batch=None,
 
 DEEP = tuple(f"deep.{i}" for i in range(0, 24, 2))
 CUT = tuple(name for i in (0, 2, 4) for name in whole(f"deep.{i}"))
-NOT_BY_NAME = "the whole model is named, not its one parameter without a gradient"
 GRAPH = [
     case("residual", residual),
     case("sigmoids beside skips", skipped_sigmoids),
@@ -251,7 +250,7 @@ GRAPH = [
     case("two heads", two_heads, loss=both),
     case("two heads, one in the loss", two_heads, "missing", whole("coarse"), loss=fine_only),
     case("codes with their loss", quantised, loss=with_codes),
-    case("codes without it", quantised, "missing", ("codes",), loss=without_codes, wrong=NOT_BY_NAME),
+    case("codes without it", quantised, "missing", ("codes",), loss=without_codes),
     case("u-net, its parts listed backwards", unet, batch=images()),
     case("squeeze and excite", squeezed, batch=images()),
 ]

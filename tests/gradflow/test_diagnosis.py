@@ -239,7 +239,7 @@ def test_the_layer_is_the_median_of_the_seeds() -> None:
 
 
 def test_the_most_serious_comes_first() -> None:
-    bad = row("l4", NAN, state="nonfinite", weight_l2=NAN)
+    bad = row("l4", 1e-9, state="nonfinite", weight_l2=NAN)
     many = diagnose([flow(1e-9, None, row("l2", 1e-9, saturated=1.0), 1e-9, bad, 1)])
     problems = [problem.kind for problem in many.problems]
     assert problems == ["nonfinite", "missing", "dead", "vanishing"]

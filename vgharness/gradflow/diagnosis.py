@@ -31,13 +31,13 @@ from typing import Final, Literal, get_args
 
 from vgharness.formatting import count, listing, number, percent
 from vgharness.gradflow.symptoms import ProblemKind, Quote, Symptom, closed, find_symptoms
-from vgharness.records import GradientFlow, Name, Record, Steps
+from vgharness.records import GradientFlow, LayerKey, Name, Record, Steps
 from vgharness.statistics import scale_of, summarise
 
 PROBLEM_KINDS: Final[tuple[ProblemKind, ...]] = get_args(ProblemKind)  # the most serious first
 Severity = Literal["problem", "warning"]
 _AT_ONCE: Final = frozenset({"nonfinite", "missing"})  # in one seed is too many
-_OPENING: Final = frozenset({"dead", "vanishing"})  # what a step may end
+_OPENING: Final[tuple[ProblemKind, ...]] = ("dead", "vanishing")  # what a step may end
 
 _ADVICE: Final[dict[ProblemKind, str]] = {
     "nonfinite": "Look for a root, a norm, a logarithm or a division at zero just after this layer, also behind "
@@ -95,24 +95,35 @@ class Diagnosis(Record):
 def diagnose(flows: Sequence[GradientFlow], later: Sequence[Steps] = ()) -> Diagnosis:
     """What more than half of the flows, one per seed, agree on.
 
-    ``later``: their flows after a few training steps. What is dead or vanished at initialisation and no more after the
-    steps of every optimizer is a note, not a problem; what only some optimizer opens is a warning. Raises
-    ``ValueError`` without flows.
+    ``later``: what a few training steps made of one of them. What is dead or vanished at initialisation and no more
+    after the steps of every optimizer is a note, not a problem; what only some optimizer opens is a warning, and so is
+    a part of the network that stays at zero beside others that learn. Raises ``ValueError`` without flows.
     """
     if not flows:
         raise ValueError("a diagnosis needs a gradient flow, better one for each of several seeds")
-    problems, notes = [], list(_notes(flows, later))
-    for kind, problem in _problems(flows).items():
-        opened = [x for x in later if kind in _OPENING and kind not in _problems(x.flows)]
-        if later and len(opened) == len(later):
-            notes.append(f"{kind} from {problem.layer} at the start, opens after {_steps(later)}")
-        elif opened:
-            by = listing(x.optimizer for x in opened)
-            evidence = f"{problem.evidence}; opens after {_steps(opened)} of {by}"
-            problems.append(problem.model_copy(update={"severity": "warning", "evidence": evidence}))
+    found = _problems(flows)
+    after = [_problems([steps.flows[-1]]) for steps in later]
+    problems, notes = {}, []
+    for kind, problem in found.items():
+        opening = [steps for steps, left in zip(later, after, strict=True) if kind in _OPENING and kind not in left]
+        opened = f"opens after {count(_steps_until(opening, kind), 'step')}" if opening else ""
+        if opening and len(opening) == len(later):
+            notes.append(f"{kind} from {problem.layer} at the start, {opened}")
+        elif opening:
+            evidence = f"{problem.evidence}; {opened} of {listing(steps.optimizer for steps in opening)}"
+            problems[kind] = problem.model_copy(update={"severity": "warning", "evidence": evidence})
         else:
-            problems.append(problem)
-    return Diagnosis(problems=tuple(problems), notes=tuple(notes))
+            problems[kind] = problem
+    for kind in _OPENING:  # what was closed may have hidden it
+        if kind not in found and after and all(kind in left and left[kind].severity == "problem" for left in after):
+            evidence = f"after {_most_steps(later)}: {after[0][kind].evidence}"
+            problems[kind] = after[0][kind].model_copy(update={"evidence": evidence})
+    if (idle := _idle(flows, later)) and "dead" not in problems:
+        problems["dead"] = idle
+    return Diagnosis(
+        problems=tuple(problems[kind] for kind in PROBLEM_KINDS if kind in problems),
+        notes=(*notes, *_notes(flows, later)),
+    )
 
 
 def _problems(flows: Sequence[GradientFlow]) -> dict[ProblemKind, Problem]:
@@ -138,15 +149,50 @@ def _problems(flows: Sequence[GradientFlow]) -> dict[ProblemKind, Problem]:
     return problems
 
 
+def _idle(flows: Sequence[GradientFlow], later: Sequence[Steps]) -> Problem | None:
+    """Layers that got exactly nothing in more than half of the seeds, nor after the steps of any optimizer."""
+    seeds = Counter(key for flow in flows for key in _zero(flow))
+    still = set.intersection(*(set(_zero(flow)) for steps in later for flow in steps.flows)) if later else set()
+    idle = [key for key in seeds if key in still and 2 * seeds[key] > len(flows)]
+    if not idle:
+        return None
+    names = listing(map(str, idle), most=3)
+    return Problem(
+        kind="dead",
+        layer=str(idle[-1]),
+        evidence=f"the gradient is exactly zero at the start and after {_most_steps(later)}: {names}",
+        advice=_ADVICE["dead"],
+        seeds=seeds[idle[-1]],
+        severity="warning",
+    )
+
+
+def _zero(flow: GradientFlow) -> dict[LayerKey, None]:
+    """The rows whose gradients are exactly zero, in forward order."""
+    return {row.key: None for row in flow.layers if row.state == "zero"}
+
+
+def _steps_until(opening: Sequence[Steps], kind: ProblemKind) -> int:
+    """After how many steps, of the slowest optimizer, nothing of ``kind`` was left."""
+    return max(next(i for i, flow in enumerate(x.flows) if i and kind not in _problems([flow])) for x in opening)
+
+
+def _most_steps(later: Sequence[Steps]) -> str:
+    return count(max(len(x.flows) - 1 for x in later), "step")
+
+
 def _notes(flows: Sequence[GradientFlow], later: Sequence[Steps]) -> Iterator[str]:
     """What is no problem and is to be known: what is closed at the start only, and what is used unseen."""
-    still = {row.key for x in later for flow in x.flows for row in flow.layers if row.state == "zero"}
-    zero = dict.fromkeys(row.key for flow in flows for row in flow.layers if row.state == "zero")
-    opening = [str(key) for key in zero if key not in still]
-    if later and opening:
-        yield f"closed at the start, opens after {_steps(later)}: {listing(opening, most=3)}"
-    if later and (stays := [str(key) for key in zero if key in still]):
-        yield f"exactly zero at the start and after {_steps(later)}: {listing(stays, most=3)}"
+    at_start = (
+        [key for row in later[0].flows[0].layers if (key := row.key) in _zero(later[0].flows[0])] if later else []
+    )
+    opening: dict[int, list[str]] = {}  # by the number of steps
+    for key in at_start:
+        zero = [[key in _zero(flow) for flow in steps.flows] for steps in later]
+        if not any(each[-1] for each in zero):
+            opening.setdefault(max(each.index(False) for each in zero), []).append(str(key))
+    for number_of_steps, opened in sorted(opening.items()):
+        yield f"closed at the start, opens after {count(number_of_steps, 'step')}: {listing(opened, most=3)}"
     unjudged = dict.fromkeys(name for flow in flows for name in flow.not_judged_through_time)
     if unjudged:
         yield f"not judged through time: {listing(unjudged, most=3)}"
@@ -156,10 +202,6 @@ def _notes(flows: Sequence[GradientFlow], later: Sequence[Steps]) -> Iterator[st
     if unseen:
         names = listing(unseen, most=3)
         yield f"no error signal was seen at {names}, whose weights are used without a call of the module"
-
-
-def _steps(later: Sequence[Steps]) -> str:
-    return count(max(x.steps for x in later), "step")
 
 
 def _evidence(symptom: Symptom, having: Sequence[GradientFlow], seeds: int) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vgharness.errors import UsageError
-from vgharness.gradflow.opening import closed_seeds, flows_after_steps
+from vgharness.gradflow.opening import closed_seed, flows_after_steps
 from vgharness.gradflow.sample import FlowSample
 from vgharness.gradflow.summary import FACTOR
 from vgharness.probe.layers import LayerChoice, ProbedLayer, find_layers
@@ -63,7 +63,8 @@ def measure(
             flows.append(source.flow(model, given, saturation))
             own_values.append(_own_values(own, model, layers, flows[-1]))
             del model, given  # before the next one is made
-        later = flows_after_steps(closed_seeds(numbers, flows), source.make, source.flow)
+        closed = closed_seed(numbers, flows)
+        later = () if closed is None else flows_after_steps(closed, source.make, source.flow)
     record = Sample(
         test=test,
         name=name,

@@ -6,7 +6,7 @@ flow looks dead or vanished, a few steps are taken on copies, and what is still 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import torch
@@ -25,39 +25,32 @@ _OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimize
 _CLOSED: Final = frozenset({"dead", "vanishing"})
 
 
-def closed_seeds(seeds: Sequence[int], flows: Sequence[GradientFlow]) -> list[int]:
-    """The seeds to take steps with: one in which something is dead or vanished, else one in which something is zero;
-    none where nothing is. One, for what starts at zero does so whatever the seed, and steps take their time."""
+def closed_seed(seeds: Sequence[int], flows: Sequence[GradientFlow]) -> int | None:
+    """The seed to take steps with: one in which something is dead or vanished, else one in which something is zero;
+    ``None`` where nothing is. One is enough, for what starts at zero does so whatever the seed, and steps take their
+    time."""
     dead = [seed for seed, flow in zip(seeds, flows, strict=True) if _CLOSED & find_symptoms(flow, closed(flow)).keys()]
-    return (dead or [seed for seed, flow in zip(seeds, flows, strict=True) if may_open(flow)])[:1]
-
-
-def may_open(flow: GradientFlow) -> bool:
-    """Whether anything in the flow is closed now that a step may open."""
-    return bool(_CLOSED & find_symptoms(flow, closed(flow)).keys()) or any(
-        layer.state == "zero" for layer in flow.layers
-    )
+    return next(iter(dead or [seed for seed, flow in zip(seeds, flows, strict=True) if _may_open(flow)]), None)
 
 
 def flows_after_steps(
-    seeds: Sequence[int],
+    seed: int,
     make: Callable[[int], tuple[nn.Module, Batch]],
     measure: Callable[[nn.Module, Batch], GradientFlow],
 ) -> tuple[Steps, ...]:
-    """Takes steps with a fresh model of each of ``seeds``, by plain SGD and by Adam, until nothing is closed any more, at most
-    ``STEPS``, and measures their flows then.
+    """Takes steps with a fresh model of ``seed``, by plain SGD and by Adam, until nothing is closed any more, at most
+    ``STEPS``, and measures its flow before the first and after each.
 
     ``make(seed)`` gives a model as it was and its batch; ``measure(model, batch)`` runs a forward and backward pass,
     after which the weights hold their gradients, and gives the flow. An optimizer whose step raises is left out.
     """
     found = []
-    for name, optimizer in _OPTIMIZERS.items() if seeds else ():
+    for name, optimizer in _OPTIMIZERS.items():
         try:
-            stepped = [_after_steps(*make(seed), optimizer, measure) for seed in seeds]
+            flows = tuple(_after_steps(*make(seed), optimizer, measure))
         except Exception:  # whatever a stranger's model raises: the flow at initialisation is judged as it is
             continue
-        flows = tuple(flow for flow, _ in stepped)
-        found.append(Steps(optimizer=name, steps=max(steps for _, steps in stepped), flows=flows))
+        found.append(Steps(optimizer=name, seed=seed, flows=flows))
     return tuple(found)
 
 
@@ -66,12 +59,19 @@ def _after_steps(
     batch: Batch,
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
     measure: Callable[[nn.Module, Batch], GradientFlow],
-) -> tuple[GradientFlow, int]:
+) -> Iterator[GradientFlow]:
     stepping = optimizer([p for p in model.parameters() if p.requires_grad])
-    measure(model, batch)
-    steps = 0
-    while True:
+    yield measure(model, batch)
+    for _ in range(STEPS):
         stepping.step()
-        flow, steps = measure(model, batch), steps + 1
-        if steps == STEPS or not may_open(flow):
-            return flow, steps
+        flow = measure(model, batch)
+        yield flow
+        if not _may_open(flow):
+            return
+
+
+def _may_open(flow: GradientFlow) -> bool:
+    """Whether anything in the flow is closed now that a step may open."""
+    return bool(_CLOSED & find_symptoms(flow, closed(flow)).keys()) or any(
+        layer.state == "zero" for layer in flow.layers
+    )

@@ -7,10 +7,11 @@ together with everything that feeds it: what reaches those layers beside it, thr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from vgharness.formatting import listing, number
+from vgharness.gradflow.path import RECURRENT, SignalPath
 from vgharness.records import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin, TimePath
 
 ProblemKind = Literal["nonfinite", "missing", "dead", "exploding", "vanishing"]
@@ -33,9 +34,6 @@ EXPLODED_FOR_ADAM: Final = 1e6
 VANISHED_THROUGH_TIME_FOR_ADAM: Final = 1e-8
 # Of mean |∂L/∂W|: a hundredth of Adam's ε (1e-8), so that a step is a hundredth of what it is meant to be.
 FAINT: Final = 1e-10
-# From so many forward passes on a layer is taken for recurrent, its passes for a path; fewer are towers (siamese,
-# triplet).
-RECURRENT: Final = 4
 
 
 class Quote(NamedTuple):
@@ -66,7 +64,7 @@ def find_symptoms(flow: GradientFlow, always_closed: Collection[LayerKey]) -> di
     ``always_closed``: the layers whose units are saturated in this seed and in most others.
     """
     rows = flow.last_passes()
-    path = _Path(flow, rows)
+    path = SignalPath.of(flow)
     vanishing = _faint(rows) or _nearest_output([_vanishing(path), *(_vanishing(own) for own in path.recurrent())])
     silent = _silent(path)
     if silent and vanishing and silent.row < vanishing.row:
@@ -91,86 +89,6 @@ def closed(flow: GradientFlow) -> set[LayerKey]:
     return {x.key for x in flow.layers if x.state != "frozen" and (x.saturated or 0) >= SATURATED}
 
 
-class _Signal(NamedTuple):
-    row: int
-    layer: LayerGradient
-    size: float
-
-    @property
-    def key(self) -> LayerKey:
-        return self.layer.key
-
-    @property
-    def label(self) -> str:
-        return str(self.key)
-
-
-class _Path:
-    """The signals of a flow, in forward order, and what feeds what."""
-
-    def __init__(self, flow: GradientFlow, rows: Sequence[LayerGradient]) -> None:
-        self.rows = rows
-        signals = [_Signal(i, x, x.signal_l2) for i, x in enumerate(rows) if x.signal_l2 is not None]
-        place = {signal.layer.of_forward_pass: i for i, signal in enumerate(signals)}
-        links = flow.links()
-        after = [[place[k] for k in links.get(s.layer.of_forward_pass, ()) if k in place] for s in signals]
-        if not any(x.layer.feeds is not None for x in signals):  # nothing was followed: one after the other
-            after = [[i + 1] if i + 1 < len(signals) else [] for i in range(len(signals))]
-        self._set(signals, after)
-
-    def _set(self, signals: Sequence[_Signal], after: Sequence[Sequence[int]]) -> None:
-        self.signals, self.after = signals, after
-        self.feeders: list[list[int]] = [[] for _ in signals]
-        for i, fed in enumerate(after):
-            for j in fed:
-                self.feeders[j].append(i)
-
-    def recurrent(self) -> list[_Path]:
-        """The passes of each layer that runs at every step of a sequence, as a path of their own: an embedding that ran
-        before them gets the last step's signal directly, and hides what the steps lose."""
-        passes: dict[str, list[_Signal]] = {}
-        for signal in self.signals:
-            passes.setdefault(signal.layer.name, []).append(signal)
-        found = []
-        for own in passes.values():
-            if len(own) >= RECURRENT:
-                path = _Path.__new__(_Path)
-                path.rows = self.rows
-                path._set(own, [[i + 1] if i + 1 < len(own) else [] for i in range(len(own))])
-                found.append(path)
-        return found
-
-    def up_to(self, better: Callable[[list[float]], float]) -> list[float]:
-        """Per signal, the greatest (or least) among it and everything that feeds it."""
-        found: list[float] = []
-        for i, signal in enumerate(self.signals):
-            found.append(better([signal.size, *(found[j] for j in self.feeders[i] if j < i)]))
-        return found
-
-    def firsts(self) -> list[int]:
-        """Per signal, the first in forward order among it and everything that feeds it."""
-        found: list[int] = []
-        for i in range(len(self.signals)):
-            found.append(min([i, *(found[j] for j in self.feeders[i] if j < i)]))
-        return found
-
-    def trained(self) -> list[bool]:
-        """Per signal, whether it or anything that feeds it is trained."""
-        found: list[bool] = []
-        for i, signal in enumerate(self.signals):
-            found.append(signal.layer.state != "frozen" or any(found[j] for j in self.feeders[i] if j < i))
-        return found
-
-    def ends(self) -> list[int]:
-        """Per signal, the last layer that it leads to, of several the one with the greatest signal."""
-        found = list(range(len(self.signals)))
-        for i in reversed(range(len(self.signals))):
-            later = [found[j] for j in self.after[i] if j > i]
-            if later:
-                found[i] = max(later, key=lambda j: self.signals[j].size)
-        return found
-
-
 def _nearest_output(found: Iterable[Symptom | None]) -> Symptom | None:
     return max((symptom for symptom in found if symptom), key=lambda symptom: symptom.row, default=None)
 
@@ -186,15 +104,9 @@ def _nonfinite(rows: Sequence[LayerGradient], origin: NonfiniteOrigin | None) ->
     # A weight's gradient sums over the layer's passes, so it does not say which of them it was.
     sure = [i for i, x in enumerate(rows) if "signal_l2" in x.nonfinite or (i in bad and passes[x.name] == 1)]
     start = (sure or bad)[-1]
+    if origin is not None:
+        return _born(rows, start, origin)
     label = str(rows[start].key)
-    by = f", made by {origin.operation}" if origin is not None and origin.operation else ""
-    if origin is not None and origin.module and not origin.backward:
-        text = f"{origin.module} is the first module to put out NaN or infinity, of finite inputs{by}"
-        place = max((i for i, x in enumerate(rows) if x.name == origin.module), default=start)
-        return Symptom(place, origin.module, (text,))
-    if origin is not None and origin.backward:
-        text = f"the forward pass is finite, the backward pass makes NaN or infinity at {label}{by}"
-        return Symptom(start, label, (text,))
     above = [layer for layer in rows[start + 1 :] if layer.signal_l2 is not None]
     if rows[start].signal_l2 is not None:
         text = f"the weight's gradient is NaN or infinite at {label} while ∂L/∂h is finite: its input is too large"
@@ -203,6 +115,23 @@ def _nonfinite(rows: Sequence[LayerGradient], origin: NonfiniteOrigin | None) ->
     else:
         text = f"NaN or infinity already at {label}, the last layer: the loss, or the output, is itself not finite"
     return Symptom(start, label, (text,))
+
+
+def _born(rows: Sequence[LayerGradient], start: int, origin: NonfiniteOrigin) -> Symptom:
+    """``start``: of the rows that are not finite, the one nearest the output."""
+    label = str(rows[start].key)
+    by = f", made by {origin.operation}" if origin.operation else ""
+    if origin.stage == "inputs":
+        return Symptom(start, label, ("the inputs of the model already hold NaN",))
+    if origin.stage == "backward":
+        text = f"the forward pass is finite, the backward pass makes NaN or infinity at {label}{by}"
+        return Symptom(start, label, (text,))
+    if origin.module is None:
+        text = f"all modules put out finite numbers, and the loss is NaN or infinite{by}"
+        return Symptom(start, label, (text,))
+    name = str(LayerKey(origin.module))
+    place = max((i for i, x in enumerate(rows) if x.name == origin.module), default=start)
+    return Symptom(place, name, (f"{name} is the first module to put out NaN or infinity, of finite inputs{by}",))
 
 
 def _missing(rows: Sequence[LayerGradient], missed: Sequence[str]) -> Symptom | None:
@@ -232,8 +161,9 @@ def _detached(rows: Sequence[LayerGradient], unreached: Mapping[str, int]) -> Sy
 
 
 def _lacking(layer: LayerGradient) -> Sequence[str]:
-    """The parameters by name, or the layer where all of it got nothing."""
-    return [str(layer.key)] if layer.state == "unused" or not layer.without_gradient else layer.without_gradient
+    """The parameters by name, or the layer where nothing came to any of it."""
+    nothing_came = layer.name and layer.state == "unused" and not _measured(layer)
+    return layer.without_gradient if layer.without_gradient and not nothing_came else [str(layer.key)]
 
 
 def _measured(layer: LayerGradient) -> bool:
@@ -249,7 +179,7 @@ def _saturated(rows: Sequence[LayerGradient], always_closed: Collection[LayerKey
     return None
 
 
-def _silent(path: _Path) -> Symptom | None:
+def _silent(path: SignalPath) -> Symptom | None:
     """Exactly zero at the last layers already, or at a layer and at everything that feeds it."""
     signals = path.signals
     trained, greatest = path.trained(), path.up_to(max)
@@ -261,15 +191,22 @@ def _silent(path: _Path) -> Symptom | None:
         return Symptom(last.row, last.label, (text,))
     zeros = [i for i in range(len(signals)) if not greatest[i] and trained[i]]
     # One layer just after frozen ones that get no signal is an adapter's (LoRA's A), which opens after the first step.
-    frozen_before = len(zeros) == 1 and signals[zeros[0]].row
-    if frozen_before and all(layer.state == "frozen" for layer in path.rows[: signals[zeros[0]].row]):
-        return None
-    if not zeros:
-        return None
+    adapter = len(zeros) == 1 and signals[zeros[0]].row
+    if not zeros or (adapter and all(layer.state == "frozen" for layer in path.rows[: signals[zeros[0]].row])):
+        return _unmoved(path)
     start = signals[zeros[-1]]
     alive = max((signals[j] for j in path.after[zeros[-1]]), key=lambda s: s.size, default=signals[-1])
     text = f"the gradient is exactly zero from {start.label} to the input, while ‖∂L/∂h‖₂ is "
     return Symptom(start.row, start.label, (text, Quote(alive.key), f" at {alive.label}"))
+
+
+def _unmoved(path: SignalPath) -> Symptom | None:
+    """Signals arrive, and no weight's gradient is anything but zero: each weight is multiplied by another that is."""
+    moving = [(i, x) for i, x in enumerate(path.rows) if x.state != "frozen" and x.weight_l2 is not None]
+    if not moving or any(x.weight_l2 or x.nonfinite for _, x in moving):
+        return None
+    row, layer = moving[-1]
+    return Symptom(row, str(layer.key), ("the gradient of every trained weight is exactly zero",))
 
 
 def _faint(rows: Sequence[LayerGradient]) -> Symptom | None:
@@ -316,7 +253,7 @@ def _through_time(rows: Sequence[LayerGradient], path: TimePath, first: float, d
     return Symptom(place, path.layer, (text,))
 
 
-def _exploding(path: _Path) -> Symptom | None:
+def _exploding(path: SignalPath) -> Symptom | None:
     smallest, ends = path.up_to(min), path.ends()
     last = [path.signals[end].size for end in ends]
     beyond = [size > EXPLODED * end > 0 for size, end in zip(smallest, last, strict=True)]
@@ -324,7 +261,7 @@ def _exploding(path: _Path) -> Symptom | None:
     return _crossing(path, beyond, beyond, mild=not severe)
 
 
-def _vanishing(path: _Path) -> Symptom | None:
+def _vanishing(path: SignalPath) -> Symptom | None:
     greatest, ends = path.up_to(max), path.ends()
     last = [path.signals[end].size for end in ends]
     beyond = [size < VANISHED * end for size, end in zip(greatest, last, strict=True)]
@@ -334,7 +271,7 @@ def _vanishing(path: _Path) -> Symptom | None:
     return _crossing(path, counted, beyond, mild=not severe)
 
 
-def _crossing(path: _Path, counted: Sequence[bool], beyond: Sequence[bool], *, mild: bool) -> Symptom | None:
+def _crossing(path: SignalPath, counted: Sequence[bool], beyond: Sequence[bool], *, mild: bool) -> Symptom | None:
     """Where, coming from the output, the signal first is beyond the line together with all that feeds the layer; if it
     is ``counted`` somewhere."""
     trained, firsts, ends = path.trained(), path.firsts(), path.ends()

@@ -18,6 +18,11 @@ def nodes_of(tensor: Tensor) -> tuple[Node, ...]:
     return tuple(x.grad_fn for x in (tensor, base) if x is not None and x.grad_fn is not None)
 
 
+def nodes_from(loss: Tensor) -> list[Node]:
+    """All nodes of the graph of ``loss``, each after those that it goes into."""
+    return [] if loss.grad_fn is None else _from_the_loss_on(loss.grad_fn, {loss.grad_fn: []})
+
+
 def links(loss: Tensor, outputs: Mapping[Node, Iterable[_Key]]) -> dict[_Key, tuple[_Key, ...]]:
     """Finds, for everything in ``outputs`` from which a way leads to ``loss``, what it goes into next on that way.
 

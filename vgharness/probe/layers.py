@@ -18,19 +18,24 @@ class ProbedLayer(NamedTuple):
 
     name: in ``named_modules()``.
     module: the module.
-    weights: what its weight gradient is of; several count as one long vector. Its matrices (parameters of two or more
-        dimensions called a weight), or where there are none its other parameters of as many dimensions, or its
-        one-dimensional weight, or whatever it has. Those of a parametrized module (``weight_norm``) are the tensors
-        that are trained.
+    kinds: its parameters, those that stand for it first: its matrices (parameters of two or more dimensions called a
+        weight), its other parameters of as many dimensions, its one-dimensional weight, all of them; empty kinds left
+        out. Those of a parametrized module (``weight_norm``) are the tensors that are trained.
     parameters: all parameters of its own, by their names in the model.
     aliases: other names of modules that hold one of the weights, being this module or tied to it.
     """
 
     name: str
     module: nn.Module
-    weights: tuple[nn.Parameter, ...]
+    kinds: tuple[tuple[nn.Parameter, ...], ...]
     parameters: dict[str, nn.Parameter]
     aliases: tuple[str, ...]
+
+    @property
+    def weights(self) -> tuple[nn.Parameter, ...]:
+        """What its weight gradient is of, several as one long vector: the first kind of its parameters of which any is
+        trained, or the first where none is."""
+        return next((kind for kind in self.kinds if any(p.requires_grad for p in kind)), self.kinds[0])
 
 
 def find_layers(model: nn.Module, layers: LayerChoice | None) -> list[ProbedLayer]:
@@ -44,7 +49,7 @@ def find_layers(model: nn.Module, layers: LayerChoice | None) -> list[ProbedLaye
     if layers is None:
         inner = {child for m in modules.values() if isinstance(m, nn.MultiheadAttention) for child in m.children()}
         inner |= {m for m in modules.values() if isinstance(m, parametrize.ParametrizationList)}  # their owner's
-        chosen = [name for name, m in modules.items() if m not in inner and _weights(m)]
+        chosen = [name for name, m in modules.items() if m not in inner and _has_parameters(m)]
         if not chosen:
             raise ValueError("nothing to probe: no module of this model has a parameter")
     else:
@@ -54,16 +59,16 @@ def find_layers(model: nn.Module, layers: LayerChoice | None) -> list[ProbedLaye
         chosen = list(dict.fromkeys(name for which in wanted for name in _matching(modules, which)))
     holders: dict[int, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
-        for weight in _weights(module):
+        for weight in _kinds(module)[0] if _has_parameters(module) else ():
             holders.setdefault(id(weight), []).append(name)
     return [_layer(name, modules[name], holders) for name in chosen]
 
 
 def _layer(name: str, module: nn.Module, holders: Mapping[int, Sequence[str]]) -> ProbedLayer:
-    weights = _weights(module)
-    others = [other for weight in weights for other in holders[id(weight)] if other != name]
+    kinds = _kinds(module)
+    others = [other for weight in kinds[0] for other in holders[id(weight)] if other != name]
     own = {f"{name}.{own}".removeprefix("."): parameter for own, parameter in _named_parameters(module)}
-    return ProbedLayer(name, module, tuple(weights), own, tuple(dict.fromkeys(others)))
+    return ProbedLayer(name, module, kinds, own, tuple(dict.fromkeys(others)))
 
 
 def uninitialised_parameters(model: nn.Module) -> list[str]:
@@ -74,7 +79,7 @@ def uninitialised_parameters(model: nn.Module) -> list[str]:
 def _matching(modules: Mapping[str, nn.Module], which: str | type[nn.Module]) -> list[str]:
     """Names of the modules that ``which`` stands for."""
     if isinstance(which, str) and which in modules:
-        if not _weights(modules[which]):
+        if not _has_parameters(modules[which]):
             raise ValueError(f"layer {which!r} has no parameter of its own: name the layers inside it")
         return [which]
     if isinstance(which, str):
@@ -84,18 +89,25 @@ def _matching(modules: Mapping[str, nn.Module], which: str | type[nn.Module]) ->
     if not found:
         said = f"no layer named {which!r}" if isinstance(which, str) else f"no layer of type {which.__name__}"
         raise ValueError(f"{said}: the model has {', '.join(filter(None, modules))}")
-    with_weights = [name for name in found if _weights(modules[name])]
+    with_weights = [name for name in found if _has_parameters(modules[name])]
     if not with_weights:
         raise ValueError(f"{which!r} fits only layers without parameters of their own: name the layers inside them")
     return with_weights
 
 
-def _weights(module: nn.Module) -> list[nn.Parameter]:
+def _has_parameters(module: nn.Module) -> bool:
+    return any(True for _ in _named_parameters(module))
+
+
+def _kinds(module: nn.Module) -> tuple[tuple[nn.Parameter, ...], ...]:
     own = list(_named_parameters(module))
-    matrices = [p for name, p in own if "weight" in name and p.dim() >= 2]
-    large = [p for _, p in own if p.dim() >= 2]
-    vector = [p for name, p in own if name == "weight"]
-    return matrices or large or vector or [p for _, p in own]
+    kinds = (
+        tuple(p for name, p in own if "weight" in name and p.dim() >= 2),
+        tuple(p for _, p in own if p.dim() >= 2),
+        tuple(p for name, p in own if name == "weight"),
+        tuple(p for _, p in own),
+    )
+    return tuple(kind for kind in kinds if kind)
 
 
 def _named_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

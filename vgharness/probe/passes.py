@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from vgharness.probe.layers import ProbedLayer
@@ -29,13 +29,22 @@ class LayerState:
     """A layer, and what is known of its weights."""
 
     def __init__(self, layer: ProbedLayer) -> None:
-        self.name, self.weights, self.aliases = layer.name, layer.weights, layer.aliases
-        self.parameters = layer.parameters
+        self.layer = layer
+        self.name, self.aliases, self.parameters = layer.name, layer.aliases, layer.parameters
         self.update: Tensor | None = None  # ‖ΔW‖₂ / ‖W‖₂ of the last step
+
+    @property
+    def weights(self) -> tuple[nn.Parameter, ...]:
+        return self.layer.weights
 
     @property
     def frozen(self) -> bool:
         return not any(weight.requires_grad for weight in self.weights)
+
+    @property
+    def unused(self) -> bool:
+        """Whether no parameter has a gradient."""
+        return all(p.grad is None for p in self.parameters.values())
 
     @property
     def without_gradient(self) -> tuple[str, ...]:
@@ -103,6 +112,7 @@ class Row:
         self.layer, self.forward_pass, self.backward_pass = layer, forward_pass, backward_pass
         self.feeds: tuple[LayerKey, ...] | None = None
         self.without_gradient: tuple[str, ...] = ()
+        self.unused = False
         self.signals: list[tuple[Tensor, int]] = []
         self.saturated: list[tuple[Tensor, int]] = []
         self.measured: frozenset[str] = frozenset()  # names of the columns that have a value
@@ -152,7 +162,7 @@ class Row:
     def _state(self, gradients: Sequence[float]) -> State:
         if self.layer.frozen:
             return "frozen"
-        if "weight_l2" not in self.measured:
+        if self.unused:
             return "unused"
         if not all(map(math.isfinite, gradients)):
             return "nonfinite"

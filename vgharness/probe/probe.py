@@ -259,7 +259,7 @@ class GradientProbe:
             scale = self._scaler.scale(torch.ones((), device=read.device))
             read = torch.cat([read[:, : len(QUANTITIES)] / scale, read[:, len(QUANTITIES) :]], dim=1)
         for row in self._rows:
-            row.without_gradient = row.layer.without_gradient
+            row.without_gradient, row.unused = row.layer.without_gradient, row.layer.unused
         self._forget()
         return read
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -79,14 +79,15 @@ class LayerGradient(FiniteRecord):
 class NonfiniteOrigin(Record):
     """What first made NaN or infinity of finite numbers.
 
-    module: the first module that put it out, in the order of execution; empty: none did, it came outside of them.
+    stage: the pass that it first came in; ``inputs``: the model was given NaN.
+    module: the first module that put it out in the forward pass, in the order of execution (empty: the model itself);
+        ``None``: no module did.
     operation: the first operation that made it there, as PyTorch calls it; empty: not known.
-    backward: whether all that the forward pass made was finite.
     """
 
-    module: Name
-    operation: Name
-    backward: bool
+    stage: Literal["inputs", "forward", "backward"]
+    module: Name | None = None
+    operation: str = ""
 
 
 class TimePath(Record):

@@ -15,16 +15,16 @@ SESSION_VERSION: Final = 2
 
 
 class Steps(Record):
-    """The flows of some of a sample's models after a few training steps on their batches.
+    """What a few training steps on its batch made of one of a sample's models.
 
     optimizer: ``SGD`` (plain, learning rate 0.1) or ``Adam`` (1e-3).
-    steps: how many.
-    flows: one per seed that steps were taken with.
+    seed: of the model.
+    flows: before the first step, and after each.
     """
 
     optimizer: str
-    steps: int
-    flows: tuple[GradientFlow, ...]
+    seed: int
+    flows: tuple[GradientFlow, ...] = Field(min_length=2)
 
 
 class Sample(Record):
@@ -36,7 +36,7 @@ class Sample(Record):
     flows: one flow per seed.
     custom: by the name of a user's quantity, per seed and layer (in the order of that seed's flow) what the user's
         callable gave; ``None``: nothing, or nothing finite.
-    later: what some steps made of it, where something was closed at initialisation.
+    later: what steps made of one seed's model, by each optimizer, where something was closed at initialisation.
     extra_info: whatever the user adds.
     """
 

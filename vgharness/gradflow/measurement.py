@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vgharness.errors import UsageError
+from vgharness.gradflow.arguments import inputs_and_targets, loss_value, new_model
 from vgharness.gradflow.sample import FlowSample
 from vgharness.gradflow.summary import FACTOR
 from vgharness.probe.layers import LayerChoice, ProbedLayer, find_layers
@@ -20,7 +21,7 @@ from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, Sample
 
 InputsAndTargets = tuple[Any, Any]
 GradientQuantity = Callable[[Tensor], float | Tensor]
-Loss = Callable[[Any, Any], Tensor]
+Loss = Callable[..., Tensor]
 
 
 def measure(
@@ -40,15 +41,16 @@ def measure(
 
     model_factory: makes a new model on each call; torch is seeded before.
     batch: inputs and targets, or a callable from a seed to them. A tuple or a dict of inputs are arguments.
-    loss: called with the model's output and the targets; gives one number.
+    loss: gives one number of the model's output and the targets, of the output alone, or of ``model``, an argument of
+        that name, with any of output, inputs and targets.
     seeds: how many, from 42 on, or which.
     layers: which layers, as :class:`~vgharness.GradientProbe` takes them; by default all with a matrix.
     quantities: your own, by name: each a callable from a weight's gradient to a number.
     saturation: measure the share of saturated units too.
     test, name, extra_info: of the sample, as it is saved; the last are JSON values by name.
 
-    Torch's random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for a factory that gives
-    the same model twice, for a batch on another device than the model, and for a loss without a graph.
+    Torch's random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for any of them that is no
+    such thing.
     """
     numbers = tuple(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else tuple(seeds)
     _check(numbers, own := dict(quantities or {}))
@@ -59,8 +61,8 @@ def measure(
     with random_state_kept():
         for seed in numbers:
             torch.manual_seed(seed)
-            models.append(_new_model(model_factory, models))
-            given, targets = batch(seed) if callable(batch) else batch
+            models.append(new_model(model_factory, models))
+            given, targets = inputs_and_targets(batch, seed)
             inputs.append(given)
             flows.append(_flow(models[-1], given, targets, loss, layers, saturation))
             own_values.append(_own_values(own, models[-1], layers, flows[-1]))
@@ -91,22 +93,6 @@ def random_state_kept() -> Iterator[None]:
         yield
 
 
-def call_model(model: nn.Module, inputs: Any) -> Any:
-    """Calls ``model``: a dict or a tuple of inputs are its arguments, anything else is its one argument."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
-
-
-def _new_model(factory: Callable[[], nn.Module], others: Sequence[nn.Module]) -> nn.Module:
-    model = factory()
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"the model factory gave {type(model).__name__}: give a callable that makes a module")
-    if any(model is other for other in others):
-        raise UsageError("the model factory gives the same model each time: let it make a new one, for the seeds")
-    return model
-
-
 def _flow(
     model: nn.Module, inputs: Any, targets: Any, loss: Loss, layers: LayerChoice | None, saturation: bool
 ) -> GradientFlow:
@@ -114,11 +100,7 @@ def _flow(
     _check_devices(model, inputs)
     model.zero_grad()
     with GradientProbe(model, layers, saturation=saturation) as probe:
-        value = loss(call_model(model, inputs), targets)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            raise UsageError("the loss is not one number: let it give a tensor of one element")
-        if not value.requires_grad:
-            raise UsageError("the loss does not depend on the model's weights: was something detached?")
+        value = loss_value(loss, model, inputs, targets)
         value.backward()  # type: ignore[no-untyped-call]
         return probe.flow()
 

@@ -23,7 +23,8 @@ from vgharness.check.outputs import Output, describe_output
 from vgharness.check.stated_inputs import bind, is_stated, parse_inputs, with_types
 from vgharness.check.trial import MOST_KEPT, TooLargeError, Trial, UndecidedError
 from vgharness.errors import UsageError
-from vgharness.formatting import in_one_line
+from vgharness.formatting import in_one_line, number
+from vgharness.gradflow.arguments import check_weights
 from vgharness.gradflow.measurement import InputsAndTargets, random_state_kept
 from vgharness.probe.layers import uninitialised_parameters
 
@@ -151,6 +152,7 @@ def batch_of_callable(factory: Factory, source: Any, name: str) -> Batch:
     drawn_by = draw_of(source, name)
     with _without_traces():
         model = factory()
+        check_weights(model, "the model's factory")
         trial = Trial(model)
         drawn = drawn_by(0)
         first: tuple[Any, Exception] | None = None
@@ -187,6 +189,7 @@ def _without_traces() -> Iterator[None]:
 
 def _refuse_without_input(model: nn.Module) -> None:
     """Raises for models whose input cannot be made here."""
+    check_weights(model, "the model's factory")
     if uninitialised_parameters(model):
         raise UsageError("this model's lazy layers have no shape yet: let what makes it call it on a batch once")
     if type(model).__module__.startswith("torchvision.models.detection"):
@@ -268,7 +271,7 @@ def _too_large(inputs: str, error: TooLargeError, trial: Trial) -> str:
 
 
 def _gigabytes(size: float) -> str:
-    return f"{max(size, 0) / 1e9:.2g} GB"
+    return f"{number(max(size, 0) / 1e9)} GB"
 
 
 def _text(arguments: Arguments) -> str:

@@ -24,6 +24,7 @@ _NOUNS = {1: "signals", 2: "images", 3: "volumes"}
 _LENGTHS = (16, 8, 32, 64, 128, 256, 512, 1024)  # of sequences; learned positions fit one length only
 _COMMON_IMAGES = ((3, 32, 32), (1, 28, 28), (3, 224, 224))
 
+_MOST_CLASSES = 3  # embeddings whose numbers are tried for a second argument
 _TIMES = frozenset({"t", "time", "times", "timestep", "timesteps", "step", "steps", "sigma", "noise_level"})
 
 
@@ -83,11 +84,18 @@ def likely_inputs(model: nn.Module) -> Iterator[Arguments]:
     common = [InputSpec("images", (BATCH_SIZE, *shape)) for shape in _COMMON_IMAGES]
     of_layers = dict.fromkeys(spec for module in modules for spec in _inputs_of_layer(module, sequences_first))
     fitting = [spec for spec in of_layers if math.prod(spec.shape) <= LARGEST_INPUT]
-    steps = [name in _TIMES for name in names[1:]]
+    times = [name in _TIMES for name in names[1:]]
+    # What goes with the first argument, where that has not the shape of the others: classes or steps, one per sample.
+    classes = dict.fromkeys(m.num_embeddings for m in modules if isinstance(m, nn.Embedding))
+    ids = [InputSpec("ids", (BATCH_SIZE,), below) for below in list(classes)[:_MOST_CLASSES]] if names[1:] else []
     for spec in [*stated, *fitting[:MOST_TRIED], *common]:
-        if any(steps):
-            yield (spec, *(_TIMESTEPS if is_time else spec for is_time in steps))
+        if any(times):
+            yield (spec, *(_TIMESTEPS if is_time else spec for is_time in times))
         yield (spec,) * arguments
+        for id_ in ids:
+            yield (spec, *(id_ for _ in names[1:]))
+            if any(times) and not all(times):
+                yield (spec, *(_TIMESTEPS if is_time else id_ for is_time in times))
 
 
 def _inputs_of_layer(layer: nn.Module, sequences_first: bool) -> Iterator[InputSpec]:

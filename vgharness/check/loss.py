@@ -56,8 +56,7 @@ class _Term(NamedTuple):
 def infer_loss(output: Any, targets: Any = None, *, inputs: Sequence[tuple[int, ...]] = ()) -> ChosenLoss:
     """Chooses the loss that suits an ``output``, and the batch's own ``targets`` where it has some.
 
-    The model's own loss where the output has one; an output that is one number, or several numbers by name, is the loss
-    itself. Elsewhere the sum of a loss of each floating tensor in it: cross-entropy where that looks like scores of
+    The model's own loss where the output has one; an output of single numbers only is the loss itself, their sum. Elsewhere the sum of a loss of each floating tensor in it: cross-entropy where that looks like scores of
     classes: [B, C], or [B, T, C] or [B, C, H, W] with scores at each position; mean square error otherwise, and for
     hidden states and for tensors of more than two dimensions that have the shape of one of the ``inputs``. Given
     targets go with the tensors that they fit; the others have random ones.
@@ -73,13 +72,14 @@ def infer_loss(output: Any, targets: Any = None, *, inputs: Sequence[tuple[int, 
     left_out = [part for part in known.parts if part.graph is False]
     if not parts:
         raise UsageError("nothing that the model puts out depends on its weights: was something detached?")
-    if all(not part.shape for part in parts) and (len(parts) > 1 or len(known.parts) == 1):
+    if not any(part.shape for part in parts):
         return _sum_of([_Term(part, "itself") for part in parts], None, left_out)
     terms = [_term(part, given, value, inputs) for part, given, value in _with_targets(parts, targets)]
     if targets is not None and all(term.given is None for term in terms):
         outputs = listing((f"{p.name} {list(p.shape)}" for p in parts), _MOST_NAMED)
         raise UsageError(
-            f"targets {_shapes(targets)} fit none of {outputs}: give --loss MODULE:CALLABLE, called with output and target"
+            f"targets {_shapes(targets)} fit none of {outputs}: give --loss MODULE:CALLABLE, which takes output and "
+            "target"
         )
     return _sum_of(terms, targets, left_out)
 
@@ -292,8 +292,8 @@ def _texts(terms: Sequence[_Term]) -> Iterable[str]:
         groups.setdefault((term.kind, against), []).append(term.part.name)
     names = {"mse": "mean square error of ", "mean_square": "mean square of ", "cross_entropy": "cross-entropy of "}
     for (kind, against), parts in groups.items():
-        of = listing(parts, _MOST_NAMED) + (", summed" if len(parts) > 1 else "")
-        yield f"{names.get(kind, '')}{of}{' itself' if kind == 'itself' else ''}" + (
+        of = listing(parts, _MOST_NAMED) + (" (summed)" if len(parts) > 1 else "")
+        yield f"{names.get(kind, '')}{of}{', taken for the loss' if kind == 'itself' else ''}" + (
             f" against {against}" if against else ""
         )
 

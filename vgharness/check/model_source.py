@@ -21,7 +21,6 @@ from torch import nn
 
 from vgharness.errors import UsageError
 from vgharness.formatting import in_one_line
-from vgharness.gradflow.arguments import check_weights
 
 Factory = Callable[[], nn.Module]
 
@@ -87,7 +86,7 @@ def load_object(spec: str) -> Any:
 
 
 def _checked(spec: str, make: Callable[..., Any]) -> Factory:
-    """Wraps ``make`` so that it gives a new module with weights, or raises a one-line error."""
+    """Wraps ``make`` so that it gives a new module, or raises a one-line error."""
     last: list[weakref.ref[nn.Module]] = []
 
     def factory() -> nn.Module:
@@ -103,7 +102,6 @@ def _checked(spec: str, make: Callable[..., Any]) -> Factory:
         if last and last[0]() is model:
             raise UsageError(f"{spec} gives the same model each time: let it make a new one on each call")
         last[:] = [weakref.ref(model)]
-        check_weights(model, spec)
         return model
 
     return factory

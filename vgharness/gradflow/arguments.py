@@ -138,7 +138,9 @@ def checked_loss(value: Any, name: str) -> Tensor:
     if value is None:
         raise UsageError(f"{name} is not one number but None: does its function end with return?")
     if isinstance(value, int | float):
-        raise UsageError(f"{name} is the number {value}, without a graph: give the tensor, without .item() or float()")
+        raise UsageError(
+            f"{name} is not one number with a graph but the float {value}: give the tensor, without .item() or float()"
+        )
     if not isinstance(value, Tensor):
         raise UsageError(f"{name} is not one number but {_described(value)}: let it give a tensor of one element")
     if value.numel() != 1:

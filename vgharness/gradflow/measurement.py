@@ -49,8 +49,7 @@ def measure(
     saturation: measure the share of saturated units too.
     test, name, extra_info: of the sample, as it is saved; the last are JSON values by name.
 
-    Torch's random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for any of them that is no
-    such thing.
+    Torch's random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for bad input.
     """
     numbers = tuple(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else tuple(seeds)
     _check(numbers, own := dict(quantities or {}))

@@ -260,7 +260,7 @@ def _run(
                 kept = 0
             trial.check(times * kept)
     output, _ = trial.run(inputs())
-    return describe_output(output)
+    return describe_output(output, of_training=True)
 
 
 def _too_large(inputs: str, error: TooLargeError, trial: Trial) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ _NOUNS = {1: "signals", 2: "images", 3: "volumes"}
 _LENGTHS = (16, 8, 32, 64, 128, 256, 512, 1024)  # of sequences; learned positions fit one length only
 _COMMON_IMAGES = ((3, 32, 32), (1, 28, 28), (3, 224, 224))
 
-_MOST_CLASSES = 3  # embeddings whose numbers are tried for a second argument
+_MOST_CLASSES, _MOST_FIRST = 3, 40  # embeddings whose numbers are tried for a second argument, with so many first ones
 _TIMES = frozenset({"t", "time", "times", "timestep", "timesteps", "step", "steps", "sigma", "noise_level"})
 
 
@@ -92,10 +93,10 @@ def likely_inputs(model: nn.Module) -> Iterator[Arguments]:
         if any(times):
             yield (spec, *(_TIMESTEPS if is_time else spec for is_time in times))
         yield (spec,) * arguments
-        for id_ in ids:
-            yield (spec, *(id_ for _ in names[1:]))
-            if any(times) and not all(times):
-                yield (spec, *(_TIMESTEPS if is_time else id_ for is_time in times))
+    for spec, others in itertools.product(fitting[:_MOST_FIRST], ids):
+        yield (spec, *(others for _ in names[1:]))
+        if any(times) and not all(times):
+            yield (spec, *(_TIMESTEPS if is_time else others for is_time in times))
 
 
 def _inputs_of_layer(layer: nn.Module, sequences_first: bool) -> Iterator[InputSpec]:

@@ -56,10 +56,11 @@ class _Term(NamedTuple):
 def infer_loss(output: Any, targets: Any = None, *, inputs: Sequence[tuple[int, ...]] = ()) -> ChosenLoss:
     """Chooses the loss that suits an ``output``, and the batch's own ``targets`` where it has some.
 
-    The model's own loss where the output has one; an output of single numbers only is the loss itself, their sum. Elsewhere the sum of a loss of each floating tensor in it: cross-entropy where that looks like scores of
-    classes: [B, C], or [B, T, C] or [B, C, H, W] with scores at each position; mean square error otherwise, and for
-    hidden states and for tensors of more than two dimensions that have the shape of one of the ``inputs``. Given
-    targets go with the tensors that they fit; the others have random ones.
+    The model's own loss where the output has one; an output of single numbers only is the loss itself, their sum.
+    Elsewhere the sum of a loss of each floating tensor in it: cross-entropy where that looks like scores of classes,
+    [B, C], or [B, T, C] or [B, C, H, W] with scores at each position; mean square error otherwise, and for hidden
+    states and for tensors of more than two dimensions that have the shape of one of the ``inputs``. Given targets go
+    with the tensors that they fit; the others have random ones.
 
     Raises :class:`~vgharness.errors.UsageError` where there is no floating tensor, or targets fit none.
     """
@@ -193,11 +194,13 @@ def _with_targets(parts: Sequence[OutputPart], targets: Any) -> list[tuple[Outpu
     elif isinstance(targets, tuple | list):
         several = dict(enumerate(targets))
     found: list[tuple[OutputPart, tuple[Any, ...] | None, Any]] = []
+    scores: tuple[int, ...] | None = None  # the shape of the first part that fits: classes of others are other ones
     for index, part in enumerate(parts):
         last = re.sub(r"\W", "", re.split(r"[.\[]", part.where)[-1])
         key = last if last in several else index
         value = several.get(key) if several else targets
-        if isinstance(value, Tensor) and _fits(part, value):
+        if isinstance(value, Tensor) and _fits(part, value) and (several or scores in (None, part.shape)):
+            scores = part.shape
             found.append((part, (key,) if several else (), value))
         else:
             found.append((part, None, None))
@@ -209,8 +212,11 @@ def _fits(part: OutputPart, target: Tensor) -> bool:
     as the part has at each position."""
     if target.numel() == torch.Size(part.shape).numel():
         return True
-    shapes = [part.shape[:1] + part.shape[2:], part.shape[:-1]]
-    return not target.is_floating_point() and len(part.shape) > 1 and tuple(target.shape) in shapes
+    if target.is_floating_point() or len(part.shape) < 2 or target.numel() == 0:
+        return False
+    second, last = part.shape[:1] + part.shape[2:], part.shape[:-1]  # the shapes without the classes
+    classes = part.shape[-1] if len(part.shape) > 2 and tuple(target.shape) == last else part.shape[1]
+    return tuple(target.shape) in (second, last) and int(target.max()) < classes
 
 
 def _term(part: OutputPart, given: tuple[Any, ...] | None, target: Any, inputs: Sequence[tuple[int, ...]]) -> _Term:

@@ -44,12 +44,15 @@ class Output(NamedTuple):
     own_loss: bool = False
 
 
-def describe_output(output: Any) -> Output:
-    """Describes an output, so that the tensors in it need not be kept."""
+def describe_output(output: Any, *, of_training: bool = False) -> Output:
+    """Describes an output, so that the tensors in it need not be kept.
+
+    of_training: the pass kept a graph, so that a tensor without one is known to have none.
+    """
     if isinstance(output, Output):
         return output
     tensors = list(floating_tensors(output))
-    graph = any(tensor.requires_grad for _, tensor in tensors)
+    graph = of_training or any(tensor.requires_grad for _, tensor in tensors)
     parts = (
         OutputPart(where, tuple(t.shape), t.dtype, t.device, t.requires_grad if graph else None) for where, t in tensors
     )

@@ -25,7 +25,10 @@ _MOST_UNTYPED = 4
 
 def is_stated(given: str) -> bool:
     """Says whether ``--input`` states shapes, rather than naming a callable or an object."""
-    return ":" not in given or re.match(rf"([A-Za-z_]\w*=)?{_SIZES}\s*(:|[\s,]|$)", given.strip(), re.ASCII) is not None
+    start = re.sub(r"\s*([,=:])\s*", r"\1", given.strip())
+    if ":" not in start or re.match(rf"{_SIZES}(:|\s|$)", start, re.ASCII):
+        return True
+    return ".py:" not in start and re.match(r"[A-Za-z_]\w*=", start, re.ASCII) is not None
 
 
 def parse_inputs(given: str) -> Arguments:
@@ -73,11 +76,11 @@ def bind(arguments: Arguments, model: nn.Module, given: str) -> Arguments:
             raise UsageError(f"--input {given}: the model's forward takes {listing(takes)}, no {name}{fix}")
         if named.count(name) > 1:
             raise UsageError(f"--input {given}: {name} is stated twice")
-    free = iter([name for name in takes if name not in named])
-    try:
-        return tuple(spec if spec.keyword else spec._replace(keyword=next(free)) for spec in arguments)
-    except StopIteration:
-        raise UsageError(f"--input {given}: the model's forward takes only {listing(takes)}") from None
+    free = [name for name in takes if name not in named]
+    if len(arguments) - len(named) > len(free):
+        raise UsageError(f"--input {given}: the model's forward takes only {listing(takes)}")
+    rest = iter(free)
+    return tuple([spec if spec.keyword else spec._replace(keyword=next(rest)) for spec in arguments])
 
 
 def with_types(arguments: Arguments, model: nn.Module, numbers: str | None = None) -> Iterator[Arguments]:
@@ -88,11 +91,8 @@ def with_types(arguments: Arguments, model: nn.Module, numbers: str | None = Non
     """
     embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
     first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), None)
-    below = (
-        min((e.num_embeddings for e in embeddings), default=2)
-        if len(arguments) > 1
-        else (embeddings[0].num_embeddings if embeddings else 2)
-    )
+    sizes = [embedding.num_embeddings for embedding in embeddings] or [2]
+    below = min(sizes) if len(arguments) > 1 else sizes[0]  # which of several inputs is for which table is not known
     untyped = [i for i, spec in enumerate(arguments) if not spec.dtype]
     tokens = numbers == "int" or (numbers is None and first in embeddings)
     likely = (tokens,) * len(untyped)

@@ -18,10 +18,12 @@ from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeCopyMode,
+    FakeTensor,
     FakeTensorMode,
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
 )
+from torch.utils._pytree import tree_map_only
 
 from vgharness.gradflow.arguments import call_model
 from vgharness.system.device import free_memory
@@ -77,7 +79,7 @@ class Trial:
         try:
             fake = self._copy()
             with _quiet(), self._mode, _counted(fake) as counted, torch.enable_grad():
-                call_model(fake, make_inputs())
+                call_model(fake, self._without_values(make_inputs()))
         except Exception as error:
             if _because_of_fakes(error):
                 raise UndecidedError from error
@@ -97,6 +99,11 @@ class Trial:
         """Raises :class:`TooLargeError` where a pass that keeps so many bytes is not to be run."""
         if kept > self.most:
             raise TooLargeError(int(kept))
+
+    def _without_values(self, inputs: Any) -> Any:
+        return tree_map_only(
+            Tensor, lambda t: t if isinstance(t, FakeTensor) else self._mode.from_tensor(t, static_shapes=True), inputs
+        )
 
     def _copy(self) -> nn.Module:
         if self._fake is None:

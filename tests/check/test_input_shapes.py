@@ -33,14 +33,16 @@ INFERRED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
                     "images [8, 3, 32, 32] of unit noise", "mean square error of output against noise"),
     "segmentation": (lambda: nn.Conv2d(3, 5, 1),
                      "images [8, 3, 32, 32]", "random targets of 5 classes at each position"),
-    "LSTM": (lambda: nn.LSTM(6, 4, batch_first=True), "sequences [8, 16, 6]", "output[0] against random targets of 4"),
+    "LSTM": (lambda: nn.LSTM(6, 4, batch_first=True), "sequences [8, 16, 6]",
+             "output[0], output[1][0], output[1][1] (summed) against random targets of 4 classes"),
     "GRU, steps first": (lambda: nn.GRU(6, 4), "sequences [16, 8, 6] of unit noise", "output[0]"),
     "RNN cell": (lambda: nn.RNNCell(6, 4), "rows [8, 6] of unit noise", "4 classes"),
     "tagger": (lambda: nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3)), "tokens [8, 16] below 9",
                "3 classes at each position"),
     "GPT": (Gpt, "tokens [8, 64] below 11", "output[0] against random targets of 11 classes at each position"),
     "bag": (lambda: nn.Sequential(nn.EmbeddingBag(9, 4), nn.Linear(4, 3)), "tokens [8, 16] below 9", "3 classes"),
-    "recommender": (Recommender, "tokens [8, 16] below 20 and tokens [8, 16] below 20", "mean square error"),
+    "recommender": (Recommender, "tokens [8, 16] below 20 and tokens [8, 16] below 20",
+                    "output, taken for the loss"),
     "encoder": (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16), 1),
                 "sequences [16, 8, 8] of unit noise", "mean square error"),
     "projected encoder": (lambda: nn.Sequential(nn.Linear(5, 8),
@@ -84,7 +86,8 @@ def test_models_of_torchvision(name: str, side: int) -> None:
 @pytest.mark.deep
 @pytest.mark.parametrize(
     ("name", "side", "output"),
-    [("vit_b_32", 224, ""), ("maxvit_t", 224, ""), ("inception_v3", 299, ".logits"), ("googlenet", 32, ".logits"),
+    [("vit_b_32", 224, ""), ("maxvit_t", 224, ""), ("inception_v3", 299, ".logits, output.aux_logits (summed)"),
+     ("googlenet", 32, ".logits, output.aux_logits2, output.aux_logits1 (summed)"),
      ("alexnet", 64, ""), ("swin_t", 32, ""), ("densenet121", 32, "")],
 )  # fmt: skip
 def test_large_models_of_torchvision(name: str, side: int, output: str) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vgharness.check.batch import Batch
-from vgharness.gradflow.measurement import call_model
+from vgharness.gradflow.arguments import call_model
 
 
 def backward(factory: Callable[[], nn.Module], batch: Batch, seed: int = 42) -> float:

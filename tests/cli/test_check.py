@@ -218,3 +218,78 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script>" not in page
     assert "\x1b" not in page
+
+
+# --- inputs and losses -----------------------------------------------------------------------------------
+
+OWN = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+class Timed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.e, self.aux = nn.Linear(4, 8), nn.Embedding(10, 8), nn.Linear(8, 3)
+        self.head = nn.Linear(8, 3)
+    def forward(self, x, t):
+        h = torch.relu(self.a(x) + self.e(t))
+        return {"logits": self.head(h), "aux": self.aux(h)}
+
+loader = DataLoader(TensorDataset(torch.randn(32, 4), torch.arange(32) % 10, torch.arange(32) % 3), 16, shuffle=True)
+def net():
+    return nn.Linear(4, 3)
+def of_output(output):
+    return output.square().mean()
+def of_model(model, x):
+    return model(x).square().mean()
+def vector(output, target):
+    return output.sum(1)
+def meta():
+    return nn.Linear(4, 3, device="meta")
+made = net()
+def same():
+    return made
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["own:Timed", "--input", "x=8,4 t=8:int64:10"], "output['logits'], output['aux'] (summed)"),
+        (["own:Timed"], "rows [8, 4] of unit noise and ids [8] below 10; "),
+        (["own:Timed", "--input", "own:loader"], "(3 of them, the last taken for the target); cross-entropy of"),
+        (["own:net", "--loss", "own:of_output"], "own:of_output of the output"),
+        (["own:net", "--loss", "own:of_model"], "own:of_model of the model"),
+    ],
+)
+def test_inputs_and_losses_of_every_form(tmp_path: Path, arguments: list[str], words: str) -> None:
+    """Of a module in the current folder."""
+    (tmp_path / "own.py").write_text(OWN)
+    result = check(*(part.replace("own:", "own.py:") for part in arguments), "--seeds", "1")
+    assert result.exit_code == 0, result.output
+    assert words.replace("own:", "own.py:") in result.output.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["own.py:net", "--loss", "own.py:vector"], "--loss own.py:vector is not one number but a Tensor [8]: let it"),
+        (["own.py:net", "--loss", "output.loss"], "--loss output.loss: the output has no such part, but output"),
+        (["own.py:net", "--input", "100000000,4"], "--input 100000000,4"),
+        (["own.py:net", "--input", "x=8,4 t=8"], "the model's forward takes"),
+        (["own.py:meta"], "gives a model on meta"),
+        (["own.py:same"], "own.py:same gives the same model each time"),
+        (["own.py:made"], "is a model that is made already"),
+    ],
+)
+def test_bad_inputs_and_losses_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.setattr("vgharness.check.trial.free_memory", lambda device: 10**9)
+    (tmp_path / "own.py").write_text(OWN)
+    result = check(*arguments)
+    assert result.exit_code == 2
+    (line,) = result.output.splitlines()
+    assert line.startswith("vgharness check: ")
+    assert words in line

@@ -114,7 +114,7 @@ SHARED = nn.Linear(4, 2)
     ("factory", "data", "loss", "seeds", "words"),
     [
         (lambda: SHARED, batch, functional.cross_entropy, 2, "the same model each time: let it make a new one"),
-        (lambda: functional.relu, batch, functional.cross_entropy, 1, "the model factory gave function: give"),
+        (lambda: functional.relu, batch, functional.cross_entropy, 1, "the model factory gave a function: give"),
         (lambda: nn.Linear(4, 2), batch, lambda o, t: o.detach().sum(), 1, "does not depend on the model's weights"),
         (lambda: nn.Linear(4, 2), batch, lambda o, t: o, 1, "the loss is not one number"),
         (lambda: nn.Linear(4, 2), batch, lambda o, t: 0.5, 1, "the loss is not one number"),

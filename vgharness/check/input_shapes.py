@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -24,6 +25,9 @@ _NOUNS = {1: "signals", 2: "images", 3: "volumes"}
 _LENGTHS = (16, 8, 32, 64, 128, 256, 512, 1024)  # of sequences; learned positions fit one length only
 _COMMON_IMAGES = ((3, 32, 32), (1, 28, 28), (3, 224, 224))
 
+_MOST_CLASSES, _MOST_FIRST = 3, 40  # embeddings whose numbers are tried for a second argument, with so many first ones
+_TIMES = frozenset({"t", "time", "times", "timestep", "timesteps", "step", "steps", "sigma", "noise_level"})
+
 
 class InputSpec(NamedTuple):
     """One argument of a model, to be drawn at random.
@@ -32,18 +36,32 @@ class InputSpec(NamedTuple):
     shape: its shape, batch included.
     below: integers from 0 up to, without, this number; 0: unit noise (normal, mean 0, variance 1).
     keyword: the argument's name; empty: it is passed by position.
+    dtype: its type's name in torch, such as ``int32``; empty: int64 for integers, else the type of the model's weights.
+    batch_axis: which of the axes counts the samples.
     """
 
     noun: str
     shape: tuple[int, ...]
     below: int = 0
     keyword: str = ""
+    dtype: str = ""
+    batch_axis: int = 0
 
     def __str__(self) -> str:
-        return f"{self.noun} {list(self.shape)} " + (f"below {self.below}" if self.below else "of unit noise")
+        if self.dtype == "bool":
+            return f"{self.noun} {list(self.shape)} of true and false"
+        typed = "" if self.dtype in ("", "int64") else f" {self.dtype}"
+        return f"{self.noun} {list(self.shape)}{typed} " + (f"below {self.below}" if self.below else "of unit noise")
+
+    def of_batch(self, size: int) -> InputSpec:
+        """Returns the same argument for a batch of another size."""
+        axis = self.batch_axis
+        return self._replace(shape=(*self.shape[:axis], size, *self.shape[axis + 1 :]))
 
 
 Arguments = tuple[InputSpec, ...]
+
+_TIMESTEPS = InputSpec("timesteps", (BATCH_SIZE,), 1000)  # of the noise that a diffusion model takes away
 
 
 def likely_inputs(model: nn.Module) -> Iterator[Arguments]:
@@ -56,7 +74,8 @@ def likely_inputs(model: nn.Module) -> Iterator[Arguments]:
         yield from _inputs_of_transformers(model)
     parameters = inspect.signature(model.forward).parameters.values()
     plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    arguments = max(1, sum(p.default is p.empty and p.kind in plain for p in parameters))
+    names = [p.name for p in parameters if p.default is p.empty and p.kind in plain]
+    arguments = max(1, len(names))
     modules = list(model.modules())
     # A recurrent or attention layer also takes rows, as one sequence without a batch: so sequences are tried first.
     sequences_first = any(isinstance(m, nn.RNNBase | nn.MultiheadAttention) for m in modules)
@@ -66,8 +85,18 @@ def likely_inputs(model: nn.Module) -> Iterator[Arguments]:
     common = [InputSpec("images", (BATCH_SIZE, *shape)) for shape in _COMMON_IMAGES]
     of_layers = dict.fromkeys(spec for module in modules for spec in _inputs_of_layer(module, sequences_first))
     fitting = [spec for spec in of_layers if math.prod(spec.shape) <= LARGEST_INPUT]
+    times = [name in _TIMES for name in names[1:]]
+    # What goes with the first argument, where that has not the shape of the others: classes or steps, one per sample.
+    classes = dict.fromkeys(m.num_embeddings for m in modules if isinstance(m, nn.Embedding))
+    ids = [InputSpec("ids", (BATCH_SIZE,), below) for below in list(classes)[:_MOST_CLASSES]] if names[1:] else []
     for spec in [*stated, *fitting[:MOST_TRIED], *common]:
+        if any(times):
+            yield (spec, *(_TIMESTEPS if is_time else spec for is_time in times))
         yield (spec,) * arguments
+    for spec, others in itertools.product(fitting[:_MOST_FIRST], ids):
+        yield (spec, *(others for _ in names[1:]))
+        if any(times) and not all(times):
+            yield (spec, *(_TIMESTEPS if is_time else others for is_time in times))
 
 
 def _inputs_of_layer(layer: nn.Module, sequences_first: bool) -> Iterator[InputSpec]:
@@ -86,7 +115,7 @@ def _inputs_of_layer(layer: nn.Module, sequences_first: bool) -> Iterator[InputS
         features = layer.input_size if isinstance(layer, nn.RNNBase) else layer.embed_dim
         for length in _LENGTHS:
             steps = (BATCH_SIZE, length) if layer.batch_first else (length, BATCH_SIZE)
-            yield InputSpec("sequences", (*steps, features))
+            yield InputSpec("sequences", (*steps, features), batch_axis=0 if layer.batch_first else 1)
     else:
         for width in _widths(layer):
             rows = InputSpec("rows", (BATCH_SIZE, width))

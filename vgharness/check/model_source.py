@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -52,7 +53,19 @@ def load_factory(spec: str) -> Factory:
 
 
 def load_callable(spec: str) -> Callable[..., Any]:
-    """Imports the callable that ``MODULE:NAME`` or ``path/file.py:NAME`` names; NAME may have dots.
+    """Imports the callable that ``MODULE:NAME`` or ``path/file.py:NAME`` names, as :func:`load_object` does.
+
+    Raises :class:`~vgharness.errors.UsageError` where there is none.
+    """
+    found = load_object(spec)
+    if not callable(found):
+        raise UsageError(f"{spec} is not callable but {_typed(found)}: name a class or a function")
+    checked: Callable[..., Any] = found
+    return checked
+
+
+def load_object(spec: str) -> Any:
+    """Imports what ``MODULE:NAME`` or ``path/file.py:NAME`` names; NAME may have dots.
 
     Raises :class:`~vgharness.errors.UsageError` where there is none.
     """
@@ -69,14 +82,12 @@ def load_callable(spec: str) -> Callable[..., Any]:
             raise UsageError(f"{spec}: {holder} has no {part!r}{_suggestion(part, _public_names(found))}") from None
         except Exception as error:  # a package that imports what is asked of it
             raise _not_imported(spec, f"{part} of {holder}", error) from error
-    if not callable(found):
-        raise UsageError(f"{spec} is not callable but {_typed(found)}: name a class or a function")
-    checked: Callable[..., Any] = found
-    return checked
+    return found
 
 
 def _checked(spec: str, make: Callable[..., Any]) -> Factory:
-    """Wraps ``make`` so that it gives a module or raises a one-line error."""
+    """Wraps ``make`` so that it gives a new module, or raises a one-line error."""
+    last: list[weakref.ref[nn.Module]] = []
 
     def factory() -> nn.Module:
         try:
@@ -84,8 +95,13 @@ def _checked(spec: str, make: Callable[..., Any]) -> Factory:
         # A script that is loaded as a module may well call sys.exit.
         except (Exception, SystemExit) as error:
             raise UsageError(f"{spec} could not be made, it raised {in_one_line(error)}") from error
+        if isinstance(model, type) and issubclass(model, nn.Module):
+            raise UsageError(f"{spec} gives the class {model.__name__}, not a model: let it return {model.__name__}()")
         if not isinstance(model, nn.Module):
             raise UsageError(f"{spec} gives {_typed(model)}, not a torch.nn.Module: name what makes the model itself")
+        if last and last[0]() is model:
+            raise UsageError(f"{spec} gives the same model each time: let it make a new one on each call")
+        last[:] = [weakref.ref(model)]
         return model
 
     return factory

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 PROBLEMS = 1
 
+_INPUT = (
+    "a shape such as 8,3,32,32; several as 'x=8,3,32,32 t=8:int64:1000 mask=8,16:bool'; or MODULE:NAME of a callable "
+    "that makes inputs of a seed, a DataLoader or a Dataset"
+)
+_LOSS = "cross_entropy, mse, mean_square, output.NAME or MODULE:CALLABLE"
+
 
 def check(
     model: Annotated[
@@ -34,9 +40,9 @@ def check(
     ],
     input_: Annotated[
         str | None,
-        typer.Option("--input", help="a shape such as 8,3,32,32, or MODULE:CALLABLE that makes one of a seed"),
+        typer.Option("--input", help=_INPUT),
     ] = None,
-    loss: Annotated[str | None, typer.Option(help="cross_entropy, mse, mean_square or MODULE:CALLABLE")] = None,
+    loss: Annotated[str | None, typer.Option(help=_LOSS)] = None,
     seeds: Annotated[int, typer.Option(help="how many models are made and measured")] = 5,
     layers: Annotated[str | None, typer.Option(help="which layers: a name or a glob such as encoder.*")] = None,
     html: Annotated[Path | None, typer.Option(help="also write a page to this file")] = None,

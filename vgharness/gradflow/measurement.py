@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vgharness.errors import UsageError
+from vgharness.gradflow.arguments import inputs_and_targets, loss_value, new_model
 from vgharness.gradflow.opening import closed_seed, flows_after_steps
 from vgharness.gradflow.sample import FlowSample
 from vgharness.gradflow.summary import FACTOR
@@ -23,7 +24,7 @@ from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, Sample
 
 InputsAndTargets = tuple[Any, Any]
 GradientQuantity = Callable[[Tensor], float | Tensor]
-Loss = Callable[[Any, Any], Tensor]
+Loss = Callable[..., Tensor]
 
 
 def measure(
@@ -43,14 +44,14 @@ def measure(
 
     model_factory: makes a new model on each call; torch is seeded before.
     batch: inputs and targets, or a callable from a seed to them. A tuple or a dict of inputs are arguments.
-    loss: called with the model's output and the targets; gives one number.
+    loss: gives one number of the model's output and the targets, of the output alone, or of ``model``, an argument of
+        that name, with any of output, inputs and targets.
     seeds: how many, from 42 on, or which.
-    layers: which layers, as :class:`~vgharness.GradientProbe` takes them; by default all with a matrix.
+    layers: which layers, as :class:`~vgharness.GradientProbe` takes them; by default all with a parameter of their own.
     quantities: your own, by name, callables of a weight's gradient. saturation: measure the saturated units too.
     test, name, extra_info: of the sample, as it is saved; the last are JSON values by name.
 
-    Torch's random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for a factory that gives
-    the same model twice, for a batch on another device than the model, and for a loss without a graph.
+    Torch's random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for bad input.
     """
     numbers = tuple(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else tuple(seeds)
     _check(numbers, own := dict(quantities or {}))
@@ -93,13 +94,6 @@ def random_state_kept() -> Iterator[None]:
         yield
 
 
-def call_model(model: nn.Module, inputs: Any) -> Any:
-    """Calls ``model``: a dict or a tuple of inputs are its arguments, anything else is its one argument."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
-
-
 class _Source:
     """Makes a seed's model and batch, the same ones each time, and measures them."""
 
@@ -116,18 +110,9 @@ class _Source:
     def make(self, seed: int) -> tuple[nn.Module, InputsAndTargets]:
         """Seeds torch; call it where the random state is kept."""
         torch.manual_seed(seed)
-        model = self._factory()
-        if not isinstance(model, nn.Module):
-            kind = type(model).__name__
-            raise UsageError(f"the model factory gave {kind}: give a callable that makes a module")
-        if model in self._made:
-            raise UsageError("the model factory gives the same model each time: let it make a new one, for the seeds")
+        model = new_model(self._factory, self._made)
         self._made.add(model)
-        given = self._batch(seed) if callable(self._batch) else self._batch
-        if not isinstance(given, tuple | list) or len(given) != 2:
-            kind = type(given).__name__
-            raise UsageError(f"the batch is a {kind}: give a pair, (inputs, targets), or a callable from a seed to one")
-        return model, (given[0], given[1])
+        return model, inputs_and_targets(self._batch, seed)
 
     def make_inputs(self, seed: int) -> tuple[nn.Module, Any]:
         """The model and the inputs alone."""
@@ -141,16 +126,12 @@ class _Source:
         _check_devices(model, inputs)
         model.zero_grad()
         with GradientProbe(model, self._layers, saturation=saturation, through_time=True) as probe:
-            value = self._loss(call_model(model, inputs), targets)
-            if not isinstance(value, Tensor) or value.numel() != 1:
-                raise UsageError("the loss is not one number: let it give a tensor of one element")
-            if not value.requires_grad:
-                raise UsageError("the loss does not depend on the model's weights: was something detached?")
+            value = loss_value(self._loss, model, inputs, targets)
             probe.backward(value)
             flow = probe.flow()
         if all(layer.state != "nonfinite" for layer in flow.layers):
             return flow
-        origin = find_origin(model, lambda: self._loss(call_model(model, inputs), targets))
+        origin = find_origin(model, lambda: loss_value(self._loss, model, inputs, targets))
         return flow if origin is None else GradientFlow(**{**dict(flow), "origin": origin})
 
 

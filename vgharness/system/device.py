@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import torch
 
 from vgharness.errors import UsageError
@@ -34,3 +37,32 @@ def synchronize(device: torch.device) -> None:
     """Waits for the work that is queued on a GPU; on a CPU none is."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Reads how many bytes of memory are free on a GPU, or for the CPU in the machine and in the control group that
+    this process is in; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    found: list[int] = []
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    except OSError:  # no Linux
+        found += _free_pages()
+    try:
+        limit, used = (
+            Path("/sys/fs/cgroup", f"memory.{name}").read_text(encoding="ascii") for name in ("max", "current")
+        )
+        found.append(int(limit) - int(used))
+    except (OSError, ValueError):  # no such group, or one without a limit
+        pass
+    return min(found, default=None)
+
+
+def _free_pages() -> list[int]:
+    try:
+        return [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    except (AttributeError, OSError, ValueError):  # Windows; macOS, which does not have the first of them
+        return []

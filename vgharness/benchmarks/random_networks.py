@@ -25,7 +25,14 @@ IMAGE_SIDE: Final = 8  # pixels
 FEATURES: Final = 16  # of a vector, and of each step of a sequence
 _POOLED_SIDE: Final = 4
 
-_FAMILIES: Final[dict[Family, int]] = {"mlp": 30, "cnn": 20, "rnn": 14, "residual": 12, "layernorm": 12, "batchnorm": 12}
+_FAMILIES: Final[dict[Family, int]] = {
+    "mlp": 30,
+    "cnn": 20,
+    "rnn": 14,
+    "residual": 12,
+    "layernorm": 12,
+    "batchnorm": 12,
+}
 _INITS: Final[dict[RandomInit, int]] = {
     "default": 25, "he": 20, "glorot": 15, "orthogonal": 10, "he/10": 10, "he*3": 10, "normal 0.01": 10
 }  # fmt: skip
@@ -33,9 +40,18 @@ _DEPTHS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 30, 40)
 _WIDTHS: Final = (16, 32, 64)
 _CHANNELS: Final = (8, 16)
 _ACTIVATIONS: Final[dict[RandomActivation, Callable[[], nn.Module]]] = {
-    "relu": nn.ReLU, "leaky relu": nn.LeakyReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid
-}  # fmt: skip
-_CELLS: Final[dict[RecurrentCell, type[nn.RNNCellBase]]] = {"rnn": nn.RNNCell, "gru": nn.GRUCell, "lstm": nn.LSTMCell}
+    "relu": nn.ReLU,
+    "leaky relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+_CELLS: Final[dict[RecurrentCell, Callable[..., nn.Module]]] = {
+    "rnn": nn.RNNCell,
+    "gru": nn.GRUCell,
+    "lstm": nn.LSTMCell,
+}
 
 
 class RandomNetwork(Record):
@@ -68,7 +84,7 @@ class RandomNetwork(Record):
 
 def draw_networks(count: int, seed: int) -> list[RandomNetwork]:
     """Draws ``count`` networks; of two counts with one seed the shorter list begins the longer."""
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)
     return [_draw_network(rng) for _ in range(count)]
 
 

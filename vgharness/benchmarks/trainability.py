@@ -127,6 +127,19 @@ class Trainability(Record):
     separations: tuple[Separation, ...]
 
 
+def measure_trainability(count: int, seed: int, machine: Machine) -> Trainability:
+    """Judges and trains ``count`` random networks drawn from ``seed`` on ``machine``, which is this one."""
+    trials = try_networks(count, seed)
+    return Trainability(
+        machine=machine,
+        seed=seed,
+        steps=STEPS,
+        trained_loss=TRAINED_LOSS,
+        trials=tuple(trials),
+        separations=separate(trials),
+    )
+
+
 def try_networks(count: int, seed: int) -> list[Trial]:
     """Judges and trains ``count`` random networks drawn from ``seed``, one process for each core."""
     networks = draw_networks(count, seed)
@@ -188,7 +201,9 @@ def _judged_and_trained(network: RandomNetwork, examples: Examples) -> Trial:
         return nn.functional.cross_entropy(logits, classes)
 
     seeds = range(network.seed, network.seed + _SEEDS)
-    flows = measure(partial(build_network, network), tuple(batch), loss, seeds=seeds, saturation=True).flows
+    flows = measure(
+        partial(build_network, network), (batch.inputs, batch.classes), loss, seeds=seeds, saturation=True
+    ).flows
     found = diagnose(flows)
     with_sgd = [
         steps

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Final, Literal
 
 import torch
+from torch import nn
 
 from vgharness.benchmarks.grades import Grade, grade_of
 from vgharness.benchmarks.isolated import isolated_process
@@ -43,8 +44,8 @@ class ZooModel(Record):
     """What was said of one model.
 
     model: its name, as ``vgharness check`` takes it.
-    outcome: ``healthy``; ``warning`` or ``problem``, which are false alarms; ``refused``, no input or no loss was found,
-        or it could not be made or measured; ``skipped``, it is too large.
+    outcome: ``healthy``; ``warning`` or ``problem``, which are false alarms; ``refused``, no input or no loss was
+        found, or it could not be made or measured; ``skipped``, it is too large.
     text: the diagnosis in one line, or why there is none.
     batch: the inputs and the loss that were chosen; empty where there is no diagnosis.
     parameters: how many numbers its parameters hold; None where it could not be made.
@@ -131,7 +132,7 @@ def check_model(model: str, seed: int) -> ZooModel:
         factory = load_factory(model)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a model's own future
-            parameters = sum(parameter.numel() for parameter in factory().parameters())
+            parameters = _parameters(factory())
             if parameters > MOST_PARAMETERS:
                 outcome, text = "skipped", f"{number(parameters / 1e6)} million parameters"
             else:
@@ -178,4 +179,8 @@ def _fits(name: str) -> bool:
             model = timm.create_model(name, pretrained=False)
     except Exception:  # some compute with values while they are made, which "meta" lacks
         return False
-    return sum(parameter.numel() for parameter in model.parameters()) <= MOST_PARAMETERS
+    return _parameters(model) <= MOST_PARAMETERS
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

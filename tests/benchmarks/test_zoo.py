@@ -83,10 +83,17 @@ def test_models_are_picked_by_name_and_glob(models: str) -> None:
     assert pick_models(None) == zoo.known_models()
 
 
+def test_only_the_source_that_a_glob_names_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo, "_SOURCES", {"torchvision": lambda: ["a1", "a2", "b"], "timm": lambda: ["a1"]})
+    assert pick_models("*:a1") == ["torchvision:a1", "timm:a1"]
+    monkeypatch.setitem(zoo._SOURCES, "timm", None)
+    assert pick_models("torchvision:a*") == ["torchvision:a1", "torchvision:a2"]
+
+
 @pytest.mark.parametrize(
     ("patterns", "words"),
     [
-        ("torchvision:resne?t*x", "--models torchvision:resne?t*x: no model of the zoo has such a name"),
+        ("torchvision:resne?t*x", "--models torchvision:resne?t*x: no such model here"),
         ("torchvision:resnt18", "torchvision:resnt18: torchvision has no such model: did you mean"),
         (" , ", "--models: give names or globs separated by commas"),
     ],

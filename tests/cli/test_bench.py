@@ -209,7 +209,7 @@ def test_the_commands_configure_their_process(monkeypatch: pytest.MonkeyPatch) -
         (["trainability", "--seed", "-1"], "--seed -1: give 0 or more"),
         (["zoo", "--seed", "-1"], "--seed -1: give 0 or more"),
         (["zoo", "--models", "torchvision:resnt18"], "torchvision:resnt18: torchvision has no such model"),
-        (["zoo", "--models", "nothing*"], "--models nothing*: no model of the zoo has such a name"),
+        (["zoo", "--models", "nothing*"], "--models nothing*: no such model here"),
     ],
 )
 def test_bad_input_is_one_line(options: list[str], words: str) -> None:

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from fnmatch import fnmatchcase
 from typing import Final, Literal
@@ -75,39 +75,37 @@ class Zoo(Record):
     models: tuple[ZooModel, ...]
 
 
-def known_models() -> list[str]:
-    """Lists the models of the zoo that are installed here."""
-    from torchvision import models
+def known_models(source: str = "*") -> list[str]:
+    """Lists the models of the zoo that are installed here.
 
-    names = [f"torchvision:{name}" for name in models.list_models(module=models)]
-    if importlib.util.find_spec("timm"):
-        names += [f"timm:{name}" for name in _one_per_family()]
-    if importlib.util.find_spec("transformers"):
-        names += [f"hf:{name}" for name in _TRANSFORMERS]
-    return names
+    source: a glob of ``torchvision``, ``timm`` and ``hf``.
+    """
+    return [f"{name}:{model}" for name, models in _SOURCES.items() if fnmatchcase(name, source) for model in models()]
 
 
 def pick_models(patterns: str | None) -> list[str]:
     """Picks models by ``patterns``: names or globs, separated by commas; None: all of the zoo.
 
     A name need not be of the zoo: it may be any model that ``vgharness check`` takes. Raises
-    :class:`~vgharness.errors.UsageError` for a glob that fits nothing.
+    :class:`~vgharness.errors.UsageError` for a glob that fits nothing, and for a name of which there is no model.
     """
-    known = known_models()
     if patterns is None:
-        return known
-    picked: list[str] = []
-    for pattern in filter(None, map(str.strip, patterns.split(","))):
-        found = [name for name in known if fnmatchcase(name, pattern)]
-        if not found and not set("*?[") & set(pattern):
-            load_factory(pattern)  # says what is wrong with the name before anything is measured
-            found = [pattern]
-        if not found:
-            raise UsageError(f"--models {pattern}: no model of the zoo has such a name; it has {known[0]}, for one")
-        picked += found
+        return known_models()
+    picked = [name for pattern in filter(None, map(str.strip, patterns.split(","))) for name in _fitting(pattern)]
     if not picked:
         raise UsageError("--models: give names or globs separated by commas, such as torchvision:resnet*")
     return list(dict.fromkeys(picked))
+
+
+def _fitting(pattern: str) -> list[str]:
+    if not set("*?[") & set(pattern):
+        load_factory(pattern)  # says what is wrong with the name before anything is measured
+        return [pattern]
+    source = pattern.partition(":")[0]  # the others are not asked: timm takes half a minute
+    found = [name for name in known_models(source) if fnmatchcase(name, pattern)]
+    if not found:
+        raise UsageError(f"--models {pattern}: no such model here; give a name or a glob such as torchvision:resnet*")
+    return found
 
 
 def check_models(models: Sequence[str], seed: int) -> Iterator[ZooModel]:
@@ -165,11 +163,24 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, most))
 
 
-def _one_per_family() -> list[str]:
-    """Lists of each family of timm, a module of its own, the first model that is not too large."""
+def _torchvision() -> list[str]:
+    from torchvision import models
+
+    names: list[str] = models.list_models(module=models)
+    return names
+
+
+def _timm() -> list[str]:
+    """Lists of each family, a module of its own, the first model that is not too large; none where timm is not here."""
+    if not importlib.util.find_spec("timm"):
+        return []
     timm = importlib.import_module("timm")
     firsts = (next(filter(_fits, timm.list_models(module=family)), None) for family in timm.list_modules())
     return [name for name in firsts if name is not None]
+
+
+def _hf() -> Sequence[str]:
+    return _TRANSFORMERS if importlib.util.find_spec("transformers") else ()
 
 
 def _fits(name: str) -> bool:
@@ -184,3 +195,6 @@ def _fits(name: str) -> bool:
 
 def _parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+_SOURCES: Final[dict[str, Callable[[], Sequence[str]]]] = {"torchvision": _torchvision, "timm": _timm, "hf": _hf}

@@ -32,7 +32,8 @@ from vgharness.records import Machine, Name, Record
 Outcome = Grade | Literal["refused", "skipped"]
 
 MOST_PARAMETERS: Final = 150_000_000  # up to VGG; with their gradients and those of a batch of 8 some 4 GB
-# Of addresses, so that a model that asks for more is refused it before it fills the machine.
+# Of data: a model that asks for more is refused it before it fills the machine. Not of addresses (RLIMIT_AS), of which
+# CUDA reserves far more than it uses.
 _MOST_MEMORY: Final = 16 * 2**30
 _TRANSFORMERS: Final = (
     "bert", "convnext", "deit", "distilbert", "electra", "gpt2", "gpt_neox", "mobilenet_v2", "mobilevit", "opt",
@@ -158,9 +159,9 @@ def _limit_memory() -> None:
         import resource  # no such thing on Windows
     except ImportError:
         return
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
     limit = _MOST_MEMORY if most == resource.RLIM_INFINITY else min(most, _MOST_MEMORY)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
 def _torchvision() -> list[str]:

@@ -21,7 +21,7 @@ def test_processes_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
         for seed in (3, 4)
     ]
     monkeypatch.setattr(trainability, "draw_networks", lambda count, seed: networks)
-    assert try_networks(2, 5) == [try_network(network) for network in networks]
+    assert list(try_networks(2, 5)) == [try_network(network) for network in networks]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to the limit")

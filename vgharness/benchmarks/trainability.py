@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from statistics import geometric_mean
 from typing import Final, Literal, get_args
@@ -127,9 +127,8 @@ class Trainability(Record):
     separations: tuple[Separation, ...]
 
 
-def measure_trainability(count: int, seed: int, machine: Machine) -> Trainability:
-    """Judges and trains ``count`` random networks drawn from ``seed`` on ``machine``, which is this one."""
-    trials = try_networks(count, seed)
+def as_trainability(trials: Sequence[Trial], seed: int, machine: Machine) -> Trainability:
+    """Gathers ``trials`` of networks drawn from ``seed``, tried on ``machine``."""
     return Trainability(
         machine=machine,
         seed=seed,
@@ -140,11 +139,12 @@ def measure_trainability(count: int, seed: int, machine: Machine) -> Trainabilit
     )
 
 
-def try_networks(count: int, seed: int) -> list[Trial]:
-    """Judges and trains ``count`` random networks drawn from ``seed``, one process for each core."""
+def try_networks(count: int, seed: int) -> Iterator[Trial]:
+    """Judges and trains ``count`` random networks drawn from ``seed``, in a process for each core; gives each network
+    in its turn."""
     networks = draw_networks(count, seed)
     with isolated_processes(min(os.cpu_count() or 1, count), configured=True) as processes:
-        return list(processes.map(try_network, networks))
+        yield from processes.map(try_network, networks)
 
 
 def try_network(network: RandomNetwork) -> Trial:

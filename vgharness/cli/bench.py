@@ -23,6 +23,7 @@ from vgharness.cli.bench_tables import print_costs, print_growths, print_judged,
 from vgharness.cli.diagnosis_tables import print_trainability, print_zoo
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
+from vgharness.cli.progress import counted
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, listing
 from vgharness.records import ARCHITECTURES, FIRST_SEED, Architecture
@@ -173,13 +174,14 @@ def trainability(
 ) -> None:
     """Judge random networks, train each with SGD and with Adam, and show how well the one foretells the other.
 
-    About five minutes on two cores. Exit status: 0 done, 2 bad input.
+    Some five minutes on two cores. Exit status: 0 done, 2 bad input.
     """
 
     def measure(where: torch.device, machine: Machine) -> Trainability:
-        from vgharness.benchmarks.trainability import measure_trainability
+        from vgharness.benchmarks.trainability import as_trainability, try_networks
 
-        return measure_trainability(networks, seed, machine)
+        trials = try_networks(networks, seed)
+        return as_trainability(tuple(counted(console(), "training", trials, networks)), seed, machine)
 
     with usage_errors(_PROGRAM):
         _check({"--networks": (networks, 1), "--seed": (seed, 0)})
@@ -203,7 +205,9 @@ def zoo(
     def measure(where: torch.device, machine: Machine) -> Zoo:
         from vgharness.benchmarks.zoo import Zoo, check_models, pick_models
 
-        return Zoo(machine=machine, seed=seed, models=tuple(check_models(pick_models(models), seed)))
+        names = pick_models(models)
+        checked = counted(console(), "checking", check_models(names, seed), len(names))
+        return Zoo(machine=machine, seed=seed, models=tuple(checked))
 
     with usage_errors(_PROGRAM):
         _check({"--seed": (seed, 0)})

@@ -51,7 +51,7 @@ def test_a_deep_sigmoid_network_is_a_problem_and_does_not_train(monkeypatch: pyt
 
 
 def test_training_ends_where_the_loss_was_low_for_ten_steps() -> None:
-    examples = trainability.draw_examples(GOOD, 64)
+    examples = trainability.draw_examples(GOOD, trainability.STEPS * trainability.BATCH_SIZE)
     slow, fast = (trainability.train(GOOD, examples, partial(torch.optim.SGD, lr=rate)) for rate in (0.02, 0.1))
     assert 10 <= fast < slow < trainability.STEPS
     assert trainability.train(GOOD, examples, partial(torch.optim.SGD, lr=0.0)) is None
@@ -106,3 +106,11 @@ def test_a_score_that_separates_has_auc_one_and_a_cut() -> None:
     assert by_spread.auc == pytest.approx((0.5 + 1 + 0 + 0) / 4)
     assert found["path ratio", "Adam"].auc is None  # all of them train
     assert found["path ratio", "either"].cut is None
+
+
+def test_what_the_last_steps_cannot_tell_is_not_learned_by_heart() -> None:
+    """Nothing of the first of forty steps is left at the end, and the noise of the others says nothing of the class."""
+    recurrent = {"family": "rnn", "cell": "rnn", "activation": "relu", "init": "default", "depth": 40, "width": 64}
+    network = GOOD.model_copy(update=recurrent | {"seed": 11})
+    examples = trainability.draw_examples(network, trainability.STEPS * trainability.BATCH_SIZE)
+    assert trainability.train(network, examples, partial(torch.optim.SGD, lr=0.1, momentum=0.9)) is None

@@ -65,7 +65,7 @@ class RandomNetwork(Record):
     activation: after each hidden layer; of ``rnn`` of the cell ``rnn``, and None for the other cells.
     cell: of ``rnn``; None for the other families.
     init: of every weight matrix, the head's too; biases are zero except with ``default``.
-    seed: of its weights, its batches, and the order in which it sees them.
+    seed: of its weights and its examples.
     """
 
     family: Family

@@ -41,7 +41,6 @@ STEPS: Final = 150
 BATCH_SIZE: Final = 64
 TRAINED_LOSS: Final = math.log(CLASSES) / 2  # log(CLASSES): of a network that knows nothing
 _AVERAGED: Final = 10  # steps over which the loss is averaged
-_EXAMPLES: Final = 512
 _SEEDS: Final = 3  # initialisations that are judged; the first is trained
 _ADAM_RATE: Final = 1e-3
 _SGD_RATES: Final = (0.1, 0.01)
@@ -153,7 +152,7 @@ def try_network(network: RandomNetwork) -> Trial:
     torch.set_num_threads(1)  # such small networks gain nothing from more
     try:
         with random_state_kept():
-            return _judged_and_trained(network, draw_examples(network, _EXAMPLES))
+            return _judged_and_trained(network, draw_examples(network, STEPS * BATCH_SIZE))
     finally:
         torch.set_num_threads(threads)
 
@@ -235,8 +234,10 @@ def _mean(values: Sequence[float]) -> float | None:
 def train(
     network: RandomNetwork, examples: Examples, make_optimizer: Callable[..., torch.optim.Optimizer]
 ) -> int | None:
-    """Trains a new model of ``network`` for at most :data:`STEPS` steps of :data:`BATCH_SIZE` random examples.
+    """Trains a new model of ``network`` for at most :data:`STEPS` steps.
 
+    examples: in the order in which they are seen, :data:`BATCH_SIZE` a step and each once: what is seen again can be
+        learned by heart, as a recurrent network does with the noise of its last steps.
     make_optimizer: called with the model's parameters.
 
     Returns the number of steps after which the mean loss of ten successive ones was under :data:`TRAINED_LOSS`; None
@@ -246,9 +247,9 @@ def train(
     model = build_network(network)
     optimizer = make_optimizer(model.parameters())
     losses: list[float] = []
-    for step in range(1, STEPS + 1):
-        drawn = torch.randint(len(examples.classes), (BATCH_SIZE,))
-        loss = nn.functional.cross_entropy(model(examples.inputs[drawn]), examples.classes[drawn])
+    batches = zip(*(torch.split(column, BATCH_SIZE) for column in examples), strict=True)
+    for step, (inputs, classes) in enumerate(batches, start=1):
+        loss = nn.functional.cross_entropy(model(inputs), classes)
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             return None

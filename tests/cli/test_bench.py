@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from vgharness.benchmarks import gallery, scaling, throughput
+from vgharness.benchmarks import gallery, scaling, throughput, trainability, zoo
 from vgharness.benchmarks.gallery import HEALTHY, SICK, peers
 from vgharness.benchmarks.gallery.peers import Peer
+from vgharness.benchmarks.random_networks import draw_networks
 from vgharness.benchmarks.roofline import Ceilings
 from vgharness.benchmarks.scaling import Cost, Growth
 from vgharness.benchmarks.throughput import TrainSpeed
+from vgharness.benchmarks.trainability import Trial
+from vgharness.benchmarks.zoo import ZooModel
 from vgharness.cli import bench
 from vgharness.cli import main as cli
 
@@ -104,6 +107,81 @@ def test_gallery_prints_what_each_tool_that_is_here_made_of_it(monkeypatch: pyte
         assert words in " ".join(result.output.split())
 
 
+def test_trainability_prints_confusion_matrices_and_how_scores_separate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (network,) = draw_networks(1, 1)
+
+    def try_networks(count: int, seed: int) -> list[Trial]:
+        assert (count, seed) == (5, 7)
+        rows = [(1.0, "healthy", 30, 20), (0.1, "healthy", 60, 25), (1e-4, "warning", 80, None)]
+        rows += [(1e-7, "problem", None, None), (1e-9, "problem", None, None)]
+        return [
+            Trial(
+                network=network,
+                grade=grade,
+                diagnosis=grade,
+                path_ratio=ratio,
+                logit_spread=1.0,
+                adam_steps=adam,
+                sgd_steps=sgd,
+            )
+            for ratio, grade, adam, sgd in rows
+        ]
+
+    monkeypatch.setattr(trainability, "try_networks", try_networks)
+    target = tmp_path / "t.json"
+    options = ["--networks", "5", "--seed", "7", "--json", str(target)]
+    result = CliRunner().invoke(cli.app, ["bench", "trainability", *options], terminal_width=200)
+    assert result.exit_code == 0, result.output
+    output = " ".join(result.output.split())
+    for words in (
+        "5 random networks, seed 7",
+        "problem 0 2 0 2 0 2",
+        "warning 0 1 1 0 1 0",
+        "healthy 2 0 2 0 2 0",
+        "path ratio with SGD 1.000 1.00 100 % 100 %",
+        "path ratio neither 1.000 4.00 100 % 100 %",
+        "logit spread with SGD 0.500 0.00 0 % 100 %",
+    ):
+        assert words in output, output
+    written = json.loads(target.read_text())
+    assert len(written["trials"]) == 5
+    assert set(written["trials"][0]) == set(Trial.model_fields)
+    assert len(written["separations"]) == 9
+    assert written["machine"]["versions"]["torch"]
+
+
+def test_zoo_prints_false_alarms_refusals_and_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check_models(models: Any, seed: int) -> list[ZooModel]:
+        assert (list(models), seed) == (["torchvision:resnet18", "torchvision:resnet34"], 3)
+        common = {"parameters": 11_700_000, "seconds": 2.0, "memory": 3 * 2**29}
+        return [
+            ZooModel(model="a", outcome="healthy", text="healthy", **common),
+            ZooModel(model="b", outcome="problem", text="dead at head", **common),
+            ZooModel(model="c", outcome="warning", text="vanishing", **common),
+            ZooModel(model="d\n", outcome="refused", text="no input", seconds=1.0),
+            ZooModel(model="e", outcome="skipped", text="300 million parameters", seconds=1.0),
+        ]
+
+    monkeypatch.setattr(zoo, "check_models", check_models)
+    target = tmp_path / "z.json"
+    options = ["--models", "torchvision:resnet18,torchvision:resnet34", "--seed", "3", "--json", str(target)]
+    result = CliRunner().invoke(cli.app, ["bench", "zoo", *options])
+    assert result.exit_code == 0, result.output
+    for words in (
+        "a 11.7 M 2.0 1,536 MiB healthy",
+        "b: problem: dead at head",
+        "d\\n: refused: no input",
+        "false alarms on 2 of 3 models (1 problem, 1 warning); 1 refused, 1 skipped; 8 s",
+        "most memory of one process: 1.50 GiB, a",
+    ):
+        assert words in " ".join(result.output.split()), result.output
+    written = json.loads(target.read_text())
+    assert [model["outcome"] for model in written["models"]] == ["healthy", "problem", "warning", "refused", "skipped"]
+    assert set(written["models"][0]) == set(ZooModel.model_fields)
+
+
 def test_the_commands_configure_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
     monkeypatch.setattr(bench, "configure_process", lambda: called.append("bench"))
@@ -127,6 +205,11 @@ def test_the_commands_configure_their_process(monkeypatch: pytest.MonkeyPatch) -
         (["scale", "--architecture", "resnet"], "--architecture resnet: use readme or script"),
         (["scale", "--images", "1"], "--images 1: give 512 or more"),
         (["scale", "--json", "/proc/no/b.json"], "--json"),
+        (["trainability", "--networks", "0"], "--networks 0: give 1 or more"),
+        (["trainability", "--seed", "-1"], "--seed -1: give 0 or more"),
+        (["zoo", "--seed", "-1"], "--seed -1: give 0 or more"),
+        (["zoo", "--models", "torchvision:resnt18"], "torchvision:resnt18: torchvision has no such model"),
+        (["zoo", "--models", "nothing*"], "--models nothing*: no such model here"),
     ],
 )
 def test_bad_input_is_one_line(options: list[str], words: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from factories import make_result
 from rich.console import Console
 
-from vgharness.cli.progress import StudyProgress
+from vgharness.cli.progress import StudyProgress, counted
 from vgharness.records import Cell
 from vgharness.study.presets import plan
 
@@ -88,6 +88,14 @@ def test_the_bar_names_all_that_are_under_way_and_ends_full(out: io.StringIO) ->
         progress._show()
         assert progress.bar.tasks[0].completed == progress.bar.tasks[0].total == 4
         assert progress.bar.tasks[0].description == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_is_counted_is_passed_on_with_a_bar_on_a_terminal_only(out: io.StringIO, terminal: bool) -> None:
+    console = Console(file=out, force_terminal=terminal, width=120)
+    assert list(counted(console, "checking", iter("abc"), 3)) == ["a", "b", "c"]
+    assert ("checking" in out.getvalue()) == terminal
+    assert ("100 %" in out.getvalue()) == terminal
 
 
 def test_a_pack_that_is_split_begins_again(out: io.StringIO) -> None:

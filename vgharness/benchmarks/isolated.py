@@ -1,4 +1,4 @@
-"""Runs work in a process of its own, which knows nothing of what this one has set."""
+"""Runs work in processes of its own, which know nothing of what this one has set."""
 
 from __future__ import annotations
 
@@ -13,17 +13,26 @@ from vgharness.system.process import configure_process, original_environment
 
 @contextmanager
 def isolated_process(*, configured: bool) -> Iterator[ProcessPoolExecutor]:
-    """Starts a process for ``submit`` and ends it afterwards.
+    """Starts a process for ``submit`` and ends it afterwards, as :func:`isolated_processes` does."""
+    with isolated_processes(1, configured=configured) as process:
+        yield process
 
-    With ``configured`` it is set as this package's own commands are, by
-    :func:`~vgharness.system.process.configure_process`; otherwise it is as a user starts one, with the settings that
+
+@contextmanager
+def isolated_processes(count: int, *, configured: bool) -> Iterator[ProcessPoolExecutor]:
+    """Starts ``count`` processes for ``submit`` and ends them afterwards.
+
+    With ``configured`` they are set as this package's own commands are, by
+    :func:`~vgharness.system.process.configure_process`; otherwise they are as a user starts one, with the settings that
     PyTorch comes with, and starts processes by the platform's method.
     """
     # A process that was spawned would spawn a DataLoader's workers too, which import torch while they are timed.
     begin = configure_process if configured else partial(_start_processes_by, get_start_method())
-    with ProcessPoolExecutor(1, get_context("spawn"), begin) as process:
+    with ProcessPoolExecutor(count, get_context("spawn"), begin) as process:
         with original_environment():
-            process.submit(_nothing).result()  # starts it
+            started = [process.submit(_nothing) for _ in range(count)]  # starts them
+            for future in started:
+                future.result()
         yield process
 
 

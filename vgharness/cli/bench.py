@@ -1,9 +1,11 @@
-"""Speed on this machine, of which nothing is judged, and the gallery.
+"""Speed on this machine, of which nothing is judged; and whether the diagnosis is right.
 
-    python -m vgharness.bench train    # training, beside the baseline script and the hardware's floor
-    python -m vgharness.bench scale    # time and memory as a study grows
-    python -m vgharness.bench probe    # what measuring gradients costs
-    python -m vgharness.bench gallery  # sick and healthy models, judged
+    python -m vgharness.bench train         # training, beside the baseline script and the hardware's floor
+    python -m vgharness.bench scale         # time and memory as a study grows
+    python -m vgharness.bench probe         # what measuring gradients costs
+    python -m vgharness.bench gallery       # sick and healthy models, judged
+    python -m vgharness.bench trainability  # random networks, judged and then trained
+    python -m vgharness.bench zoo           # known-good models, judged
 
 Exit status: 0 done; 2 bad input.
 """
@@ -18,11 +20,13 @@ import typer
 from rich.console import Console
 
 from vgharness.cli.bench_tables import print_costs, print_growths, print_judged, print_speeds
+from vgharness.cli.diagnosis_tables import print_trainability, print_zoo
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
+from vgharness.cli.progress import counted
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, listing
-from vgharness.records import ARCHITECTURES, Architecture
+from vgharness.records import ARCHITECTURES, FIRST_SEED, Architecture
 from vgharness.system.files import check_file, write_text
 from vgharness.system.process import configure_process
 from vgharness.system.terminal import console
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from vgharness.benchmarks.probe_overhead import ProbeCosts
     from vgharness.benchmarks.scaling import Growths
     from vgharness.benchmarks.throughput import TrainSpeeds
+    from vgharness.benchmarks.trainability import Trainability
+    from vgharness.benchmarks.zoo import Zoo
     from vgharness.records import Machine, Record
 
 Found = TypeVar("Found", bound="Record")
@@ -45,7 +51,7 @@ Json = Annotated[Path | None, typer.Option(help="also write the values to this f
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Measure speed on this machine, as ratios within one run; judge a gallery of models.",
+    help="Measure speed on this machine, as ratios within one run, and how right the diagnosis is.",
 )
 
 
@@ -158,6 +164,54 @@ def gallery() -> None:
         screen = console()
         screen.print(listing(f"{name} {escaped(version)}" for name, version in tools.items()), soft_wrap=True)
         print_judged(screen, list(judge_cases((*SICK, *HEALTHY), tools)), list(tools))
+
+
+@app.command()
+def trainability(
+    networks: Annotated[int, typer.Option(help="how many")] = 300,
+    seed: Annotated[int, typer.Option(help="from which they are drawn")] = 1,
+    json: Json = None,
+) -> None:
+    """Judge random networks, train each with SGD and with Adam, and show how well the one foretells the other.
+
+    Some five minutes on two cores. Exit status: 0 done, 2 bad input.
+    """
+
+    def measure(where: torch.device, machine: Machine) -> Trainability:
+        from vgharness.benchmarks.trainability import as_trainability, try_networks
+
+        trials = try_networks(networks, seed)
+        return as_trainability(tuple(counted(console(), "training", trials, networks)), seed, machine)
+
+    with usage_errors(_PROGRAM):
+        _check({"--networks": (networks, 1), "--seed": (seed, 0)})
+        _run("cpu", json, measure, print_trainability)
+
+
+@app.command()
+def zoo(
+    models: Annotated[
+        str | None,
+        typer.Option(help="which: names or globs separated by commas, such as torchvision:resnet*; by default all"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of the weights and the inputs")] = FIRST_SEED,
+    json: Json = None,
+) -> None:
+    """Check the models of torchvision, timm and transformers that are installed: all are good, an alarm is a false one.
+
+    Each in a process of its own, a few seconds. Exit status: 0 done, 2 bad input.
+    """
+
+    def measure(where: torch.device, machine: Machine) -> Zoo:
+        from vgharness.benchmarks.zoo import Zoo, check_models, pick_models
+
+        names = pick_models(models)
+        checked = counted(console(), "checking", check_models(names, seed), len(names))
+        return Zoo(machine=machine, seed=seed, models=tuple(checked))
+
+    with usage_errors(_PROGRAM):
+        _check({"--seed": (seed, 0)})
+        _run("cpu", json, measure, print_zoo)
 
 
 def _check(options: Mapping[str, tuple[int | None, int]]) -> None:

@@ -23,8 +23,8 @@ _ONE_MORE: Final = {"seeds": "network", "depth": "layer", "batch": "image of a b
 
 def print_costs(screen: Console, found: ProbeCosts) -> None:
     """Prints what measuring costs a step of each network."""
-    _print_machine(screen, found.machine)
-    table = _table("time of a training step", "network", "without", "probe", "+ saturated", "baseline way")
+    print_machine(screen, found.machine)
+    table = new_table("time of a training step", "network", "without", "probe", "+ saturated", "baseline way")
     for cost in found.costs:
         table.add_row(
             f"{cost.architecture} {cost.activation}",
@@ -41,8 +41,8 @@ def print_costs(screen: Console, found: ProbeCosts) -> None:
 
 def print_speeds(screen: Console, found: TrainSpeeds) -> None:
     """Prints images per second, beside the baseline script and the floor."""
-    _print_machine(screen, found.machine)
-    table = _table("images per second", "network", "precision", "baseline", "vgharness", "ratio", "floor", "gap")
+    print_machine(screen, found.machine)
+    table = new_table("images per second", "network", "precision", "baseline", "vgharness", "ratio", "floor", "gap")
     for row in found.rows:
         table.add_row(
             row.architecture,
@@ -72,9 +72,9 @@ def print_speeds(screen: Console, found: TrainSpeeds) -> None:
 
 def print_growths(screen: Console, found: Growths) -> None:
     """Prints what an epoch costs along each axis, and how that grows."""
-    _print_machine(screen, found.machine)
+    print_machine(screen, found.machine)
     for growth in found.axes:
-        table = _table(f"{found.architecture} ReLU, {found.images:,} images", growth.axis, "epoch", "memory")
+        table = new_table(f"{found.architecture} ReLU, {found.images:,} images", growth.axis, "epoch", "memory")
         for cost in growth.costs:
             table.add_row(str(cost.value), f"{cost.seconds:.2f} s", f"{cost.memory / 2**20:,.0f} MiB")
         screen.print(table)
@@ -105,7 +105,8 @@ def print_judged(screen: Console, judged: Sequence[Judged], tools: Sequence[str]
         )
 
 
-def _print_machine(screen: Console, machine: Machine) -> None:
+def print_machine(screen: Console, machine: Machine) -> None:
+    """Prints where it was measured, in a line."""
     screen.print(
         f"{escaped(machine.processor)}, {machine.threads} threads, {escaped(machine.device)}; "
         f"torch {machine.versions['torch']}",
@@ -113,7 +114,8 @@ def _print_machine(screen: Console, machine: Machine) -> None:
     )
 
 
-def _table(title: str, *headings: str) -> Table:
+def new_table(title: str, *headings: str) -> Table:
+    """Makes a table without rows, the first column to the left and the others to the right."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     for i, heading in enumerate(headings):
         table.add_column(heading, justify="right" if i else "left")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from vgharness.formatting import duration, escaped
 from vgharness.records import Cell, CellResult, Epoch, Study, nan_if_none
 from vgharness.training.callback import Callback
+
+Item = TypeVar("Item")
 
 _REFRESH = 0.1  # seconds
 
@@ -29,6 +32,12 @@ def decoding(console: Console) -> Iterator[Callable[[int, int], None]]:
                 console.print(f"decoded {done:,} of {total:,} images")
 
         yield progress
+
+
+def counted(console: Console, what: str, items: Iterable[Item], total: int) -> Iterator[Item]:
+    """Passes on ``items``, of which there are ``total``, with a bar on a terminal that says ``what`` is being done."""
+    with _bar(console) as bar:
+        yield from bar.track(items, total=total, description=what)
 
 
 class StudyProgress(Callback):

@@ -1,0 +1,82 @@
+"""How right the diagnosis is, as ``vgharness bench trainability`` and ``bench zoo`` found it, as tables and lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+from vgharness.cli.bench_tables import new_table, print_machine
+from vgharness.formatting import count, duration, escaped, number, percent
+
+if TYPE_CHECKING:
+    from vgharness.benchmarks.trainability import Optimizers, Separation, Trainability
+    from vgharness.benchmarks.zoo import Zoo
+
+_NONE: Final = "–"
+_DOES_NOT_TRAIN: Final[dict[Optimizers, str]] = {"SGD": "not SGD", "Adam": "not Adam", "either": "neither"}
+
+
+def print_trainability(screen: Console, found: Trainability) -> None:
+    """Prints confusion matrices of the grades, and how well each score separates."""
+    from vgharness.benchmarks.grades import GRADES
+    from vgharness.benchmarks.trainability import OPTIMIZERS, confusion
+
+    print_machine(screen, found.machine)
+    matrices = {optimizers: confusion(found.trials, optimizers) for optimizers in OPTIMIZERS}
+    headings = [heading for x in OPTIMIZERS for heading in (f"trains: {x}", _DOES_NOT_TRAIN[x])]
+    title = f"{count(len(found.trials), 'random network')}, seed {found.seed}"
+    table = new_table(title, "grade", *headings)
+    for grade in GRADES:
+        counts = [matrices[optimizers].get(grade, (0, 0)) for optimizers in OPTIMIZERS]
+        table.add_row(grade, *(str(many) for pair in counts for many in pair))
+    screen.print(table)
+    table = new_table("scores", "score", "does not train", "AUC", "cut", "sensitivity", "specificity")
+    for x in found.separations:
+        table.add_row(x.score, _DOES_NOT_TRAIN[x.optimizers].replace("not ", "with "), *_separation(x))
+    screen.print(table)
+    screen.print(
+        f"Trained: a mean loss of ten steps under {number(found.trained_loss)} within {found.steps} steps, with Adam "
+        "at 0.001, or with SGD with momentum at 0.1 or 0.01. Scores are decades from 1 of the path ratio, the first "
+        "layer's ‖∂L/∂h‖₂ ÷ the last's, and of the standard deviation of the logits over samples; the worse of both "
+        "counts the ratio's by 2.5. Each cut is the least with 95 % specificity on these networks: judge it on others.",
+        soft_wrap=True,
+    )
+
+
+def _separation(found: Separation) -> tuple[str, str, str, str]:
+    if found.auc is None or found.cut is None or found.sensitivity is None or found.specificity is None:
+        return number(found.auc, _NONE), _NONE, _NONE, _NONE
+    return f"{found.auc:.3f}", f"{found.cut:.2f}", percent(found.sensitivity), percent(found.specificity)
+
+
+def print_zoo(screen: Console, found: Zoo) -> None:
+    """Prints what was said of each model, and lines that count it."""
+    print_machine(screen, found.machine)
+    table = new_table("known-good models", "model", "parameters", "seconds", "memory", "outcome")
+    for model in found.models:
+        table.add_row(
+            escaped(model.model),
+            number(None if model.parameters is None else model.parameters / 1e6, _NONE) + " M",
+            f"{model.seconds:.1f}",
+            _NONE if model.memory is None else f"{model.memory / 2**20:,.0f} MiB",
+            model.outcome,
+        )
+    screen.print(table)
+    for model in found.models:
+        if model.outcome != "healthy":
+            screen.print(f"{escaped(model.model)}: {model.outcome}: {escaped(model.text)}", soft_wrap=True)
+    counts = Counter(model.outcome for model in found.models)
+    judged = sum(counts[x] for x in ("healthy", "warning", "problem"))
+    screen.print(
+        f"false alarms on {counts['problem'] + counts['warning']} of {count(judged, 'model')} "
+        f"({count(counts['problem'], 'problem')}, {count(counts['warning'], 'warning')}); "
+        f"{counts['refused']} refused, {counts['skipped']} skipped; {duration(sum(x.seconds for x in found.models))}",
+        soft_wrap=True,
+    )
+    largest = max(found.models, key=lambda model: model.memory or 0)
+    if largest.memory is not None:
+        screen.print(
+            f"most memory of one process: {largest.memory / 2**30:.2f} GiB, {escaped(largest.model)}", soft_wrap=True
+        )

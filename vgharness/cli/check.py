@@ -38,6 +38,9 @@ def check(
     loss: Annotated[str | None, typer.Option(help="cross_entropy, mse, mean_square or MODULE:CALLABLE")] = None,
     seeds: Annotated[int, typer.Option(help="how many models are made and measured")] = 5,
     layers: Annotated[str | None, typer.Option(help="which layers: a name or a glob such as encoder.*")] = None,
+    remedies: Annotated[
+        bool, typer.Option("--remedies", help="try on copies what may help, and print the code of what does")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="also write a page to this file")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON, for other programs")] = False,
     markdown: Annotated[
@@ -53,6 +56,8 @@ def check(
             raise UsageError(f"--seeds {seeds}: give 1 or more")
         if json and markdown:
             raise UsageError("--json and --markdown: give one of them")
+        if json and remedies:
+            raise UsageError("--json and --remedies: give one of them")
         if html is not None:
             check_file(html, "--html")
         from vgharness.check.batch import choose_batch  # torch and scipy are slow to import
@@ -69,6 +74,8 @@ def check(
             say("\n".join(_markdown(sample, batch.text)))
         else:
             _print(sample, batch.text)
+        if remedies:
+            _try_remedies(model, factory, batch, seeds, as_markdown=markdown)
         if html is not None:
             say(f"page written to {shown(_write_page(sample, html))}", stderr=markdown or json)
     raise typer.Exit(0 if sample.diagnosis.healthy else PROBLEMS)
@@ -124,6 +131,16 @@ def _print_json(model: str, sample: FlowSample, batch: Batch) -> None:
     from vgharness.report.check_json import checked
 
     say_json(checked(model, sample, inputs=batch.inputs, loss=batch.loss.text))
+
+
+def _try_remedies(name: str, factory: Factory, batch: Batch, seeds: int, *, as_markdown: bool) -> None:
+    from vgharness.cli.remedies import print_remedies, remedies_as_markdown, tried_remedies
+
+    trials = tried_remedies(name, factory, batch, seeds)
+    if as_markdown:
+        say("\n".join(remedies_as_markdown(trials)))
+    else:
+        print_remedies(console(), trials)
 
 
 def _write_page(sample: FlowSample, page: Path) -> Path:

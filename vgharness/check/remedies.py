@@ -7,6 +7,7 @@ tried and what is printed are one. Others change the inputs or the step.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pprint import pformat
 from typing import Any, Final, Literal, NamedTuple
@@ -33,6 +34,8 @@ _TINY: Final = 1e-8  # a gradient below Adam's default ε
 _FAR_FROM_UNIT: Final = 3.0  # inputs of a standard deviation beyond 3, or under 1/3, are scaled
 _BIAS_OF_LONG_MEMORY: Final = 4.0  # keeps 98 % of the state at each step
 _CODE_WIDTH: Final = 100
+_GAIN_OF_RELU: Final = 1.414  # √2: half of its units are off
+_LIKE_RELU = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU)
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _NormBase)
 _Part = Callable[..., Any]
 
@@ -220,12 +223,13 @@ def _initialisations(model: nn.Module) -> Iterator[Remedy]:
     recurrent = any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in modules)
     changes = (Change(code.initialise_recurrent),) if recurrent else ()
     if any(isinstance(m, nn.Linear | _ConvNd) for m in modules):
-        for name, function in (
-            ("He init", code.initialise_he),
-            ("Glorot init", code.initialise_glorot),
-            ("orthogonal init", code.initialise_orthogonal),
+        gain = _GAIN_OF_RELU if any(isinstance(m, _LIKE_RELU) for m in modules) else 1.0
+        for name, change in (
+            ("He init", Change(code.initialise_he)),
+            ("Glorot init", Change(code.initialise_glorot)),
+            ("orthogonal init", Change(code.initialise_orthogonal, (gain,))),
         ):
-            yield Remedy(name, ("initialisation",), (Change(function), *changes))
+            yield Remedy(name, ("initialisation",), (change, *changes))
     elif recurrent:
         yield Remedy("orthogonal init", ("initialisation",), changes)
 
@@ -267,7 +271,12 @@ def _of_inputs_and_step(structure: Structure, flows: Sequence[GradientFlow]) -> 
     if spread and not 1 / _FAR_FROM_UNIT <= spread <= _FAR_FROM_UNIT:
         yield Remedy("inputs ÷ their std", ("inputs",), scales_inputs=True)
     rows = [layer for flow in flows for layer in flow.layers]
-    if any((layer.weight_l2 or 0) > CLIPPED_TO or "weight_l2" in layer.nonfinite for layer in rows):
+    if any(_norm(flow) > CLIPPED_TO for flow in flows):
         yield Remedy(f"clipping to norm {CLIPPED_TO:g}", ("step",), clips=True)
     if any(0 < (layer.weight_mean_abs or 0) < _TINY for layer in rows):
         yield Remedy(f"Adam's ε {SMALL_EPSILON:g}", ("step",), epsilon=SMALL_EPSILON)
+
+
+def _norm(flow: GradientFlow) -> float:
+    """The norm of the whole gradient; a layer's stands in each of its rows. Zero without any."""
+    return math.hypot(*{layer.name: layer.weight_l2 or 0.0 for layer in flow.layers}.values())

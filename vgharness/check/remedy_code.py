@@ -26,11 +26,11 @@ def initialise_glorot(model: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def initialise_orthogonal(model: nn.Module) -> None:
-    """Orthogonal weights in linear and convolution layers (Saxe et al. 2014), zero biases."""
+def initialise_orthogonal(model: nn.Module, gain: float) -> None:
+    """Orthogonal weights times ``gain`` in linear and convolution layers (Saxe et al. 2014), zero biases."""
     for layer in model.modules():
         if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
-            nn.init.orthogonal_(layer.weight)
+            nn.init.orthogonal_(layer.weight, gain)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 

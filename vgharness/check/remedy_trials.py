@@ -24,9 +24,9 @@ from vgharness.check.remedies import (
     suitable_remedies,
 )
 from vgharness.formatting import in_one_line
-from vgharness.gradflow.diagnosis import Diagnosis, summary
+from vgharness.gradflow.diagnosis import Diagnosis
 from vgharness.gradflow.measurement import InputsAndTargets, Loss, call_model, measure, random_state_kept
-from vgharness.records import FIRST_SEED, GradientFlow, Name, Record
+from vgharness.records import FIRST_SEED, GradientFlow
 from vgharness.statistics import summarise
 
 OptimizerName = Literal["Adam 1e-3", "SGD 0.01"]
@@ -34,6 +34,7 @@ OPTIMIZERS: Final[tuple[OptimizerName, ...]] = ("Adam 1e-3", "SGD 0.01")
 STEPS: Final = 20
 MOST_SEEDS: Final = 3
 MOST_COMBINATIONS: Final = 2
+_WORTH_NAMING: Final = 0.01
 
 Factory = Callable[[], nn.Module]
 DrawBatch = Callable[[int], InputsAndTargets]
@@ -101,11 +102,19 @@ class Trial(NamedTuple):
         problems = len(self.diagnosis.problems) if self.diagnosis else 0
         return bool(self.failure), not self.healthy, problems, self.end
 
+    @property
+    def start(self) -> float:
+        """The mean loss before the steps; NaN where it is not finite."""
+        return next((x.start for x in self.descents.values() if x.before), math.nan)
+
     def better_than(self, other: Trial) -> bool:
-        """Whether its problem is gone where ``other`` has one; of two with one or without, whether its loss is less."""
+        """Whether its problem is gone where ``other`` has one; of two with one or without, whether its loss after the
+        steps is less, by 1 % of the other's loss before them at least."""
         if self.failure or self.healthy != other.healthy:
             return self.healthy and not self.failure
-        return self.end < other.end
+        if not math.isfinite(other.end):
+            return math.isfinite(self.end)
+        return other.end - self.end > _WORTH_NAMING * abs(other.start)
 
 
 def try_remedies(
@@ -154,9 +163,11 @@ def mended_in_forward(trial: Trial) -> bool:
 
 
 def best(trials: Sequence[Trial], most: int = 2) -> list[Trial]:
-    """The first ``most`` remedies that do better than the unchanged model, of what :func:`try_remedies` gives."""
+    """The first ``most`` remedies that do better than the unchanged model, of what :func:`try_remedies` gives; where
+    some end its problem, only those."""
     unchanged, *others = trials
-    return [trial for trial in others if trial.better_than(unchanged)][:most]
+    better = [trial for trial in others if trial.better_than(unchanged)]
+    return [trial for trial in better if trial.healthy == better[0].healthy][:most]
 
 
 def _own_copies(factory: Factory) -> Factory:
@@ -272,75 +283,3 @@ def _spread(flows: Sequence[GradientFlow]) -> float:
             return math.inf
         spreads.append(math.log10(max(signals) / min(signals)))
     return sum(spreads) / len(spreads)
-
-
-# --- records ---------------------------------------------------------------------------------------------
-
-
-class DescentRecord(Record):
-    """The loss in the first steps with one optimizer.
-
-    optimizer: its name and learning rate.
-    steps: how many were taken on one batch.
-    before: the loss before them, per seed; ``None``: it is not finite.
-    after: the loss after them, per seed.
-    change: its relative change in the geometric mean over seeds, -0.3 for 30 % less; ``None``: there is none.
-    failure: what a step raised; empty: nothing.
-    """
-
-    optimizer: str
-    steps: int = STEPS
-    before: tuple[float | None, ...]
-    after: tuple[float | None, ...]
-    change: float | None
-    failure: Name = ""
-
-
-class RemedyRecord(Record):
-    """What became of a model with one remedy.
-
-    remedy: in words; ``unchanged`` for the model as it is.
-    healthy: whether no problem is left; ``None``: the trial failed.
-    diagnosis: each problem and where it starts, in one line; empty: the trial failed.
-    better: whether it did better than the unchanged model.
-    losses: one per optimizer.
-    failure: what the trial raised; empty: nothing.
-    code: Python lines that do it.
-    """
-
-    remedy: str
-    healthy: bool | None
-    diagnosis: Name
-    better: bool
-    losses: tuple[DescentRecord, ...]
-    failure: Name
-    code: str
-
-
-def remedies_as_records(trials: Sequence[Trial]) -> tuple[RemedyRecord, ...]:
-    """A record for each trial of :func:`try_remedies`, in their order."""
-    return tuple(
-        RemedyRecord(
-            remedy=trial.remedy.name,
-            healthy=trial.diagnosis.healthy if trial.diagnosis else None,
-            diagnosis=summary(trial.diagnosis) if trial.diagnosis else "",
-            better=trial.better_than(trials[0]),
-            losses=tuple(
-                DescentRecord(
-                    optimizer=name,
-                    before=tuple(map(_finite, x.before)),
-                    after=tuple(map(_finite, x.after)),
-                    change=_finite(x.change),
-                    failure=x.failure,
-                )
-                for name, x in trial.descents.items()
-            ),
-            failure=trial.failure,
-            code=trial.remedy.code,
-        )
-        for trial in trials
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

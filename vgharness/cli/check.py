@@ -38,9 +38,7 @@ def check(
     loss: Annotated[str | None, typer.Option(help="cross_entropy, mse, mean_square or MODULE:CALLABLE")] = None,
     seeds: Annotated[int, typer.Option(help="how many models are made and measured")] = 5,
     layers: Annotated[str | None, typer.Option(help="which layers: a name or a glob such as encoder.*")] = None,
-    remedies: Annotated[
-        bool, typer.Option("--remedies", help="try on copies what may help, and print the code of what does")
-    ] = False,
+    remedies: Annotated[bool, typer.Option("--remedies", help="try on copies what may help, print its code")] = False,
     html: Annotated[Path | None, typer.Option(help="also write a page to this file")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON, for other programs")] = False,
     markdown: Annotated[
@@ -54,10 +52,7 @@ def check(
     with usage_errors("vgharness check"):
         if seeds < 1:
             raise UsageError(f"--seeds {seeds}: give 1 or more")
-        if json and markdown:
-            raise UsageError("--json and --markdown: give one of them")
-        if json and remedies:
-            raise UsageError("--json and --remedies: give one of them")
+        _refuse_with_json(json, markdown=markdown, remedies=remedies)
         if html is not None:
             check_file(html, "--html")
         from vgharness.check.batch import choose_batch  # torch and scipy are slow to import
@@ -79,6 +74,13 @@ def check(
         if html is not None:
             say(f"page written to {shown(_write_page(sample, html))}", stderr=markdown or json)
     raise typer.Exit(0 if sample.diagnosis.healthy else PROBLEMS)
+
+
+def _refuse_with_json(json: bool, **others: bool) -> None:
+    """Raises for an option that the JSON does not go with."""
+    for name, given in others.items():
+        if json and given:
+            raise UsageError(f"--json and --{name}: give one of them")
 
 
 def _measure(name: str, factory: Factory, batch: Batch, seeds: int, layers: str | None) -> FlowSample:

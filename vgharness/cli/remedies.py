@@ -50,7 +50,7 @@ def remedy_table(trials: Sequence[Trial]) -> Sheet:
     seeds = max((len(x.before) for trial in trials for x in trial.descents.values()), default=0)
     return Sheet(
         title=f"remedies ({count(seeds, 'seed')} each), the best first",
-        names=(28, 21),
+        names=(25, 16),
         headings=("remedy", "problem", "loss", *(name.split()[0] for name in OPTIMIZERS)),
         rows=tuple(_row(trial) for trial in trials),
         styles=tuple("green" if trial.healthy else "" for trial in trials),
@@ -96,9 +96,8 @@ def _in_words(trial: Trial) -> str:
 def _row(trial: Trial) -> tuple[str, ...]:
     if trial.diagnosis is None:
         return trial.remedy.name, "failed", "", *("" for _ in OPTIMIZERS)
-    problems = ", ".join(f"{x.kind} from {x.layer}" for x in trial.diagnosis.problems) or "healthy"
-    start = next((x.start for x in trial.descents.values() if x.before), math.nan)
-    return trial.remedy.name, escaped(problems), number(start), *(_change(trial.descents[x]) for x in OPTIMIZERS)
+    problems = ", ".join(f"{x.kind}: {x.layer}" for x in trial.diagnosis.problems) or "healthy"
+    return trial.remedy.name, escaped(problems), number(trial.start), *(_change(trial.descents[x]) for x in OPTIMIZERS)
 
 
 def _change(descent: Descent) -> str:

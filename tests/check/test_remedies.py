@@ -290,7 +290,7 @@ def test_pairs_are_tried_where_no_remedy_alone_does_it(monkeypatch: pytest.Monke
 
     def refuses_norms() -> nn.Module:
         """Sigmoids, and widths that change so that no residual fits."""
-        widths = (12, *[16, 24] * 4)
+        widths = (12, *[16, 24] * 8)
         model = nn.Sequential(
             *(part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.Sigmoid())), nn.Linear(24, 4)
         )

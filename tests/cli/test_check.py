@@ -293,3 +293,30 @@ def test_bad_inputs_and_losses_are_one_line(
     (line,) = result.output.splitlines()
     assert line.startswith("vgharness check: ")
     assert words in line
+
+
+# --- remedies --------------------------------------------------------------------------------------------
+
+
+def test_remedies_are_a_table_and_the_code_of_the_best() -> None:
+    result = check("models.py:closed", "--seeds", "2", "--remedies")
+    assert result.exit_code == 1  # the model itself is as it was
+    table = result.output.split("remedies (2 seeds each), the best first")[1]
+    rows = [re.split(r"  +", line.strip()) for line in table.splitlines() if re.match(r" \S.*%", line)]
+    assert rows[0][:2] == ["unchanged", "vanishing: 0"]
+    assert rows[1][1] == "healthy"
+    assert all(len(row) == 5 for row in rows)
+    assert max(len(line) for line in table.split("\n\n#")[0].splitlines()) <= 80
+    assert f"\n# {rows[1][0]}: healthy; loss " in table
+    assert "\ndef " in table
+    assert re.search(r"^\w+\(model.*\)$", table, re.MULTILINE)
+
+
+def test_remedies_in_markdown_and_where_there_is_none() -> None:
+    output = check("models.py:closed", "--seeds", "2", "--remedies", "--markdown").output
+    assert "| `unchanged` | `vanishing: 0` |" in output
+    assert output.count("```python\n") == output.count("\n```\n") == 2
+    missing = check("models.py:Unused", "--seeds", "2", "--remedies").output
+    assert "no remedy was tried: what gets no gradient is cut off" in missing
+    both = check("models.py:closed", "--remedies", "--json")
+    assert (both.exit_code, len(both.output.splitlines())) == (2, 1)

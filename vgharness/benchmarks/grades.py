@@ -12,4 +12,6 @@ GRADES: Final[tuple[Grade, ...]] = get_args(Grade)  # the worst first
 
 def grade_of(diagnosis: Diagnosis) -> Grade:
     """Returns the grade of the worst problem in ``diagnosis``; ``healthy`` where there is none."""
-    return "problem" if diagnosis.problems else "healthy"
+    if not diagnosis.healthy:
+        return "problem"
+    return "warning" if diagnosis.problems else "healthy"

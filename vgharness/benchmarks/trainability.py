@@ -27,7 +27,7 @@ from vgharness.benchmarks.random_networks import (
     draw_examples,
     draw_networks,
 )
-from vgharness.gradflow.diagnosis import diagnose, summary
+from vgharness.gradflow.diagnosis import summary
 from vgharness.gradflow.measurement import measure, random_state_kept
 from vgharness.records import GradientFlow, Machine, Record
 from vgharness.statistics import Cut, cut_at, ranking_auc
@@ -200,10 +200,8 @@ def _judged_and_trained(network: RandomNetwork, examples: Examples) -> Trial:
         return nn.functional.cross_entropy(logits, classes)
 
     seeds = range(network.seed, network.seed + _SEEDS)
-    flows = measure(
-        partial(build_network, network), (batch.inputs, batch.classes), loss, seeds=seeds, saturation=True
-    ).flows
-    found = diagnose(flows)
+    sample = measure(partial(build_network, network), (batch.inputs, batch.classes), loss, seeds=seeds, saturation=True)
+    flows, found = sample.flows, sample.diagnosis
     with_sgd = [
         steps
         for rate in _SGD_RATES

@@ -45,6 +45,7 @@ def check(
     loss: Annotated[str | None, typer.Option(help=_LOSS)] = None,
     seeds: Annotated[int, typer.Option(help="how many models are made and measured")] = 5,
     layers: Annotated[str | None, typer.Option(help="which layers: a name or a glob such as encoder.*")] = None,
+    remedies: Annotated[bool, typer.Option("--remedies", help="try on copies what may help, print its code")] = False,
     html: Annotated[Path | None, typer.Option(help="also write a page to this file")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON, for other programs")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 for a warning too")] = False,
@@ -59,8 +60,7 @@ def check(
     with usage_errors("vgharness check"):
         if seeds < 1:
             raise UsageError(f"--seeds {seeds}: give 1 or more")
-        if json and markdown:
-            raise UsageError("--json and --markdown: give one of them")
+        _refuse_with_json(json, markdown=markdown, remedies=remedies)
         if html is not None:
             check_file(html, "--html")
         from vgharness.check.batch import choose_batch  # torch and scipy are slow to import
@@ -77,10 +77,19 @@ def check(
             say("\n".join(_markdown(sample, batch.text)))
         else:
             _print(sample, batch.text)
+        if remedies:
+            _try_remedies(model, factory, batch, seeds, as_markdown=markdown)
         if html is not None:
             say(f"page written to {shown(_write_page(sample, html))}", stderr=markdown or json)
     bad = sample.diagnosis.problems if strict else not sample.diagnosis.healthy
     raise typer.Exit(PROBLEMS if bad else 0)
+
+
+def _refuse_with_json(json: bool, **others: bool) -> None:
+    """Raises for an option that the JSON does not go with."""
+    for name, given in others.items():
+        if json and given:
+            raise UsageError(f"--json and --{name}: give one of them")
 
 
 def _measure(name: str, factory: Factory, batch: Batch, seeds: int, layers: str | None) -> FlowSample:
@@ -143,6 +152,16 @@ def _print_json(model: str, sample: FlowSample, batch: Batch) -> None:
     from vgharness.report.check_json import checked
 
     say_json(checked(model, sample, inputs=batch.inputs, loss=batch.loss.text))
+
+
+def _try_remedies(name: str, factory: Factory, batch: Batch, seeds: int, *, as_markdown: bool) -> None:
+    from vgharness.cli.remedies import print_remedies, remedies_as_markdown, tried_remedies
+
+    trials = tried_remedies(name, factory, batch, seeds)
+    if as_markdown:
+        say("\n".join(remedies_as_markdown(trials)))
+    else:
+        print_remedies(console(), trials)
 
 
 def _write_page(sample: FlowSample, page: Path) -> Path:

@@ -25,7 +25,7 @@ from vgharness.check.batch import choose_batch
 from vgharness.check.model_source import load_factory
 from vgharness.errors import UsageError
 from vgharness.formatting import in_one_line, number
-from vgharness.gradflow.diagnosis import diagnose, summary
+from vgharness.gradflow.diagnosis import summary
 from vgharness.gradflow.measurement import measure
 from vgharness.records import Machine, Name, Record
 
@@ -137,7 +137,7 @@ def check_model(model: str, seed: int) -> ZooModel:
             else:
                 batch = choose_batch(factory)
                 loss = batch.loss.function
-                found = diagnose(measure(factory, batch, loss, seeds=(seed,), saturation=True).flows)
+                found = measure(factory, batch, loss, seeds=(seed,), saturation=True).diagnosis
                 outcome, text, batch_text = grade_of(found), summary(found), batch.text
     except UsageError as error:
         outcome, text = "refused", str(error)

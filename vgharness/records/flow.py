@@ -31,6 +31,21 @@ class LayerKey(NamedTuple):
         return f"{self.name or 'model'}{forward}{backward}"
 
 
+class ParameterGradient(FiniteRecord):
+    """The gradient of one parameter of a layer. ``None``: it has none, or it is not finite.
+
+    name: the parameter's name in ``model.named_parameters()``.
+    frozen: whether it asks for no gradient.
+    mean_abs: mean |∂L/∂p|.
+    l2: ‖∂L/∂p‖₂.
+    """
+
+    name: Name
+    frozen: bool = False
+    mean_abs: float | None = None
+    l2: float | None = None
+
+
 class LayerGradient(FiniteRecord):
     """One layer's gradient quantities; ``vgharness.probe`` defines them. ``None``: not measured, or not finite.
 
@@ -50,6 +65,9 @@ class LayerGradient(FiniteRecord):
     feeds: the forward passes that this one's output goes into directly, on its way to the loss (none: it goes straight
         to the loss, or not to it); ``None``: that was not followed, and each row counts as feeding the next.
     without_gradient: names of the layer's parameters that ask for a gradient and got none.
+    parameters: each parameter of its own, where that was asked for.
+    output_rms: ‖h‖₂ ÷ √(number of elements) of the output h, where that was asked for.
+    output_zeros: share of the output's elements, 0 to 1, that are exactly zero.
     """
 
     name: Name
@@ -65,6 +83,9 @@ class LayerGradient(FiniteRecord):
     saturated: float | None = None
     feeds: tuple[LayerKey, ...] | None = None
     without_gradient: tuple[Name, ...] = ()
+    parameters: tuple[ParameterGradient, ...] = ()
+    output_rms: float | None = None
+    output_zeros: float | None = None
 
     @property
     def key(self) -> LayerKey:
@@ -125,6 +146,8 @@ class GradientFlow(Record):
     origin: of what is not finite, where it was looked for.
     through_time: the signals inside recurrent modules, where they were asked for.
     not_judged_through_time: recurrent modules, or layers inside them, of which they could not be had.
+    output_spread: how much the model's output differs from sample to sample: its standard deviation over the batch ÷
+        its root mean square, of several outputs the greatest; ``None``: not measured, or a batch of one.
     """
 
     layers: tuple[LayerGradient, ...]
@@ -134,6 +157,7 @@ class GradientFlow(Record):
     origin: NonfiniteOrigin | None = None
     through_time: tuple[TimePath, ...] = ()
     not_judged_through_time: tuple[Name, ...] = ()
+    output_spread: float | None = None
 
     def select(self, pattern: str) -> GradientFlow:
         """Only the layers whose name matches the glob ``pattern``, in the same order. One feeds another where it does
@@ -150,6 +174,7 @@ class GradientFlow(Record):
             origin=self.origin,
             through_time=tuple(x for x in self.through_time if fnmatchcase(x.layer, pattern)),
             not_judged_through_time=self.not_judged_through_time,
+            output_spread=self.output_spread,
         )
 
     def last_passes(self) -> tuple[LayerGradient, ...]:

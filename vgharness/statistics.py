@@ -15,6 +15,7 @@ CONFIDENCE = 0.95
 MOST_SEEDS = 1000
 LARGEST_LOG = 700.0  # its exponential is finite
 # All permutations of up to eight values a side, or of fourteen pairs, are fewer than this; beyond, that many are drawn.
+_SHARES = ("saturated", "output_zeros")
 _RESAMPLES = 20_000
 # With fewer values a test of normality has no power to speak of.
 _NORMALITY_NEEDS = 8
@@ -43,12 +44,13 @@ class Summary(NamedTuple):
 
 
 def scale_of(quantity: str, *samples: Sequence[float]) -> Scale:
-    """The natural scale of a quantity: norms, factors and ratios span decades, so "log"; ``saturated`` is a share.
+    """The natural scale of a quantity: norms, factors and ratios span decades, so "log"; ``saturated`` and
+    ``output_zeros`` are shares.
 
     Zero and negative numbers have no logarithm: with one of them in ``samples``, finite values per seed, "linear".
     """
     positive = all(value > 0 for values in samples for value in values)
-    return "linear" if quantity == "saturated" or not positive else "log"
+    return "linear" if quantity in _SHARES or not positive else "log"
 
 
 def summarise(values: Sequence[float], scale: Scale) -> Summary:

@@ -26,8 +26,6 @@ from vgharness.check.remedy_trials import (
 from vgharness.gradflow.diagnosis import Diagnosis
 from vgharness.gradflow.measurement import measure
 
-pytestmark = pytest.mark.fast
-
 Batch = tuple[Tensor, Tensor]
 
 
@@ -144,6 +142,7 @@ def named(trials: tuple[Trial, ...], name: str) -> Trial:
 # --- which remedies --------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast
 def test_remedies_suit_the_modules_that_a_model_has() -> None:
     everywhere = {"He init", "Glorot init", "orthogonal init", "LayerNorms", "BatchNorms", "residuals"}
     assert {*everywhere, "ReLU for sigmoid", "GELU for sigmoid"} <= names(remedies_for(*NETWORKS["sigmoid"]))
@@ -153,6 +152,7 @@ def test_remedies_suit_the_modules_that_a_model_has() -> None:
     assert {"bias 1 of keeping gates", "bias 4 of keeping gates"} <= names(remedies_for(*NETWORKS["lstm"]))
 
 
+@pytest.mark.fast
 def test_neither_the_last_layer_nor_one_with_a_norm_is_normalised() -> None:
     found = find_structure(cnn(), images(0)[0])
     assert found.layers == ("0", "3", "6")
@@ -160,6 +160,7 @@ def test_neither_the_last_layer_nor_one_with_a_norm_is_normalised() -> None:
     assert found.residual == (("3", "4"),)  # the first convolution changes the channels
 
 
+@pytest.mark.fast
 def test_a_residual_goes_around_a_layer_and_its_own_activation() -> None:
     assert find_structure(mlp(depth=2), vectors(0)[0]).residual == (("0", "1"), ("2", "3"))
     assert find_structure(Functional(), vectors(0)[0]).residual == (("first", ""), ("second", ""))
@@ -168,6 +169,7 @@ def test_a_residual_goes_around_a_layer_and_its_own_activation() -> None:
     assert find_structure(twice, vectors(0)[0]).residual == (("0", ""), ("2", ""))
 
 
+@pytest.mark.fast
 def test_the_inputs_are_scaled_and_steps_changed_only_where_it_may_matter() -> None:
     usual = names(remedies_for(mlp, vectors))
     assert not {"inputs ÷ their std", "Adam's ε 1e-15", "clipping to norm 1"} & usual
@@ -188,6 +190,7 @@ def run(remedy: Remedy, model: nn.Module, **variables: Any) -> dict[str, Any]:
     return namespace
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_printed_code_does_what_was_tried(network: str) -> None:
     make, batch = NETWORKS[network]
@@ -210,6 +213,7 @@ def test_the_printed_code_does_what_was_tried(network: str) -> None:
         assert not unchanged or str(made(make)) != str(tried), f"{remedy.name} changes nothing"
 
 
+@pytest.mark.fast
 def test_the_code_of_inputs_and_steps_runs_too() -> None:
     inputs, targets = vectors(0, 1e4)
     by_name = {
@@ -225,6 +229,7 @@ def test_the_code_of_inputs_and_steps_runs_too() -> None:
     assert run(by_name["Adam's ε 1e-15"], model)["optimizer"].param_groups[0]["eps"] == SMALL_EPSILON
 
 
+@pytest.mark.fast
 def test_initialisations_are_of_the_scale_that_they_are_named_for() -> None:
     by_name = {x.name: x for x in remedies_for(*NETWORKS["lstm"])}
     model = made(NETWORKS["lstm"][0])
@@ -246,6 +251,7 @@ def test_initialisations_are_of_the_scale_that_they_are_named_for() -> None:
 # --- trials ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.deep
 def test_an_initialisation_that_is_too_small_is_mended_by_others() -> None:
     before = torch.random.get_rng_state()
     trials = try_remedies(too_small, vectors, functional.cross_entropy, seeds=2)
@@ -268,6 +274,7 @@ def test_an_initialisation_that_is_too_small_is_mended_by_others() -> None:
     assert adam.change < unchanged.descents["Adam 1e-3"].change
 
 
+@pytest.mark.fast
 def test_the_losses_are_those_of_a_plain_training_loop() -> None:
     unchanged = try_remedies(mlp, vectors, functional.cross_entropy, seeds=1)[0]
     for name, optimizer in (("Adam 1e-3", torch.optim.Adam), ("SGD 0.01", torch.optim.SGD)):
@@ -285,6 +292,7 @@ def test_the_losses_are_those_of_a_plain_training_loop() -> None:
         assert (found.before, found.after) == ((losses[0],), (losses[-1],))
 
 
+@pytest.mark.deep
 def test_pairs_are_tried_where_no_remedy_alone_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remedy_trials, "STEPS", 2)
 
@@ -315,6 +323,7 @@ def _no_norms(model: nn.Module) -> None:
         raise RuntimeError("no norms here")
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("shared", ["the model", "its first layer"])
 def test_a_users_own_model_is_never_changed(shared: str) -> None:
     mine = made(lambda: mlp(nn.Sigmoid))
@@ -326,6 +335,7 @@ def test_a_users_own_model_is_never_changed(shared: str) -> None:
     assert all(parameter.grad is None for parameter in mine.parameters())
 
 
+@pytest.mark.fast
 def test_a_loss_that_is_hardly_less_is_not_better() -> None:
     def trial(after: float) -> Trial:
         return Trial(Remedy("r", ()), Diagnosis(), 0.0, {"SGD 0.01": Descent((2.0,), (after,))})
@@ -338,6 +348,7 @@ def test_a_loss_that_is_hardly_less_is_not_better() -> None:
     assert not Trial(Remedy("r", ()), failure="it raised").better_than(trial(1.0))
 
 
+@pytest.mark.fast
 def test_missing_gradients_are_mended_in_forward_only() -> None:
     class Cut(Functional):
         def forward(self, x: Tensor) -> Tensor:
@@ -349,6 +360,7 @@ def test_missing_gradients_are_mended_in_forward_only() -> None:
     assert best([unchanged]) == []
 
 
+@pytest.mark.fast
 def test_records_hold_every_trial_and_no_nan() -> None:
     trials = try_remedies(
         lambda: mlp(depth=1), lambda seed: vectors(seed, 1e30), lambda y, t: y.square().mean(), seeds=2
@@ -365,6 +377,7 @@ def test_records_hold_every_trial_and_no_nan() -> None:
     assert all(RemedyRecord.model_validate_json(record.model_dump_json()) == record for record in records)
 
 
+@pytest.mark.fast
 def test_an_optimizer_that_refuses_is_a_line_of_its_own() -> None:
     def sparse() -> nn.Module:
         return nn.Sequential(nn.Embedding(9, 12, sparse=True), nn.Flatten(), nn.Linear(24, 4))

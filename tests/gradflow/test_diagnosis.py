@@ -1,4 +1,4 @@
-"""What is said of the gradients of a gallery of networks, and of flows made by hand on either side of each line."""
+"""What is said of the gradients of flows made by hand, on either side of each line."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,16 +7,11 @@ from typing import Any
 import pytest
 from factories import make_flow
 
-from vgharness.benchmarks.gallery import HEALTHY, SICK, Case, measure
 from vgharness.gradflow.diagnosis import PROBLEM_KINDS, diagnose, summary
 from vgharness.gradflow.symptoms import EXPLODED, RECURRENT, SATURATED, VANISHED
 from vgharness.records import GradientFlow, LayerGradient
 
 pytestmark = pytest.mark.fast
-
-
-def shown(cases: Sequence[Case]) -> list[Any]:
-    return [pytest.param(case, id=case.name) for case in cases]
 
 
 def row(
@@ -35,34 +30,6 @@ def flow(*rows: LayerGradient | float | None, missed: Sequence[str] = ()) -> Gra
 
 def found(*flows: GradientFlow) -> list[tuple[str, str]]:
     return [(problem.kind, problem.layer) for problem in diagnose(flows).problems]
-
-
-# --- the gallery ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("case", shown(SICK))
-def test_the_problem_is_named_first_and_where_it_starts(case: Case) -> None:
-    diagnosis = measure(case).diagnosis
-    assert diagnosis.problems, "no problem found"
-    first = diagnosis.problems[0]
-    assert first.kind == case.problem
-    assert first.layer in case.layers
-    assert first.layer in summary(diagnosis)
-    assert first.layer in first.evidence
-    assert "of 5 seeds" in first.evidence
-
-
-@pytest.mark.parametrize("case", shown(HEALTHY))
-def test_a_healthy_network_raises_no_alarm(case: Case) -> None:
-    assert summary(measure(case).diagnosis) == "healthy"
-
-
-def test_the_gallery_holds_every_problem_in_several_guises() -> None:
-    names = [case.name for case in (*SICK, *HEALTHY)]
-    assert len(set(names)) == len(names)
-    assert min(len(SICK), len(HEALTHY)) >= 14
-    for problem in PROBLEM_KINDS:
-        assert sum(case.problem == problem for case in SICK) >= 3
 
 
 # --- the path ------------------------------------------------------------------------------------------
@@ -260,6 +227,13 @@ def test_one_line_says_what_and_where() -> None:
     assert summary(diagnose([make_flow(0.05)])) == "warning: vanishing from conv2 toward the input"
     assert summary(diagnose([flow(None, 0, 0, 1)])) == "no gradient for l0; dead at l2"
     assert summary(diagnose([flow(1e-4, row("", 1.0))])) == "warning: vanishing from l0 toward the input"
+
+
+def test_what_was_not_judged_through_time_is_never_called_healthy() -> None:
+    unseen = GradientFlow(layers=flow(1, 1).layers, not_judged_through_time=("lstm",))
+    assert summary(diagnose([unseen])) == "no problem found; not judged through time: lstm"
+    sick = GradientFlow(layers=flow(None, 1).layers, not_judged_through_time=("lstm",))
+    assert summary(diagnose([sick])) == "no gradient for l0; not judged through time: lstm"
 
 
 def test_the_evidence_gives_the_values() -> None:

@@ -81,10 +81,12 @@ class Diagnosis(Record):
 
     problems: the most serious kind first, warnings among them.
     notes: what is no problem and is to be known, such as what is closed at the start and opens after a step.
+    unjudged: recurrent layers of which the signal through time could not be had.
     """
 
     problems: tuple[Problem, ...] = ()
     notes: tuple[Name, ...] = ()
+    unjudged: tuple[Name, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -125,6 +127,7 @@ def diagnose(flows: Sequence[GradientFlow], later: Sequence[Steps] = ()) -> Diag
     return Diagnosis(
         problems=tuple(problems[kind] for kind in PROBLEM_KINDS if kind in problems),
         notes=(*notes, *_notes(flows, later)),
+        unjudged=tuple(dict.fromkeys(name for flow in flows for name in flow.not_judged_through_time)),
     )
 
 
@@ -195,9 +198,6 @@ def _notes(flows: Sequence[GradientFlow], later: Sequence[Steps]) -> Iterator[st
             opening.setdefault(max(each.index(False) for each in zero), []).append(str(key))
     for number_of_steps, opened in sorted(opening.items()):
         yield f"closed at the start, opens after {count(number_of_steps, 'step')}: {listing(opened, most=3)}"
-    unjudged = dict.fromkeys(name for flow in flows for name in flow.not_judged_through_time)
-    if unjudged:
-        yield f"not judged through time: {listing(unjudged, most=3)}"
     unseen = dict.fromkeys(
         row.name for flow in flows for row in flow.layers if row.name in flow.missed and row.weight_l2 is not None
     )
@@ -223,8 +223,12 @@ def _mean(quote: Quote, flows: Sequence[GradientFlow]) -> str:
 
 
 def summary(diagnosis: Diagnosis) -> str:
-    """One line: ``healthy``, or each problem and where it starts, the most serious first; warnings are called so."""
-    return "; ".join(map(_in_words, diagnosis.problems)) or "healthy"
+    """One line: ``healthy``, or each problem and where it starts, the most serious first; warnings are called so. What
+    was not judged is never called healthy."""
+    found = [*map(_in_words, diagnosis.problems)]
+    if diagnosis.unjudged:
+        found = [*(found or ["no problem found"]), f"not judged through time: {listing(diagnosis.unjudged, most=3)}"]
+    return "; ".join(found) or "healthy"
 
 
 def _in_words(problem: Problem) -> str:

@@ -79,7 +79,7 @@ class Problem(Record):
 class Diagnosis(Record):
     """What is wrong with a network's gradients.
 
-    problems: the most serious kind first, warnings among them.
+    problems: the most serious kind first, warnings last.
     notes: what is no problem and is to be known, such as what is closed at the start and opens after a step.
     unjudged: recurrent layers of which the signal through time could not be had.
     """
@@ -125,7 +125,7 @@ def diagnose(flows: Sequence[GradientFlow], later: Sequence[Steps] = ()) -> Diag
     if (idle := _idle(flows, later)) and "dead" not in problems:
         problems["dead"] = idle
     return Diagnosis(
-        problems=tuple(problems[kind] for kind in PROBLEM_KINDS if kind in problems),
+        problems=tuple(sorted(problems.values(), key=lambda x: (x.severity != "problem", PROBLEM_KINDS.index(x.kind)))),
         notes=(*notes, *_notes(flows, later)),
         unjudged=tuple(dict.fromkeys(name for flow in flows for name in flow.not_judged_through_time)),
     )

@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,14 +14,14 @@ from torch import Tensor, nn
 
 from vgharness.errors import UsageError
 from vgharness.gradflow.arguments import inputs_and_targets, loss_value, new_model
-from vgharness.gradflow.opening import closed_seed, flows_after_steps
+from vgharness.gradflow.opening import flows_after_steps, worth_steps
 from vgharness.gradflow.sample import FlowSample
 from vgharness.gradflow.summary import FACTOR
 from vgharness.probe.layers import LayerChoice, ProbedLayer, find_layers
 from vgharness.probe.norms import tensors_in
 from vgharness.probe.origin import find_origin
 from vgharness.probe.probe import GradientProbe
-from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, Sample
+from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, Sample, Steps
 
 InputsAndTargets = tuple[Any, Any]
 GradientQuantity = Callable[[Tensor], float | Tensor]
@@ -53,19 +54,19 @@ def measure(
 
     Torch's random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for bad input.
     """
-    numbers = tuple(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else tuple(seeds)
-    _check(numbers, own := dict(quantities or {}))
+    numbers, own = _checked(seeds, dict(quantities or {}))
     source = _Source(model_factory, batch, loss, layers)
     flows: list[GradientFlow] = []
     own_values: list[dict[str, tuple[float | None, ...]]] = []
+    later: tuple[Steps, ...] = ()
     with random_state_kept():
         for seed in numbers:
             model, given = source.make(seed)
             flows.append(source.flow(model, given, saturation))
             own_values.append(_own_values(own, model, layers, flows[-1]))
+            if worth_steps(flows[-1], later):
+                later = flows_after_steps(model, flows[-1], partial(source.flow, model, given), seed)
             del model, given  # before the next one is made
-        closed = closed_seed(numbers, flows)
-        later = () if closed is None else flows_after_steps(closed, source.make, source.flow)
     record = Sample(
         test=test,
         name=name,
@@ -78,12 +79,17 @@ def measure(
     return FlowSample(record, source.make_inputs)
 
 
-def _check(seeds: Sequence[int], own: Mapping[str, GradientQuantity]) -> None:
-    if not seeds:
+def _checked(
+    seeds: int | Sequence[int], own: dict[str, GradientQuantity]
+) -> tuple[tuple[int, ...], dict[str, GradientQuantity]]:
+    """Which seeds, and the user's own quantities."""
+    numbers = tuple(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if not numbers:
         raise UsageError("seeds: give one or more")
     taken = {*LAYER_QUANTITIES, FACTOR} & set(own)
     if taken:
         raise UsageError(f"quantity {min(taken)!r} is measured already: give yours another name")
+    return numbers, own
 
 
 @contextmanager

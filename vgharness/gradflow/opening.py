@@ -1,16 +1,19 @@
 """What is closed at initialisation, and what a few training steps make of it.
 
 A head, a gate or a residual branch that starts at zero sends no gradient through, and a plain step opens it. So where a
-flow looks dead or vanished, a few steps are taken on copies, and what is still so after them counts.
+flow looks dead or vanished, a few steps are taken on copies of the weights, and what is still so after them counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from vgharness.gradflow.symptoms import closed, find_symptoms
 from vgharness.records import GradientFlow, Steps
@@ -18,60 +21,124 @@ from vgharness.records import GradientFlow, Steps
 Batch = tuple[Any, Any]  # inputs and targets
 
 STEPS: Final = 3
-_OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]]] = {
-    "SGD": lambda parameters: torch.optim.SGD(parameters, lr=0.1),
-    "Adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
-}
 _CLOSED: Final = frozenset({"dead", "vanishing"})
 
 
-def closed_seed(seeds: Sequence[int], flows: Sequence[GradientFlow]) -> int | None:
-    """The seed to take steps with: one in which something is dead or vanished, else one in which something is zero;
-    ``None`` where nothing is. One is enough, for what starts at zero does so whatever the seed, and steps take their
-    time."""
-    dead = [seed for seed, flow in zip(seeds, flows, strict=True) if _CLOSED & find_symptoms(flow, closed(flow)).keys()]
-    return next(iter(dead or [seed for seed, flow in zip(seeds, flows, strict=True) if _may_open(flow)]), None)
+def worth_steps(flow: GradientFlow, taken: Sequence[Steps]) -> bool:
+    """Whether steps are to be taken with the model of ``flow``, some with another seed's being ``taken``: of the first
+    seed in which something is dead or has vanished, else of the first in which something is zero. One is enough, for
+    what starts at zero does so whatever the seed, and steps take their time."""
+    return _may_open(flow) and (not taken or (_dead(flow) and not _dead(taken[0].flows[0])))
+
+
+def _may_open(flow: GradientFlow) -> bool:
+    return any(layer.state == "zero" for layer in flow.layers) or _dead(flow)
+
+
+def _dead(flow: GradientFlow) -> bool:
+    return bool(_CLOSED & find_symptoms(flow, closed(flow)).keys())
 
 
 def flows_after_steps(
-    seed: int,
-    make: Callable[[int], tuple[nn.Module, Batch]],
-    measure: Callable[[nn.Module, Batch], GradientFlow],
+    model: nn.Module, flow: GradientFlow, measure: Callable[[], GradientFlow], seed: int
 ) -> tuple[Steps, ...]:
-    """Takes steps with a fresh model of ``seed``, by plain SGD and by Adam, until nothing is closed any more, at most
-    ``STEPS``, and measures its flow before the first and after each.
+    """Takes steps with ``model`` by plain SGD and by Adam, until nothing is closed any more, at most ``STEPS``, and
+    measures its flow after each; then puts the weights, their gradients and the buffers back.
 
-    ``make(seed)`` gives a model as it was and its batch; ``measure(model, batch)`` runs a forward and backward pass,
-    after which the weights hold their gradients, and gives the flow. An optimizer whose step raises is left out.
+    model: its weights hold the gradients of the pass that ``flow`` is of. ``measure()`` runs another forward and
+    backward pass, after which they hold theirs, and gives the flow. ``seed`` is the model's.
+
+    An optimizer whose step raises is left out.
     """
     found = []
     for name, optimizer in _OPTIMIZERS.items():
-        try:
-            flows = tuple(_after_steps(*make(seed), optimizer, measure))
-        except Exception:  # whatever a stranger's model raises: the flow at initialisation is judged as it is
-            continue
+        with _weights_kept(model):
+            try:
+                flows = flow, *_after_steps(optimizer([p for p in model.parameters() if p.requires_grad]), measure)
+            except Exception:  # whatever a stranger's model raises: the flow at initialisation is judged as it is
+                continue
         found.append(Steps(optimizer=name, seed=seed, flows=flows))
     return tuple(found)
 
 
-def _after_steps(
-    model: nn.Module,
-    batch: Batch,
-    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
-    measure: Callable[[nn.Module, Batch], GradientFlow],
-) -> Iterator[GradientFlow]:
-    stepping = optimizer([p for p in model.parameters() if p.requires_grad])
-    yield measure(model, batch)
+def _after_steps(step: Callable[[], None], measure: Callable[[], GradientFlow]) -> Iterator[GradientFlow]:
     for _ in range(STEPS):
-        stepping.step()
-        flow = measure(model, batch)
+        with torch.no_grad():
+            step()
+        flow = measure()
         yield flow
         if not _may_open(flow):
             return
 
 
-def _may_open(flow: GradientFlow) -> bool:
-    """Whether anything in the flow is closed now that a step may open."""
-    return bool(_CLOSED & find_symptoms(flow, closed(flow)).keys()) or any(
-        layer.state == "zero" for layer in flow.layers
-    )
+@contextmanager
+def _weights_kept(model: nn.Module) -> Iterator[None]:
+    kept = [(x, x.detach().clone()) for x in (*model.parameters(), *model.buffers())]
+    gradients = [(x, x.grad) for x in model.parameters()]
+    for parameter, gradient in gradients:  # which clearing in place would change
+        parameter.grad = None if gradient is None else gradient.clone()
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in kept:
+                if not torch.equal(tensor, value):  # one that is expanded cannot be written to
+                    tensor.copy_(value)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+
+
+# PyTorch's steps as functions: to make an optimizer imports its compiler, which takes longer than most models' passes.
+
+
+def _plain_sgd(parameters: Sequence[nn.Parameter]) -> Callable[[], None]:
+    def step() -> None:
+        moved, gradients = _with_gradients(parameters)
+        nothing: list[Tensor | None] = [None] * len(moved)
+        sgd(
+            moved,
+            gradients,
+            nothing,
+            lr=0.1,
+            momentum=0.0,
+            weight_decay=0.0,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+
+    return step
+
+
+def _adam(parameters: Sequence[nn.Parameter]) -> Callable[[], None]:
+    means, squares = (dict[Tensor, Tensor]((p, torch.zeros_like(p)) for p in parameters) for _ in range(2))
+    steps: dict[Tensor, Tensor] = {p: torch.zeros(()) for p in parameters}
+
+    def step() -> None:
+        moved, gradients = _with_gradients(parameters)
+        adam(
+            moved,
+            gradients,
+            [means[p] for p in moved],
+            [squares[p] for p in moved],
+            [],
+            [steps[p] for p in moved],
+            has_complex=any(map(torch.is_complex, moved)),
+            lr=1e-3,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    return step
+
+
+def _with_gradients(parameters: Sequence[nn.Parameter]) -> tuple[list[Tensor], list[Tensor]]:
+    moved: list[Tensor] = [p for p in parameters if p.grad is not None]
+    return moved, [p.grad for p in moved if p.grad is not None]
+
+
+_OPTIMIZERS: Final = {"SGD": _plain_sgd, "Adam": _adam}

@@ -18,6 +18,7 @@ LARGEST_LOG = 700.0  # its exponential is finite
 _RESAMPLES = 20_000
 # With fewer values a test of normality has no power to speak of.
 _NORMALITY_NEEDS = 8
+SHARES = frozenset({"saturated", "output_zeros"})  # quantities from 0 to 1
 
 Array = npt.NDArray[np.float64]
 
@@ -43,12 +44,12 @@ class Summary(NamedTuple):
 
 
 def scale_of(quantity: str, *samples: Sequence[float]) -> Scale:
-    """The natural scale of a quantity: norms, factors and ratios span decades, so "log"; ``saturated`` is a share.
+    """The natural scale of a quantity: norms, factors and ratios span decades, so "log", but for :data:`SHARES`.
 
     Zero and negative numbers have no logarithm: with one of them in ``samples``, finite values per seed, "linear".
     """
     positive = all(value > 0 for values in samples for value in values)
-    return "linear" if quantity == "saturated" or not positive else "log"
+    return "linear" if quantity in SHARES or not positive else "log"
 
 
 def summarise(values: Sequence[float], scale: Scale) -> Summary:

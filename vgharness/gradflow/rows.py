@@ -10,12 +10,18 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
-from vgharness.gradflow.summary import FACTOR, SIGNAL, LayerSummary, ParameterSummary, layer_summaries
+from vgharness.gradflow.summary import (
+    FACTOR,
+    SIGNAL,
+    LayerSummary,
+    ParameterSummary,
+    layer_summaries,
+    paths_through_time,
+)
 from vgharness.records import LayerKey, Sample, factors_toward_input, nan_if_none
 from vgharness.statistics import Summary, mean_over_seeds, scale_of, summarise
 
@@ -28,7 +34,7 @@ class Row(NamedTuple):
 
     kind: what it is of; ``steps`` and ``parameter`` belong to the ``layer`` above them.
     label: its name.
-    state: as a layer's; of several passes all of theirs.
+    state: as a layer's; of several passes all of theirs; of a parameter ``no gradient`` where it asks for one.
     value: ‖∂L/∂h‖₂, of several passes or steps the geometric mean; of a parameter ‖∂L/∂p‖₂.
     factor: toward the input, of several passes or steps the geometric mean; None where there is none.
     layer: of a single pass, all that is known of it.
@@ -162,17 +168,12 @@ def _step_rows(sample: Sample) -> dict[LayerKey, list[Row]]:
     passes: dict[str, list[LayerKey]] = {}
     for key in dict.fromkeys(key._replace(backward_pass=0) for key in sample.keys):
         passes.setdefault(key.name, []).append(key)
-    signals: dict[tuple[LayerKey, str], list[list[float]]] = {}
-    for flow in sample.flows:
-        seen: Counter[tuple[str, str]] = Counter()
-        for path in flow.through_time:
-            own, run = passes.get(path.layer, []), seen[path.layer, path.part]
-            if run < len(own) and len(path.signals) > 1:
-                signals.setdefault((own[run], path.part), []).append([nan_if_none(x) for x in path.signals])
-            seen[path.layer, path.part] += 1
     rows: dict[LayerKey, list[Row]] = {}
-    for (key, part), seeds in signals.items():
-        rows.setdefault(key, []).extend(_steps(part, seeds))
+    for (name, part, run), paths in paths_through_time(sample).items():
+        own = passes.get(name, [])
+        signals = [[nan_if_none(x) for x in path.signals] for path in paths if len(path.signals) > 1]
+        if run < len(own) and signals:
+            rows.setdefault(own[run], []).extend(_steps(part, signals))
     return rows
 
 
@@ -189,7 +190,7 @@ def _steps(part: str, seeds: Sequence[Sequence[float]]) -> Iterator[Row]:
         steps = [_mean_of(FACTOR, factors[seed][share]) for seed, share in own if factors[seed][share]]
         yield Row(
             kind="steps",
-            label=which if start else f"{part}, {which}",
+            label=f"  {which}" if start else f"{part}, {which}",
             state="ok" if all(map(math.isfinite, values)) else "nonfinite",
             value=summarise(values, scale_of(SIGNAL)),
             factor=summarise(steps, scale_of(FACTOR)) if steps else None,
@@ -199,4 +200,4 @@ def _steps(part: str, seeds: Sequence[Sequence[float]]) -> Iterator[Row]:
 def _parameter_row(parameter: ParameterSummary, layer: str) -> Row:
     # A dot as in Python: what stands under its layer need not repeat its name.
     label = f".{parameter.name.removeprefix(layer).removeprefix('.')}"
-    return Row("parameter", label, parameter.state, parameter.l2)
+    return Row("parameter", label, parameter.state.replace("unused", "no gradient"), parameter.l2)

@@ -13,6 +13,7 @@ from vgharness.records import (
     ParameterGradient,
     Sample,
     State,
+    TimePath,
     nan_if_none,
 )
 from vgharness.statistics import Summary, scale_of, summarise
@@ -85,6 +86,19 @@ def layer_summaries(sample: Sample) -> tuple[LayerSummary, ...]:
 def factor_summaries(sample: Sample, quantity: str = SIGNAL) -> dict[LayerKey, Summary]:
     """The factor toward the input of ``quantity``, by the layer nearer the input."""
     return {key: summarise(factors, scale_of(FACTOR)) for (key, _), factors in sample.factors(quantity).items()}
+
+
+def paths_through_time(sample: Sample) -> dict[tuple[str, str, int], tuple[TimePath, ...]]:
+    """The paths through time of all seeds that have it, by module, part of it, and the how-manieth run of the module
+    that has one."""
+    found: dict[tuple[str, str, int], tuple[TimePath, ...]] = {}
+    for flow in sample.flows:
+        runs: Counter[tuple[str, str]] = Counter()
+        for path in flow.through_time:
+            key = (path.layer, path.part, runs[path.layer, path.part])
+            found[key] = (*found.get(key, ()), path)
+            runs[path.layer, path.part] += 1
+    return found
 
 
 def _counted(states: Iterable[str]) -> str:

@@ -36,10 +36,8 @@ _STYLES: Final[dict[ChangeOutcome, str]] = {
 BRANCH: Final = "from"  # before the name of the layer that feeds a branch
 _INDENT: Final = "  "
 _FARTHEST: Final = "! the factor that is farthest from 1"
-_BRANCHES: Final = (
-    f"{BRANCH} …: a branch begins, fed by that layer and not by the row above; → a factor against the layer that is "
-    "fed, further down, and not against the next row"
-)
+_BRANCHES: Final = f"{BRANCH} A: a branch begins, fed by A and not by the row above"
+_ELSEWHERE: Final = "→ a factor against the layer that is fed, which is not the row below"
 _PARAMETERS: Final = "indented with a dot: a parameter, with its own gradient ‖∂L/∂p‖₂"
 _NEAR_ONE: Final = 2.0  # factors from 1/2 to 2 are unremarkable
 _WORTH_FOLDING: Final = 4  # rows
@@ -121,8 +119,6 @@ def row_value(row: Row) -> str:
     """The mean; where a seed has none the states that explain it."""
     if math.isfinite(row.value.value):
         return number(row.value.value)
-    if row.kind == "parameter":
-        return row.state.replace("unused", "no gradient")
     return row.state.replace("ok, ", "") if row.state != "ok" else "not measured"
 
 
@@ -135,9 +131,12 @@ def row_factor(row: Row, *, marked: bool = False) -> str:
 
 def row_notes(rows: Sequence[Row]) -> tuple[str, ...]:
     """Lines that say what the signs in ``rows`` mean."""
-    branches = any(row.origin is not None or (row.factor is not None and not row.feeds_below) for row in rows)
-    parameters = any(row.kind == "parameter" for row in rows)
-    return ((_BRANCHES,) if branches else ()) + ((_PARAMETERS,) if parameters else ())
+    notes = {
+        _BRANCHES: any(row.origin is not None for row in rows),
+        _ELSEWHERE: any(row.factor is not None and not row.feeds_below for row in rows),
+        _PARAMETERS: any(row.kind == "parameter" for row in rows),
+    }
+    return tuple(note for note, needed in notes.items() if needed)
 
 
 def _label(row: Row) -> str:

@@ -14,11 +14,11 @@ from scipy import special
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
 LARGEST_LOG = 700.0  # its exponential is finite
+_SHARES = ("saturated", "output_zeros")
 # All permutations of up to eight values a side, or of fourteen pairs, are fewer than this; beyond, that many are drawn.
 _RESAMPLES = 20_000
 # With fewer values a test of normality has no power to speak of.
 _NORMALITY_NEEDS = 8
-SHARES = frozenset({"saturated", "output_zeros"})  # quantities from 0 to 1
 
 Array = npt.NDArray[np.float64]
 
@@ -44,12 +44,13 @@ class Summary(NamedTuple):
 
 
 def scale_of(quantity: str, *samples: Sequence[float]) -> Scale:
-    """The natural scale of a quantity: norms, factors and ratios span decades, so "log", but for :data:`SHARES`.
+    """The natural scale of a quantity: norms, factors and ratios span decades, so "log"; ``saturated`` and
+    ``output_zeros`` are shares.
 
     Zero and negative numbers have no logarithm: with one of them in ``samples``, finite values per seed, "linear".
     """
     positive = all(value > 0 for values in samples for value in values)
-    return "linear" if quantity in SHARES or not positive else "log"
+    return "linear" if quantity in _SHARES or not positive else "log"
 
 
 def summarise(values: Sequence[float], scale: Scale) -> Summary:

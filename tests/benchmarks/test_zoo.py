@@ -17,7 +17,7 @@ from torch import nn
 import torch
 
 def good(): return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-def sigmoid(): return nn.Sequential(*(m for _ in range(12) for m in (nn.Linear(16, 16), nn.Sigmoid())))
+def sigmoid(): return nn.Sequential(*(m for _ in range(20) for m in (nn.Linear(16, 16), nn.Sigmoid())))
 def large(): return nn.Linear(15_000, 12_000)
 def broken(): raise RuntimeError("no weights")
 

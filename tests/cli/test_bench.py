@@ -122,7 +122,7 @@ def test_trainability_prints_confusion_matrices_and_how_scores_separate(
                 grade=grade,
                 diagnosis=grade,
                 path_ratio=ratio,
-                logit_spread=1.0,
+                output_spread=1.0,
                 adam_steps=adam,
                 sgd_steps=sgd,
             )
@@ -142,7 +142,7 @@ def test_trainability_prints_confusion_matrices_and_how_scores_separate(
         "healthy 2 0 2 0 2 0",
         "path ratio with SGD 1.000 1.00 100 % 100 %",
         "path ratio neither 1.000 4.00 100 % 100 %",
-        "logit spread with SGD 0.500 0.00 0 % 100 %",
+        "output spread with SGD 0.500 0.00 0 % 100 %",
     ):
         assert words in output, output
     written = json.loads(target.read_text())

@@ -48,7 +48,7 @@ def test_each_seed_makes_a_model_and_a_batch_of_its_own() -> None:
         torch.manual_seed(seed)
         model = small()
         inputs, targets = batch(seed)
-        with GradientProbe(model) as probe:
+        with GradientProbe(model, through_time=True, parameters=True, outputs=True) as probe:
             probe.backward(functional.cross_entropy(model(inputs), targets))
         assert found == probe.flow()
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.fast
 
 OPEN = flow(1, 1, 1)
 SHUT = flow(row("l0", 0, state="zero", weight_l2=0.0), row("l1", 0, state="zero", weight_l2=0.0), 1)
-LOST = flow(1e-9, 1e-9, 1)
+LOST = flow(1e-12, 1e-12, 1)
 
 
 def after(sgd: Sequence[GradientFlow], adam: Sequence[GradientFlow]) -> tuple[Steps, ...]:

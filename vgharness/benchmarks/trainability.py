@@ -32,7 +32,7 @@ from vgharness.gradflow.measurement import measure, random_state_kept
 from vgharness.records import GradientFlow, Machine, Record
 from vgharness.statistics import Cut, cut_at, ranking_auc
 
-Score = Literal["path ratio", "logit spread", "worse of both"]
+Score = Literal["path ratio", "output spread", "worse of both"]
 Optimizers = Literal["SGD", "Adam", "either"]  # what a network is trained with
 SCORES: Final[tuple[Score, ...]] = get_args(Score)
 OPTIMIZERS: Final[tuple[Optimizers, ...]] = get_args(Optimizers)
@@ -45,8 +45,6 @@ _SEEDS: Final = 3  # initialisations that are judged; the first is trained
 _ADAM_RATE: Final = 1e-3
 _SGD_RATES: Final = (0.1, 0.01)
 _MOMENTUM: Final = 0.9
-# Among networks that do not train, the ratio spans about 2.5 times as many decades as the logits' spread.
-_RATIO_DECADES: Final = 2.5
 
 
 class Trial(Record):
@@ -57,8 +55,8 @@ class Trial(Record):
     diagnosis: in one line.
     path_ratio: ‖∂L/∂h‖₂ at its first layer ÷ at its last, the geometric mean over the initialisations; None where it
         is zero or not finite.
-    logit_spread: the standard deviation of a logit over the batch, root mean square over the classes, geometric mean
-        over the initialisations; None where it is zero or not finite.
+    output_spread: the standard deviation of the logits over the batch ÷ their root mean square, geometric mean over
+        the initialisations; None where it is zero or not finite.
     adam_steps: with Adam, steps until it trained; None where it did not.
     sgd_steps: with SGD with momentum, at the better of two learning rates, steps until it trained; None where it did
         with neither.
@@ -68,7 +66,7 @@ class Trial(Record):
     grade: Grade
     diagnosis: str
     path_ratio: float | None
-    logit_spread: float | None
+    output_spread: float | None
     adam_steps: int | None
     sgd_steps: int | None
 
@@ -79,11 +77,11 @@ class Trial(Record):
 
     def score(self, score: Score) -> float:
         """How far it is from what trains well, in decades from 1; infinite for a value that is None."""
-        ratio, spread = _decades(self.path_ratio), _decades(self.logit_spread)
+        ratio, spread = _decades(self.path_ratio), _decades(self.output_spread)
         return {
             "path ratio": ratio,
-            "logit spread": spread,
-            "worse of both": max(ratio / _RATIO_DECADES, spread),
+            "output spread": spread,
+            "worse of both": max(ratio, spread),
         }[score]
 
 
@@ -193,14 +191,14 @@ def _decades(value: float | None) -> float:
 
 def _judged_and_trained(network: RandomNetwork, examples: Examples) -> Trial:
     batch = Examples(examples.inputs[:BATCH_SIZE], examples.classes[:BATCH_SIZE])
-    spreads: list[float] = []
-
-    def loss(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        spreads.append(float(logits.detach().var(dim=0).mean().sqrt()))
-        return nn.functional.cross_entropy(logits, classes)
-
     seeds = range(network.seed, network.seed + _SEEDS)
-    sample = measure(partial(build_network, network), (batch.inputs, batch.classes), loss, seeds=seeds, saturation=True)
+    sample = measure(
+        partial(build_network, network),
+        (batch.inputs, batch.classes),
+        nn.functional.cross_entropy,
+        seeds=seeds,
+        saturation=True,
+    )
     flows, found = sample.flows, sample.diagnosis
     with_sgd = [
         steps
@@ -212,7 +210,7 @@ def _judged_and_trained(network: RandomNetwork, examples: Examples) -> Trial:
         grade=grade_of(found),
         diagnosis=summary(found),
         path_ratio=_mean([_path_ratio(flow) for flow in flows]),
-        logit_spread=_mean(spreads),
+        output_spread=_mean([math.nan if x.output_spread is None else x.output_spread for x in flows]),
         adam_steps=train(network, examples, partial(torch.optim.Adam, lr=_ADAM_RATE)),
         sgd_steps=min(with_sgd, default=None),
     )

@@ -125,7 +125,9 @@ class _Source:
         inputs, targets = batch
         _check_devices(model, inputs)
         model.zero_grad()
-        with GradientProbe(model, self._layers, saturation=saturation, through_time=True) as probe:
+        with GradientProbe(
+            model, self._layers, saturation=saturation, through_time=True, parameters=True, outputs=True
+        ) as probe:
             value = loss_value(self._loss, model, inputs, targets)
             probe.backward(value)
             flow = probe.flow()

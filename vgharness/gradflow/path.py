@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -74,6 +75,11 @@ class SignalPath:
             for own in passes.values()
             if len(own) >= RECURRENT
         ]
+
+    def steps(self) -> list[int]:
+        """Per signal, how many forward passes its layer has."""
+        passes = Counter(signal.layer.name for signal in self.signals)
+        return [passes[signal.layer.name] for signal in self.signals]
 
     def up_to(self, better: Callable[[list[float]], float]) -> list[float]:
         """Per signal, the greatest (or least) among it and everything that feeds it."""

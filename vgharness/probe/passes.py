@@ -18,6 +18,7 @@ from torch.autograd.graph import Node
 
 from vgharness.probe.layers import ProbedLayer
 from vgharness.probe.norms import FlatBuffer, constant, norm_of
+from vgharness.probe.outputs import OutputSize
 from vgharness.probe.through_time import RecurrentPass
 from vgharness.records import QUANTITIES, LayerGradient, LayerKey, State
 
@@ -69,6 +70,7 @@ class ForwardPass:
         self.recurrent: RecurrentPass | None = None  # where the signal through time is asked for
         self.signals: dict[int, list[tuple[Tensor, int]]] = {}
         self.saturated: list[tuple[Tensor, int]] = []
+        self.outputs: list[OutputSize] = []  # where they are asked for
 
 
 class Window:
@@ -115,6 +117,7 @@ class Row:
         self.unused = False
         self.signals: list[tuple[Tensor, int]] = []
         self.saturated: list[tuple[Tensor, int]] = []
+        self.outputs: list[OutputSize] = []
         self.measured: frozenset[str] = frozenset()  # names of the columns that have a value
 
     def values(self, weight: WeightNorms | None) -> list[Tensor | None]:
@@ -218,6 +221,7 @@ def rows_of(windows: Sequence[Window], layers: Sequence[LayerState]) -> list[Row
                 row = rows.setdefault((layer, number, backward), Row(layer, number, backward))
                 row.signals += forward.signals.get(backward, [])
                 row.saturated += forward.saturated
+                row.outputs += forward.outputs
             numbers[layer] += 1
     for (layer, number, _), row in rows.items():
         if (layer, number) in followed:

@@ -38,6 +38,8 @@ from vgharness.probe.graph import links, nodes_of
 from vgharness.probe.hooks import subscribe, unsubscribe
 from vgharness.probe.layers import LayerChoice, find_layers
 from vgharness.probe.norms import FlatBuffer, constant, norm, tensors_in
+from vgharness.probe.on_request import output_scales, parameter_gradients, through_time
+from vgharness.probe.outputs import output_sizes, output_spread
 from vgharness.probe.passes import (
     COLUMNS,
     ForwardPass,
@@ -52,7 +54,7 @@ from vgharness.probe.passes import (
 )
 from vgharness.probe.saturation import greatest_slope, is_activation, saturated_share
 from vgharness.probe.through_time import RecurrentPass
-from vgharness.records import QUANTITIES, GradientFlow, TimePath
+from vgharness.records import QUANTITIES, GradientFlow, LayerGradient
 
 
 class GradientProbe:
@@ -68,7 +70,9 @@ class GradientProbe:
     the loss, if one does: its scale is divided out, so read before it unscales or updates.
     ``saturation`` measures ``saturated`` too, at the cost of a pass of its own through every activation.
     ``through_time`` measures the signal at every step inside ``nn.RNN``, ``nn.LSTM`` and ``nn.GRU`` for
-    :meth:`flow`, which computes them again step by step.
+    :meth:`flow`, which computes them again step by step. ``parameters`` gives :meth:`flow` the gradient of each
+    parameter, ``outputs`` the scale of what each layer puts out and how much the model's own output differs from sample
+    to sample.
     An optimizer's step inside the ``with`` is measured as ``relative_update``, for which it keeps a copy of the
     weights.
 
@@ -90,13 +94,16 @@ class GradientProbe:
         scaler: torch.amp.GradScaler | None = None,
         saturation: bool = False,
         through_time: bool = False,
+        parameters: bool = False,
+        outputs: bool = False,
     ) -> None:
-        self._through_time = through_time
+        self._through_time, self._parameters, self._outputs = through_time, parameters, outputs
         self._model, self._scaler = model, scaler
         self._layers = {layer.module: LayerState(layer) for layer in find_layers(model, layers)}
         activations = {m for m in model.modules() if is_activation(m)} if saturation else set()
         self._slopes = {activation: greatest_slope(activation) for activation in activations}
         self._training: bool | None = None
+        self._spread: Tensor | None = None  # of the model's last output over its samples
         self._windows: list[Window] = []  # with signals that were not read yet
         self._window = Window()  # what forward passes are added to
         self._stale = False  # whether the next forward pass begins another window
@@ -140,6 +147,8 @@ class GradientProbe:
     # --- hooks -------------------------------------------------------------------------------------
 
     def after_forward(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        if self._outputs and module is self._model and torch.is_grad_enabled():
+            self._spread = output_spread(output)
         layer = self._layers.get(module)
         if layer is None:
             return
@@ -159,6 +168,8 @@ class GradientProbe:
             self._window.latest = forward
         if self._through_time and graph and isinstance(module, nn.RNNBase):
             forward.recurrent = RecurrentPass(module, inputs, keywords, output)
+        if self._outputs:
+            forward.outputs = output_sizes(output)
         for tensor in tensors_in(output):
             if tensor.requires_grad:
                 self._receive_signal_of(self._window, forward, tensor)
@@ -264,15 +275,25 @@ class GradientProbe:
         return read
 
     def flow(self) -> GradientFlow:
-        """What came since the last reading as a record; then forgets it. Transfers once to the host."""
+        """What came since the last reading as a record; then forgets it. Waits for the device."""
         recurrent = [
             forward
             for window in dict.fromkeys([*self._windows, self._window])
             for forward in window.passes
             if forward.recurrent is not None
         ]
+        spread = None if self._spread is None or not math.isfinite(self._spread) else float(self._spread)
+        self._spread = None
         flow = self.record(self.read().tolist())
-        return _with_time(flow, recurrent) if recurrent else flow
+        more: list[dict[str, Any]] = [{} for _ in self._rows]
+        if self._outputs:
+            more = output_scales([row.outputs for row in self._rows])
+        if self._parameters:
+            scale = 1.0 if self._scaler is None else self._scaler.get_scale()
+            own = parameter_gradients(self._layers.values(), scale)
+            more = [{**fields, "parameters": own[row.layer.name]} for fields, row in zip(more, self._rows, strict=True)]
+        layers = tuple(LayerGradient(**{**dict(x), **y}) for x, y in zip(flow.layers, more, strict=True))
+        return GradientFlow(**{**dict(flow), **through_time(recurrent), "layers": layers, "output_spread": spread})
 
     def record(self, rows: Sequence[Sequence[float]]) -> GradientFlow:
         """``rows`` as the last :meth:`read` gave, or averages of several such readings → a flow."""
@@ -291,28 +312,10 @@ class GradientProbe:
             for forward in window.passes:
                 forward.signals.clear()
                 forward.saturated.clear()
+                forward.outputs = []
                 forward.nodes.clear()
         for row in self._rows:
             row.signals, row.saturated = [], []
         for layer in self._layers.values():
             layer.update = None
         self._windows, self._stale = [], True
-
-
-def _with_time(flow: GradientFlow, passes: Sequence[ForwardPass]) -> GradientFlow:
-    """The flow with the paths through time of its recurrent layers, and what of them was not judged."""
-    paths = [
-        TimePath(layer=forward.layer.name, part=path.part, signals=path.signals, direct=path.direct)
-        for forward in passes
-        if forward.recurrent is not None
-        for path in forward.recurrent.paths()
-    ]
-    unjudged = [
-        f"{forward.layer.name} ({part})".strip()
-        for forward in passes
-        if forward.recurrent is not None
-        for part in forward.recurrent.not_judged
-    ]
-    return GradientFlow(
-        **{**dict(flow), "through_time": tuple(paths), "not_judged_through_time": tuple(dict.fromkeys(unjudged))}
-    )

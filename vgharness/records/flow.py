@@ -92,6 +92,12 @@ class LayerGradient(FiniteRecord):
         return LayerKey(self.name, self.forward_pass, self.backward_pass)
 
     @property
+    def greatest_mean_abs(self) -> float | None:
+        """The greatest mean |∂L/∂p| of the parameters that are trained; where those are not known, of the weight."""
+        sizes = [x.mean_abs for x in self.parameters if not x.frozen] or [self.weight_mean_abs]
+        return max((size for size in sizes if size is not None), default=None)
+
+    @property
     def of_forward_pass(self) -> LayerKey:
         """The key of its forward pass, whichever backward pass this row is of."""
         return LayerKey(self.name, self.forward_pass)

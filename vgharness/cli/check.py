@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vgharness.check.remedy_trials import Trial
     from vgharness.gradflow.diagnosis import Diagnosis
     from vgharness.gradflow.sample import FlowSample
+    from vgharness.report.tables import Sheet
 
 PROBLEMS = 1
 
@@ -110,13 +111,19 @@ def _style(diagnosis: Diagnosis) -> str:
     return "yellow" if diagnosis.problems else "green"
 
 
+def _table(sample: FlowSample, parameters: bool) -> Sheet:
+    from vgharness.report.tables import session_table
+
+    named = {problem.layer for problem in sample.diagnosis.problems}
+    return session_table(sample.record, parameters=parameters, named=named)
+
+
 def _print(sample: FlowSample, batch: str, parameters: bool) -> None:
     from vgharness.gradflow.diagnosis import summary
-    from vgharness.report.tables import session_table
 
     screen = console()
     screen.print(escaped(batch), soft_wrap=True)
-    screen.print(session_table(sample.record, parameters=parameters))
+    screen.print(_table(sample, parameters))
     verdict = escaped(summary(sample.diagnosis))
     screen.print(verdict, style=_style(sample.diagnosis), soft_wrap=True)
     for problem in sample.diagnosis.problems:
@@ -127,9 +134,9 @@ def _print(sample: FlowSample, batch: str, parameters: bool) -> None:
 
 
 def _print_markdown(sample: FlowSample, batch: str, parameters: bool) -> None:
-    from vgharness.report.tables import markdown, session_table, without_formatting
+    from vgharness.report.tables import markdown, without_formatting
 
-    table = session_table(sample.record, parameters=parameters)
+    table = _table(sample, parameters)
     say("\n".join((*_verdict(sample.diagnosis), without_formatting(batch), "", markdown([table]))))
 
 

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
@@ -52,9 +52,12 @@ class Row(NamedTuple):
     feeds_below: bool = True
 
 
-def table_rows(sample: Sample, *, parameters: bool = False) -> tuple[Row, ...]:
-    """The rows of ``sample``, from the input to the output; with ``parameters`` also theirs."""
-    groups = _folded(layer_summaries(sample))
+def table_rows(sample: Sample, *, parameters: bool = False, named: Collection[str] = ()) -> tuple[Row, ...]:
+    """The rows of ``sample``, from the input to the output; with ``parameters`` also theirs.
+
+    named: passes that have a row of their own, as the diagnosis speaks of them.
+    """
+    groups = _folded(layer_summaries(sample), named)
     rows = _with_branches(groups, _rows(groups, sample), sample)
     steps = _step_rows(sample)
     found: list[Row] = []
@@ -70,23 +73,26 @@ def table_rows(sample: Sample, *, parameters: bool = False) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def _folded(layers: Sequence[LayerSummary]) -> list[list[LayerSummary]]:
+def _folded(layers: Sequence[LayerSummary], named: Collection[str]) -> list[list[LayerSummary]]:
     """What shares a row, where the first of it stands."""
     passes: dict[tuple[str, int], list[LayerSummary]] = {}
     for layer in layers:
         passes.setdefault((layer.key.name, layer.key.backward_pass), []).append(layer)
     together: dict[LayerKey, list[LayerSummary]] = {}
     for own in passes.values():
-        for start, stop in _shares(len(own)):
+        alone = [i for i, layer in enumerate(own) if str(layer.key) in named]
+        for start, stop in _shares(len(own), alone):
             together[own[start].key] = own[start:stop]
     return [together[layer.key] for layer in layers if layer.key in together]
 
 
-def _shares(length: int) -> list[tuple[int, int]]:
-    """Start and stop of what shares a row among so many."""
+def _shares(length: int, alone: Iterable[int] = ()) -> list[tuple[int, int]]:
+    """Start and stop of what shares a row among so many; the first, the last and those ``alone`` have rows of their
+    own."""
     if length <= MOST_IN_FULL:
         return [(i, i + 1) for i in range(length)]
-    return [(0, 1), (1, length - 1), (length - 1, length)]
+    ends = [end for i in sorted({0, *alone, length - 1}) for end in (i, i + 1)]
+    return [(start, stop) for start, stop in pairwise(ends) if start < stop]
 
 
 def _rows(groups: Sequence[Sequence[LayerSummary]], sample: Sample) -> Iterator[Row]:

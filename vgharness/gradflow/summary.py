@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from vgharness.records import (
@@ -45,7 +45,7 @@ class LayerSummary(NamedTuple):
     values: a summary by quantity.
     factor: the factor toward the input of the error signal, from the layers that this one feeds to this one; None where
         it feeds none, or a later backward pass through it counts.
-    feeds: the forward passes that it feeds in some seed; None where that was not followed.
+    feeds: the forward passes that it feeds in some seed, in forward order; None where that was not followed.
     parameters: its own.
     """
 
@@ -70,13 +70,14 @@ def layer_summaries(sample: Sample) -> tuple[LayerSummary, ...]:
     for flow in sample.flows:
         for layer in flow.layers:
             rows.setdefault(layer.key, []).append(layer)
+    order = {key: place for place, key in enumerate(sample.keys)}
     return tuple(
         LayerSummary(
             key=key,
             state=_counted(layer.state for layer in rows[key]),
             values={name: summarise(values[name][key], scale_of(name)) for name in quantities},
             factor=factors.get(key),
-            feeds=_feeds(rows[key]),
+            feeds=_feeds(rows[key], order),
             parameters=_parameters(rows[key]),
         )
         for key in sample.keys
@@ -106,9 +107,10 @@ def _counted(states: Iterable[str]) -> str:
     return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{state} ({n})" for state, n in counts.items())
 
 
-def _feeds(rows: Iterable[LayerGradient]) -> tuple[LayerKey, ...] | None:
+def _feeds(rows: Iterable[LayerGradient], order: Mapping[LayerKey, int]) -> tuple[LayerKey, ...] | None:
     followed = [layer.feeds for layer in rows if layer.feeds is not None]
-    return tuple(dict.fromkeys(key for feeds in followed for key in feeds)) if followed else None
+    found = {key for feeds in followed for key in feeds}
+    return tuple(sorted(found, key=lambda key: order.get(key, len(order)))) if followed else None
 
 
 def _parameters(rows: Iterable[LayerGradient]) -> tuple[ParameterSummary, ...]:

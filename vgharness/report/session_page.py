@@ -62,7 +62,8 @@ def render_session(session: Session, *, parameters: bool = False) -> str:
 
 def _section(sample: Sample, parameters: bool) -> _Section:
     diagnosis = diagnose(sample.flows, sample.later)
-    rows = table_rows(sample, parameters=parameters)
+    named = {problem.layer for problem in diagnosis.problems}
+    rows = table_rows(sample, parameters=parameters, named=named)
     return _Section(
         sample=sample,
         diagnosis=diagnosis,
@@ -76,15 +77,16 @@ def _section(sample: Sample, parameters: bool) -> _Section:
 
 def _row(row: Row) -> _Row:
     values = row.layer.values if row.layer else {}
+    weight = row.value if row.kind == "parameter" else values.get("weight_l2")
     return _Row(
         kind=row.kind,
         label=escaped(row.label.strip()),
         origin=None if row.origin is None else escaped(row.origin),
         feeds="" if row.feeds_below or row.layer is None else escaped(listing(row.layer.feeds or (), most=3)),
         state=row.state,
-        signal=_with_interval(row.value),
+        signal=_with_interval(row.value) if row.kind != "parameter" else "",
         factor=row_factor(row),
-        weight=_with_interval(values["weight_l2"]) if values else "",
+        weight=_with_interval(weight) if weight else "",
         saturated=percent(values["saturated"].value, missing="–") if values else "",
         output_rms=_with_interval(values["output_rms"]) if values else "",
         output_zeros=percent(values["output_zeros"].value, missing="–") if values else "",

@@ -6,7 +6,7 @@ A :class:`Sheet` is one table: rich prints it as it is, :func:`markdown` makes t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rich import box
@@ -77,13 +77,16 @@ class Sheet(NamedTuple):
         return Group(Text(escaped(self.title), "bold"), *([table] if self.rows else []), *map(Text, self.notes))
 
 
-def session_table(sample: Sample, compared: Comparison | None = None, *, parameters: bool = False) -> Sheet:
+def session_table(
+    sample: Sample, compared: Comparison | None = None, *, parameters: bool = False, named: Collection[str] = ()
+) -> Sheet:
     """The error signal of each layer, from the input to the output.
 
     Its mean over the seeds with the 95 % interval, the factor toward the input, a bar on a logarithmic scale; with
-    ``parameters`` each layer's parameters below it; with ``compared`` also the change against that run.
+    ``parameters`` each layer's parameters below it; with ``compared`` also the change against that run. ``named``:
+    layers and passes that are spoken of, whose rows no fold hides.
     """
-    shown = table_rows(sample, parameters=parameters)
+    shown = table_rows(sample, parameters=parameters, named=named)
     worst = _farthest_from_one(shown)
     changes = {
         change.layer: change
@@ -92,7 +95,7 @@ def session_table(sample: Sample, compared: Comparison | None = None, *, paramet
     }
     signals = [row.value.value if row.kind != "parameter" else math.nan for row in shown]
     rows, styles, folded = [], [], []
-    plain = [False] * len(shown) if compared else _unremarkable(shown, worst)
+    plain = [False] * len(shown) if compared else _unremarkable(shown, worst, named)
     for index, (row, bar) in enumerate(zip(shown, bars(signals), strict=True)):
         after = [_change_of(row, changes)] if compared else []
         if row.origin is not None:
@@ -149,21 +152,19 @@ def _change_of(row: Row, changes: Mapping[LayerKey | None, Change]) -> str:
     return _change(changes[row.layer.key]) if row.layer.key in changes else "new"
 
 
-def _unremarkable(rows: Sequence[Row], worst: int | None) -> list[bool]:
-    """Per row, whether nothing is to be said of it, nor of those of its layer."""
-    plain: list[bool] = []
-    of_layer: list[int] = []
+def _unremarkable(rows: Sequence[Row], worst: int | None, named: Collection[str]) -> list[bool]:
+    """Per row, whether nothing is to be said of it, nor of the others of its layer."""
+    layers: list[list[bool]] = []
     for index, row in enumerate(rows):
-        calm = row.factor is None or 1 / _NEAR_ONE <= row.factor.value <= _NEAR_ONE
-        quiet = row.state == "ok" and math.isfinite(row.value.value) and calm and index != worst
-        quiet = quiet and row.origin is None and (row.feeds_below or row.factor is None)
-        of_layer = [index] if row.kind == "layer" else [*of_layer, index]
-        plain.append(quiet)
-        if len(of_layer) > 1:
-            together = all(plain[i] for i in of_layer)
-            for i in of_layer:
-                plain[i] = together
-    return plain
+        if row.kind == "layer":
+            layers.append([])
+        layers[-1].append(index != worst and row.label not in named and _is_unremarkable(row))
+    return [all(layer) for layer in layers for _ in layer]
+
+
+def _is_unremarkable(row: Row) -> bool:
+    steady = row.factor is None or (row.feeds_below and 1 / _NEAR_ONE <= row.factor.value <= _NEAR_ONE)
+    return row.state == "ok" and math.isfinite(row.value.value) and steady and row.origin is None
 
 
 def _farthest_from_one(rows: Sequence[Row]) -> int | None:

@@ -53,7 +53,7 @@ class Sheet(NamedTuple):
     styles: one per row, as rich knows them.
     notes: lines below it.
     folded: per row, whether Markdown hides it until it is asked for; empty: none.
-    folded_as: what such a row is called.
+    folded_as: why.
     """
 
     title: str
@@ -63,7 +63,7 @@ class Sheet(NamedTuple):
     styles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     folded: tuple[bool, ...] = ()
-    folded_as: str = "row"
+    folded_as: str = ""
 
     def __rich__(self) -> Group:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -114,7 +114,7 @@ def session_table(
         styles=tuple(styles),
         notes=((_FARTHEST,) if worst is not None else ()) + row_notes(shown),
         folded=tuple(folded),
-        folded_as="unremarkable row",
+        folded_as=f"state ok, factor from {1 / _NEAR_ONE:g} to {_NEAR_ONE:g}",
     )
 
 
@@ -214,7 +214,7 @@ def _comparison_sheet(label: str, changes: Sequence[Change]) -> Sheet:
         styles=tuple(_STYLES[change.outcome] for change in changes),
         notes=tuple(reasons),
         folded=tuple(change.outcome == "within" for change in changes),
-        folded_as="row within its limits, or without one",
+        folded_as="within limits, or without one",
     )
 
 
@@ -255,7 +255,7 @@ def _markdown(sheet: Sheet) -> Iterable[str]:
         yield f"- {without_formatting(note)}"
     if any(folded):
         hidden = [i for i in range(len(folded)) if folded[i]]
-        yield from ("", f"<details><summary>{count(len(hidden), sheet.folded_as)}</summary>", "")
+        yield from ("", f"<details><summary>{count(len(hidden), 'row')}: {sheet.folded_as}</summary>", "")
         yield from (*_markdown_rows(sheet, hidden), "", "</details>")
 
 

@@ -72,7 +72,7 @@ def test_a_network_is_tried_the_same_way_each_time(monkeypatch: pytest.MonkeyPat
         (1e-5, 0.1, "path ratio", 5),
         (1e5, 0.1, "path ratio", 5),
         (1e-5, 0.1, "output spread", 1),
-        (1e-5, 0.1, "worse of both", 2),
+        (1e-5, 0.1, "worse of both", 5),
         (1.0, 0.01, "worse of both", 2),
         (None, 1.0, "worse of both", math.inf),
         (1.0, None, "output spread", math.inf),

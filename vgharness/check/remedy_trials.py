@@ -90,7 +90,8 @@ class Trial(NamedTuple):
 
     @property
     def healthy(self) -> bool:
-        return self.diagnosis is not None and self.diagnosis.healthy
+        """Whether neither a problem nor a warning is left."""
+        return self.diagnosis is not None and not self.diagnosis.problems
 
     @property
     def end(self) -> float:
@@ -220,7 +221,7 @@ class _Bench:
                 diagnosis, flows = self._measure(remedy)
             except Exception:  # two changes that do not go together
                 continue
-            found.append((not diagnosis.healthy, len(diagnosis.problems), _spread(flows), remedy))
+            found.append((bool(diagnosis.problems), len(diagnosis.problems), _spread(flows), remedy))
         found.sort(key=lambda pair: pair[:3])
         return [self.trial(remedy, unchanged) for *_, remedy in found[:MOST_COMBINATIONS]]
 

@@ -39,8 +39,8 @@ def print_trainability(screen: Console, found: Trainability) -> None:
     screen.print(
         f"Trained: a mean loss of ten steps under {number(found.trained_loss)} within {found.steps} steps, with Adam "
         "at 0.001, or with SGD with momentum at 0.1 or 0.01. Scores are decades from 1 of the path ratio, the first "
-        "layer's ‖∂L/∂h‖₂ ÷ the last's, and of the standard deviation of the logits over samples; the worse of both "
-        "counts the ratio's by 2.5. Each cut is the least with 95 % specificity on these networks: judge it on others.",
+        "layer's ‖∂L/∂h‖₂ ÷ the last's, and of the standard deviation of the logits over samples ÷ their root mean "
+        "square. Each cut is the least with 95 % specificity on these networks: judge it on others.",
         soft_wrap=True,
     )
 

@@ -53,7 +53,7 @@ def remedy_table(trials: Sequence[Trial]) -> Sheet:
         names=(22, 24),
         headings=("remedy", "problem", "loss", *(name.split()[0] for name in OPTIMIZERS)),
         rows=tuple(_row(trial) for trial in trials),
-        styles=tuple("green" if trial.diagnosis and not trial.diagnosis.problems else "" for trial in trials),
+        styles=tuple("green" if trial.healthy else "" for trial in trials),
         notes=(
             f"loss: at the start; then its change after {STEPS} steps on one batch by {' and '.join(OPTIMIZERS)}",
             *(escaped(note) for note in _failures(trials)),

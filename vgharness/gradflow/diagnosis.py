@@ -112,6 +112,8 @@ def diagnose(flows: Sequence[GradientFlow], later: Sequence[Steps] = ()) -> Diag
         elif opening:
             evidence = f"{problem.evidence}; {opened} of {listing(steps.optimizer for steps in opening)}"
             problems[kind] = problem.model_copy(update={"severity": "warning", "evidence": evidence})
+        elif kind in _OPENING and any(left[kind].severity == "warning" for left in after):
+            problems[kind] = problem.model_copy(update={"severity": "warning"})  # a step has opened it that far
         else:
             problems[kind] = problem
     for kind in _OPENING:  # what was closed may have hidden it

@@ -23,14 +23,17 @@ ProblemKind = Literal["nonfinite", "missing", "dead", "exploding", "vanishing"]
 # 3700-fold).
 VANISHED: Final = 1 / 300
 # Wider, as growth harms less: mobilenet_v2, which trains well, grows it 120-fold from its logits to its first layer,
-# resnet152 on images of 32 × 32 17 000-fold. Of 600 random networks beyond it (`bench trainability`) none trains.
+# resnet152 on images of 32 × 32 17 000-fold. Of 900 random networks (`bench trainability`) none beyond it trains.
 EXPLODED: Final = 3e4
 SATURATED: Final = 0.99  # not 1: a few units at the border do not bring a layer of a hundred to life
 # Beyond VANISHED plain SGD suffers; Adam scales each weight's step by its own gradient, and trains networks of a ratio
-# of 1e-14. It does not where the output is in addition the same for every sample: of 600 random networks none trains
-# with a ratio under 1e-9 and an output whose spread over the samples is under a thousandth of its size.
+# of 1e-14. It does not where in addition the output is the same for every sample: of 900 random networks none trains
+# with a ratio under 1e-10 and an output whose spread over the samples is under a thousandth of its size.
 VANISHED_FOR_ADAM: Final = 1e-10
 SAME_OUTPUT: Final = 1e-3
+# In one step from layer to layer: a closed gate. Weights would have to grow by its inverse, and Adam's grow by 1 in a
+# thousand steps.
+CUT_OFF: Final = 1e-5
 # Through time, whatever the output: what late steps tell is learned all the same, and a first step's signal falls
 # below 1e-6 in networks that are used as they are (an LSTM of 30 steps at default initialisation).
 VANISHED_THROUGH_TIME_FOR_ADAM: Final = 1e-8
@@ -130,7 +133,7 @@ def _born(rows: Sequence[LayerGradient], start: int, origin: NonfiniteOrigin) ->
         text = f"the forward pass is finite, the backward pass makes NaN or infinity at {label}{by}"
         return Symptom(start, label, (text,))
     if origin.module is None:
-        text = f"all modules put out finite numbers, and the loss is NaN or infinite{by}"
+        text = f"all modules put out finite numbers, and NaN or infinity comes after {label}{by}"
         return Symptom(start, label, (text,))
     name = str(LayerKey(origin.module))
     place = max((i for i, x in enumerate(rows) if x.name == origin.module), default=start)
@@ -271,7 +274,11 @@ def _vanishing(path: SignalPath, *, same_output: bool) -> Symptom | None:
         VANISHED_THROUGH_TIME_FOR_ADAM if steps >= RECURRENT else VANISHED_FOR_ADAM if same_output else 0.0
         for steps in path.steps()
     ]
-    severe = any(ratio < limit for ratio, limit in zip(left, limits, strict=True))
+    before = [max((left[j] for j in after), default=1.0) for after in path.after]
+    severe = any(
+        ratio < limit or (ratio < VANISHED and ratio < CUT_OFF * above)
+        for ratio, limit, above in zip(left, limits, before, strict=True)
+    )
     return _crossing(path, counted, beyond, mild=not severe)
 
 

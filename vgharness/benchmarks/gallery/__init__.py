@@ -1,7 +1,7 @@
 """The gallery: networks with a known problem in their gradients, and healthy ones, on which any diagnosis can be tried.
 
->>> from vgharness.benchmarks.gallery import SEEDS, SICK, measure
->>> flows = [measure(SICK[0], seed) for seed in SEEDS]
+>>> from vgharness.benchmarks.gallery import SICK, measure
+>>> measure(SICK[0]).diagnosis
 """
 
 from vgharness.benchmarks.gallery.cases import SEEDS, Case, measure

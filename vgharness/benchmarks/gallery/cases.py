@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vgharness.gradflow import measurement
+from vgharness.gradflow.sample import FlowSample
 from vgharness.gradflow.symptoms import ProblemKind
-from vgharness.probe.probe import GradientProbe
-from vgharness.records import GradientFlow
 
 SEEDS = (42, 43, 44, 45, 46)
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -39,13 +39,15 @@ class Case:
     layers: frozenset[str] = frozenset()
 
 
-def measure(case: Case, seed: int) -> GradientFlow:
-    """Measures one forward and backward pass at initialisation, saturation too."""
-    torch.manual_seed(seed)
-    model = case.make()
-    with GradientProbe(model, saturation=True) as probe:
-        probe.backward(case.loss(model, case.batch(seed)))
-    return probe.flow()
+def measure(case: Case, seeds: Sequence[int] = SEEDS) -> FlowSample:
+    """Measures a case as a user's model is measured, a model for each of ``seeds``."""
+    return measurement.measure(
+        case.make,
+        lambda seed: (case.batch(seed), None),
+        lambda model, inputs: case.loss(model, inputs),
+        seeds=seeds,
+        saturation=True,
+    )
 
 
 # --- batches -------------------------------------------------------------------------------------------

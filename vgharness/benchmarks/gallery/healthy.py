@@ -21,7 +21,6 @@ from vgharness.benchmarks.gallery.cases import (
     words,
 )
 from vgharness.benchmarks.gallery.networks import (
-    Apply,
     LowRank,
     Residual,
     Tagger,
@@ -32,6 +31,7 @@ from vgharness.benchmarks.gallery.networks import (
     chain,
     frozen_backbone,
     kaiming,
+    scaled,
 )
 from vgharness.models import DeepCNN
 
@@ -81,7 +81,7 @@ HEALTHY: Final = (
         "residual MLP that starts closed",
         lambda: nn.Sequential(
             nn.Linear(20, 32),
-            *(Residual(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 32), Apply(lambda x: 0 * x)) for _ in range(3)),
+            *(Residual(nn.Linear(32, 32), nn.ReLU(), scaled(nn.Linear(32, 32), 0.0)) for _ in range(3)),
             nn.Linear(32, 10),
         ),
         vectors,

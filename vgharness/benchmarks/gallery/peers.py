@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from vgharness.benchmarks.gallery.cases import SEEDS, Case, measure
-from vgharness.gradflow.diagnosis import diagnose
 from vgharness.gradflow.symptoms import ProblemKind
 
 # Of a sick network, "named": the right problem, "seen": an alarm of another name, "missed": none; of a healthy one,
@@ -106,7 +105,7 @@ def _judgement(tool: str, case: Case) -> Judgement:
 
 
 def _ours(case: Case) -> Finding:
-    problems = diagnose([measure(case, seed) for seed in SEEDS]).problems
+    problems = measure(case).diagnosis.problems
     return problems[0].kind if problems else None
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from rich.cells import cell_len
@@ -66,6 +67,7 @@ def test_parameters_stand_below_their_layer_without_a_bar() -> None:
     shown = [row for row in sheet.rows if row[0].startswith("  .")]
     assert [(row[0], row[1], row[-1]) for row in shown] == [("  .weight", "3", ""), ("  .bias", "no gradient", "")]
     assert any("parameter" in note for note in sheet.notes)
+    assert [row for row in sheet.rows if row not in shown] == list(session_table(two_branches()).rows)  # bars too
     assert len(sheet.rows) == len(sheet.styles) == len(sheet.folded) == 7
 
 
@@ -83,11 +85,36 @@ def test_markdown_folds_unremarkable_rows_and_each_row_stands_once() -> None:
     assert names(named) == ["l0", "l3"]
 
 
-def test_markdown_folds_no_few_rows_and_none_with_a_mark() -> None:
+def test_markdown_folds_no_few_rows() -> None:
     assert "<details>" not in markdown([session_table(chain([0.1, 1.0, 1.0, 1.0]))])
-    text = markdown([session_table(two_branches())])
-    assert "<details>" not in text
-    assert names(text) == ["stem", "a", "from stem", LONG, "head"]
+
+
+def test_markdown_folds_no_row_with_a_mark() -> None:
+    tail = [f"l{i}" for i in range(6)]
+    feeds = {"stem": ["a", "b"], "a": ["l0"], "b": ["l0"], **{x: [y] for x, y in pairwise(tail)}, tail[-1]: []}
+    layers = (
+        LayerGradient(name=name, state="ok", signal_l2=1.0, feeds=tuple(map(LayerKey, to)))
+        for name, to in feeds.items()
+    )
+    text = markdown([session_table(Sample(test="t", seeds=(1,), flows=(GradientFlow(layers=tuple(layers)),)))])
+    assert names(text.split("<details>")[0]) == [
+        "stem",
+        "a",
+        "from stem",
+        "b",
+    ]  # the stem has the worst of equal factors
+    assert names(text.split("<details>")[1]) == tail
+
+
+def test_a_layer_and_its_parameters_are_folded_together() -> None:
+    flow = chain([1.0] * 5).flows[0]
+    layers = [
+        x.model_copy(update={"parameters": (ParameterGradient(name=f"{x.name}.weight", l2=1.0, frozen=i == 2),)})
+        for i, x in enumerate(flow.layers)
+    ]
+    sample = Sample(test="t", seeds=(1,), flows=(GradientFlow(layers=tuple(layers)),))
+    text = markdown([session_table(sample, parameters=True)])
+    assert names(text.split("<details>")[0]) == ["l0", ".weight", "l2", ".weight"]
 
 
 def change(layer: str, outcome: str, limited: bool = True) -> Change:

@@ -14,8 +14,8 @@ from scipy import special
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
 LARGEST_LOG = 700.0  # its exponential is finite
-# All permutations of up to eight values a side, or of fourteen pairs, are fewer than this; beyond, that many are drawn.
 _SHARES = ("saturated", "output_zeros")
+# All permutations of up to eight values a side, or of fourteen pairs, are fewer than this; beyond, that many are drawn.
 _RESAMPLES = 20_000
 # With fewer values a test of normality has no power to speak of.
 _NORMALITY_NEEDS = 8

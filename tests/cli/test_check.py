@@ -318,5 +318,32 @@ def test_remedies_in_markdown_and_where_there_is_none() -> None:
     assert output.count("```python\n") == output.count("\n```\n") >= 1
     missing = check("models.py:Unused", "--seeds", "2", "--remedies").output
     assert "no remedy was tried: what gets no gradient is cut off" in missing
-    both = check("models.py:closed", "--remedies", "--json")
+
+
+def test_remedies_are_in_the_json_where_they_were_asked_for() -> None:
+    found = json.loads(check("models.py:closed", "--seeds", "1", "--remedies", "--json").stdout)
+    assert found["remedies"][0]["remedy"] == "unchanged"
+    assert found["remedies"][1]["diagnosis"] == "healthy"
+    assert "remedies" not in json.loads(check("models.py:healthy", "--seeds", "1", "--json").stdout)
+    both = check("models.py:closed", "--markdown", "--json")
     assert (both.exit_code, len(both.output.splitlines())) == (2, 1)
+
+
+# --- parameters ------------------------------------------------------------------------------------------
+
+
+def test_parameters_have_rows_in_every_form_on_request(tmp_path: Path) -> None:
+    arguments = ("models.py:Unused", "--seeds", "2")
+    terminal = check(*arguments, "--parameters", "--html", "page.html").output
+    rows = [line.split()[:2] for line in terminal.splitlines() if line.startswith("   .")]
+    assert [row[0] for row in rows] == [".weight", ".bias"] * 2
+    assert rows[2][1] == "no"  # gradient
+    found = {
+        x["name"]: x for layer in json.loads(check(*arguments, "--json").stdout)["layers"] for x in layer["parameters"]
+    }
+    assert list(found) == ["used.weight", "used.bias", "unused.weight", "unused.bias"]
+    assert rows[0][1] == number(found["used.weight"]["l2"]["value"])
+    assert found["unused.weight"]["state"] == "unused"
+    assert check(*arguments, "--parameters", "--markdown").output.count("| `  .bias` |") == 2
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<code>.bias</code>") == 2
+    assert ".weight" not in check(*arguments).output

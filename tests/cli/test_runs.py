@@ -320,6 +320,16 @@ def test_compare_as_json_is_the_whole_comparison(store: RunStore) -> None:
     assert json.loads(text)["changes"][1]["layer"] == ["conv1", 0, 0]
 
 
+def test_compare_as_markdown_has_the_verdict_first_and_folds_what_is_well(store: RunStore) -> None:
+    store.save(session(sample()), "a")
+    store.save(session(sample()), "b")
+    text = invoke(store, "compare", "1", "2", "--markdown").stdout
+    assert text.startswith("#### no regressions in 21 values of 1 test\n")
+    assert text.count("<details>") == 1
+    assert "|" not in text.split("<details>")[0]
+    assert invoke(store, "compare", "1", "2").stdout.endswith("no regressions in 21 values of 1 test\n")
+
+
 def test_compare_as_csv_is_every_value_and_what_is_new_or_gone(store: RunStore) -> None:
     store.save(session(named(["a", "b", "x"], [1, 2, 3])), "a")
     other = session(named(["a", "c"], [0.5, math.nan])).model_copy(

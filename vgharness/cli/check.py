@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +20,10 @@ from vgharness.system.terminal import console, say, say_json
 if TYPE_CHECKING:
     from vgharness.check.batch import Batch
     from vgharness.check.model_source import Factory
+    from vgharness.check.remedy_trials import Trial
     from vgharness.gradflow.diagnosis import Diagnosis
     from vgharness.gradflow.sample import FlowSample
+    from vgharness.report.tables import Sheet
 
 PROBLEMS = 1
 
@@ -38,20 +41,16 @@ def check(
             help="package.module:Factory, path/file.py:Factory, torchvision:NAME, timm:NAME or hf:NAME (random weights)"
         ),
     ],
-    input_: Annotated[
-        str | None,
-        typer.Option("--input", help=_INPUT),
-    ] = None,
+    input_: Annotated[str | None, typer.Option("--input", help=_INPUT)] = None,
     loss: Annotated[str | None, typer.Option(help=_LOSS)] = None,
     seeds: Annotated[int, typer.Option(help="how many models are made and measured")] = 5,
     layers: Annotated[str | None, typer.Option(help="which layers: a name or a glob such as encoder.*")] = None,
+    parameters: Annotated[bool, typer.Option("--parameters", help="show each parameter below its layer")] = False,
     remedies: Annotated[bool, typer.Option("--remedies", help="try on copies what may help, print its code")] = False,
     html: Annotated[Path | None, typer.Option(help="also write a page to this file")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON, for other programs")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 for a warning too")] = False,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="print markdown, fit for a pull-request comment")
-    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown, for a pull-request comment")] = False,
 ) -> None:
     """Say whether gradients flow through a model at initialisation, and if not, from which layer on and what helps.
 
@@ -60,7 +59,8 @@ def check(
     with usage_errors("vgharness check"):
         if seeds < 1:
             raise UsageError(f"--seeds {seeds}: give 1 or more")
-        _refuse_with_json(json, markdown=markdown, remedies=remedies)
+        if json and markdown:
+            raise UsageError("--json and --markdown: give one of them")
         if html is not None:
             check_file(html, "--html")
         from vgharness.check.batch import choose_batch  # torch and scipy are slow to import
@@ -71,25 +71,18 @@ def check(
         if loss is not None:
             batch = batch.with_loss(loss)
         sample = _measure(model, factory, batch, seeds, layers)
+        tried = partial(_tried, model, factory, batch, seeds)
         if json:
-            _print_json(model, sample, batch)
-        elif markdown:
-            say("\n".join(_markdown(sample, batch.text)))
+            _print_json(model, sample, batch, tried() if remedies else None)
         else:
-            _print(sample, batch.text)
-        if remedies:
-            _try_remedies(model, factory, batch, seeds, as_markdown=markdown)
+            show = _print_markdown if markdown else _print
+            show(sample, batch.text, parameters)
+            if remedies:
+                _print_remedies(tried(), markdown)
         if html is not None:
-            say(f"page written to {shown(_write_page(sample, html))}", stderr=markdown or json)
+            say(f"page written to {shown(_write_page(sample, html, parameters))}", stderr=markdown or json)
     bad = sample.diagnosis.problems if strict else not sample.diagnosis.healthy
     raise typer.Exit(PROBLEMS if bad else 0)
-
-
-def _refuse_with_json(json: bool, **others: bool) -> None:
-    """Raises for an option that the JSON does not go with."""
-    for name, given in others.items():
-        if json and given:
-            raise UsageError(f"--json and --{name}: give one of them")
 
 
 def _measure(name: str, factory: Factory, batch: Batch, seeds: int, layers: str | None) -> FlowSample:
@@ -118,13 +111,19 @@ def _style(diagnosis: Diagnosis) -> str:
     return "yellow" if diagnosis.problems else "green"
 
 
-def _print(sample: FlowSample, batch: str) -> None:
-    from vgharness.gradflow.diagnosis import summary
+def _table(sample: FlowSample, parameters: bool) -> Sheet:
     from vgharness.report.tables import session_table
+
+    named = {problem.layer for problem in sample.diagnosis.problems}
+    return session_table(sample.record, parameters=parameters, named=named)
+
+
+def _print(sample: FlowSample, batch: str, parameters: bool) -> None:
+    from vgharness.gradflow.diagnosis import summary
 
     screen = console()
     screen.print(escaped(batch), soft_wrap=True)
-    screen.print(session_table(sample.record))
+    screen.print(_table(sample, parameters))
     verdict = escaped(summary(sample.diagnosis))
     screen.print(verdict, style=_style(sample.diagnosis), soft_wrap=True)
     for problem in sample.diagnosis.problems:
@@ -134,40 +133,56 @@ def _print(sample: FlowSample, batch: str) -> None:
         screen.print(f"note: {escaped(note)}", soft_wrap=True)
 
 
-def _markdown(sample: FlowSample, batch: str) -> Iterator[str]:
-    from vgharness.gradflow.diagnosis import summary
-    from vgharness.report.tables import as_code, markdown, session_table, without_formatting
+def _print_markdown(sample: FlowSample, batch: str, parameters: bool) -> None:
+    from vgharness.report.tables import markdown, without_formatting
 
-    yield f"**{without_formatting(summary(sample.diagnosis))}**"
+    table = _table(sample, parameters)
+    say("\n".join((*_verdict(sample.diagnosis), without_formatting(batch), "", markdown([table]))))
+
+
+def _verdict(diagnosis: Diagnosis) -> Iterator[str]:
+    """Lines of Markdown."""
+    from vgharness.gradflow.diagnosis import summary
+    from vgharness.report.tables import as_code, without_formatting
+
+    yield f"**{without_formatting(summary(diagnosis))}**"
     yield ""
-    for x in sample.diagnosis.problems:
+    for x in diagnosis.problems:
         evidence = without_formatting(x.evidence)
         yield f"- {x.kind} from {as_code(x.layer)}: {evidence}. What usually helps: {without_formatting(x.advice)}"
-    for note in sample.diagnosis.notes:
+    for note in diagnosis.notes:
         yield f"- note: {without_formatting(note)}"
-    yield from ("", without_formatting(batch), "", markdown([session_table(sample.record)]))
+    if diagnosis.problems or diagnosis.notes:
+        yield ""
 
 
-def _print_json(model: str, sample: FlowSample, batch: Batch) -> None:
+def _print_json(model: str, sample: FlowSample, batch: Batch, trials: Sequence[Trial] | None) -> None:
+    from vgharness.check.remedy_records import remedies_as_records
     from vgharness.report.check_json import checked
 
-    say_json(checked(model, sample, inputs=batch.inputs, loss=batch.loss.text))
+    remedies = None if trials is None else remedies_as_records(trials)
+    say_json(checked(model, sample, inputs=batch.inputs, loss=batch.loss.text, remedies=remedies))
 
 
-def _try_remedies(name: str, factory: Factory, batch: Batch, seeds: int, *, as_markdown: bool) -> None:
-    from vgharness.cli.remedies import print_remedies, remedies_as_markdown, tried_remedies
+def _tried(name: str, factory: Factory, batch: Batch, seeds: int) -> tuple[Trial, ...]:
+    from vgharness.cli.remedies import tried_remedies
 
-    trials = tried_remedies(name, factory, batch, seeds)
-    if as_markdown:
+    return tried_remedies(name, factory, batch, seeds)
+
+
+def _print_remedies(trials: Sequence[Trial], markdown: bool) -> None:
+    from vgharness.cli.remedies import print_remedies, remedies_as_markdown
+
+    if markdown:
         say("\n".join(remedies_as_markdown(trials)))
     else:
         print_remedies(console(), trials)
 
 
-def _write_page(sample: FlowSample, page: Path) -> Path:
+def _write_page(sample: FlowSample, page: Path, parameters: bool) -> Path:
     from vgharness.gradflow.session import as_session
     from vgharness.report.session_page import write_session_page
 
     command = shlex.join(["vgharness", *sys.argv[1:]])
     session = as_session([sample.record], command=command, folder=Path.cwd(), extra={})
-    return write_session_page(session, page)
+    return write_session_page(session, page, parameters=parameters)

@@ -20,7 +20,7 @@ from vgharness.check.remedy_trials import (
 )
 from vgharness.errors import UsageError
 from vgharness.formatting import count, escaped, in_one_line, number, relative_change
-from vgharness.gradflow.diagnosis import summary
+from vgharness.gradflow.diagnosis import Problem, summary
 from vgharness.report.tables import Sheet, markdown, without_formatting
 from vgharness.system.terminal import console
 
@@ -50,7 +50,7 @@ def remedy_table(trials: Sequence[Trial]) -> Sheet:
     seeds = max((len(x.before) for trial in trials for x in trial.descents.values()), default=0)
     return Sheet(
         title=f"remedies ({count(seeds, 'seed')} each), the best first",
-        names=(25, 16),
+        names=(22, 24),
         headings=("remedy", "problem", "loss", *(name.split()[0] for name in OPTIMIZERS)),
         rows=tuple(_row(trial) for trial in trials),
         styles=tuple("green" if trial.healthy else "" for trial in trials),
@@ -96,8 +96,12 @@ def _in_words(trial: Trial) -> str:
 def _row(trial: Trial) -> tuple[str, ...]:
     if trial.diagnosis is None:
         return trial.remedy.name, "failed", "", *("" for _ in OPTIMIZERS)
-    problems = ", ".join(f"{x.kind}: {x.layer}" for x in trial.diagnosis.problems) or "healthy"
+    problems = ", ".join(map(_problem, trial.diagnosis.problems)) or "healthy"
     return trial.remedy.name, escaped(problems), number(trial.start), *(_change(trial.descents[x]) for x in OPTIMIZERS)
+
+
+def _problem(problem: Problem) -> str:
+    return f"{'warning: ' if problem.severity == 'warning' else ''}{problem.kind}: {problem.layer}"
 
 
 def _change(descent: Descent) -> str:

@@ -109,7 +109,8 @@ def compare_runs(
     else:
         if not markdown:
             say(f"before: {shown(path)}\nafter:  {shown(path_now)}")
-        _print(comparison_table(found), markdown)
+        *sheets, conclusion = comparison_table(found)
+        _print([conclusion, *sheets] if markdown else [*sheets, conclusion], markdown)
     if found.regressions:
         raise typer.Exit(REGRESSION)
 

@@ -37,6 +37,7 @@ from vgharness.records.flow import (
     last_passes,
 )
 from vgharness.records.provenance import Machine, Provenance
+from vgharness.records.remedy import DescentRecord, RemedyRecord
 from vgharness.records.run import (
     SCHEMA_VERSION,
     CellResult,
@@ -64,6 +65,7 @@ __all__ = [
     "Architecture",
     "Cell",
     "CellResult",
+    "DescentRecord",
     "Epoch",
     "FiniteRecord",
     "GradientFlow",
@@ -84,6 +86,7 @@ __all__ = [
     "Quantity",
     "Reading",
     "Record",
+    "RemedyRecord",
     "Run",
     "Sample",
     "SeedValue",

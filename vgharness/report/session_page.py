@@ -5,24 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from vgharness.formatting import escaped, interval, number, percent
+from vgharness.formatting import escaped, interval, listing, number, percent
 from vgharness.gradflow.diagnosis import Diagnosis, diagnose, summary
-from vgharness.gradflow.summary import FACTOR_HEADING, LayerSummary, layer_summaries
+from vgharness.gradflow.rows import Row, table_rows
+from vgharness.gradflow.summary import FACTOR_HEADING
 from vgharness.records import Sample, Session
+from vgharness.report.tables import BRANCH, row_factor, row_notes
 from vgharness.report.templates import environment
 from vgharness.statistics import Summary
 from vgharness.system.files import write_text
 
 
 class _Row(NamedTuple):
-    """One layer as text."""
+    """One row as text.
 
-    layer: str
+    feeds: where it does not feed the row below, the layers that it does feed.
+    """
+
+    kind: str
+    label: str
+    origin: str | None
+    feeds: str
     state: str
     signal: str
     factor: str
     weight: str
     saturated: str
+    output_rms: str
+    output_zeros: str
 
 
 class _Section(NamedTuple):
@@ -32,36 +42,54 @@ class _Section(NamedTuple):
     diagnosis: Diagnosis
     summary: str
     saturation: bool
+    outputs: bool
     rows: tuple[_Row, ...]
+    notes: tuple[str, ...]
 
 
-def write_session_page(session: Session, page: Path) -> Path:
-    """Writes ``page`` and returns its path."""
-    write_text(page, render_session(session))
+def write_session_page(session: Session, page: Path, *, parameters: bool = False) -> Path:
+    """Writes ``page`` and returns its path. ``parameters``: with a row for each."""
+    write_text(page, render_session(session, parameters=parameters))
     return page
 
 
-def render_session(session: Session) -> str:
+def render_session(session: Session, *, parameters: bool = False) -> str:
     """The page as a string. Whatever the session holds is escaped."""
     template = environment().get_template("session.html.j2")
-    sections = [_section(sample) for sample in session.samples]
-    return template.render(session=session, sections=sections, factor_heading=FACTOR_HEADING)
+    sections = [_section(sample, parameters) for sample in session.samples]
+    return template.render(session=session, sections=sections, factor_heading=FACTOR_HEADING, branch=BRANCH)
 
 
-def _section(sample: Sample) -> _Section:
+def _section(sample: Sample, parameters: bool) -> _Section:
     diagnosis = diagnose(sample.flows, sample.later)
-    rows = tuple(map(_row, layer_summaries(sample)))
-    return _Section(sample, diagnosis, summary(diagnosis), "saturated" in sample.quantities, rows)
+    named = {problem.layer for problem in diagnosis.problems}
+    rows = table_rows(sample, parameters=parameters, named=named)
+    return _Section(
+        sample=sample,
+        diagnosis=diagnosis,
+        summary=summary(diagnosis),
+        saturation="saturated" in sample.quantities,
+        outputs=any(layer.output_rms is not None for flow in sample.flows for layer in flow.layers),
+        rows=tuple(map(_row, rows)),
+        notes=row_notes(rows),
+    )
 
 
-def _row(layer: LayerSummary) -> _Row:
+def _row(row: Row) -> _Row:
+    values = row.layer.values if row.layer else {}
+    weight = row.value if row.kind == "parameter" else values.get("weight_l2")
     return _Row(
-        layer=escaped(str(layer.key)),
-        state=layer.state,
-        signal=_with_interval(layer.signal),
-        factor=number(layer.factor.value) if layer.factor else "",
-        weight=_with_interval(layer.values["weight_l2"]),
-        saturated=percent(layer.values["saturated"].value, missing="–"),
+        kind=row.kind,
+        label=escaped(row.label.strip()),
+        origin=None if row.origin is None else escaped(row.origin),
+        feeds="" if row.feeds_below or row.layer is None else escaped(listing(row.layer.feeds or (), most=3)),
+        state=row.state,
+        signal=_with_interval(row.value) if row.kind != "parameter" else "",
+        factor=row_factor(row),
+        weight=_with_interval(weight) if weight else "",
+        saturated=percent(values["saturated"].value, missing="–") if values else "",
+        output_rms=_with_interval(values["output_rms"]) if values else "",
+        output_zeros=percent(values["output_zeros"].value, missing="–") if values else "",
     )
 
 

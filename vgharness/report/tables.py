@@ -6,7 +6,7 @@ A :class:`Sheet` is one table: rich prints it as it is, :func:`markdown` makes t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rich import box
@@ -16,7 +16,8 @@ from rich.text import Text
 
 from vgharness.formatting import bars, count, escaped, interval, number, relative_change, shorten
 from vgharness.gradflow.comparison import Change, ChangeOutcome, Comparison
-from vgharness.gradflow.summary import FACTOR, FACTOR_HEADING, SIGNAL, LayerSummary, layer_summaries
+from vgharness.gradflow.rows import Row, table_rows
+from vgharness.gradflow.summary import FACTOR, FACTOR_HEADING, SIGNAL
 from vgharness.records import LayerKey, Sample
 from vgharness.statistics import on_scale
 
@@ -32,7 +33,14 @@ _STYLES: Final[dict[ChangeOutcome, str]] = {
     "not finite": "magenta",
     "within": "",
 }
+BRANCH: Final = "from"  # before the name of the layer that feeds a branch
+_INDENT: Final = "  "
 _FARTHEST: Final = "! the factor that is farthest from 1"
+_BRANCHES: Final = f"{BRANCH} A: a branch begins, fed by A and not by the row above"
+_ELSEWHERE: Final = "→ a factor against the layer that is fed, which is not the row below"
+_PARAMETERS: Final = "indented with a dot: a parameter, with its own gradient ‖∂L/∂p‖₂"
+_NEAR_ONE: Final = 2.0  # factors from 1/2 to 2 are unremarkable
+_WORTH_FOLDING: Final = 4  # rows
 
 
 class Sheet(NamedTuple):
@@ -44,6 +52,8 @@ class Sheet(NamedTuple):
     rows: cells of text.
     styles: one per row, as rich knows them.
     notes: lines below it.
+    folded: per row, whether Markdown hides it until it is asked for; empty: none.
+    folded_as: why.
     """
 
     title: str
@@ -52,6 +62,8 @@ class Sheet(NamedTuple):
     rows: tuple[tuple[str, ...], ...] = ()
     styles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    folded: tuple[bool, ...] = ()
+    folded_as: str = ""
 
     def __rich__(self) -> Group:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -65,51 +77,100 @@ class Sheet(NamedTuple):
         return Group(Text(escaped(self.title), "bold"), *([table] if self.rows else []), *map(Text, self.notes))
 
 
-def session_table(sample: Sample, compared: Comparison | None = None) -> Sheet:
+def session_table(
+    sample: Sample, compared: Comparison | None = None, *, parameters: bool = False, named: Collection[str] = ()
+) -> Sheet:
     """The error signal of each layer, from the input to the output.
 
     Its mean over the seeds with the 95 % interval, the factor toward the input, a bar on a logarithmic scale; with
-    ``compared`` also the change against that run.
+    ``parameters`` each layer's parameters below it; with ``compared`` also the change against that run. ``named``:
+    layers and passes that are spoken of, whose rows no fold hides.
     """
-    layers = layer_summaries(sample)
-    worst = _farthest_from_one(layers)
+    shown = table_rows(sample, parameters=parameters, named=named)
+    worst = _farthest_from_one(shown)
     changes = {
         change.layer: change
         for change in (compared.changes if compared else ())
         if (change.sample, change.quantity) == (sample.label, SIGNAL)
     }
-    rows, styles = [], []
-    for layer, bar in zip(layers, bars(layer.signal.value for layer in layers), strict=True):
-        row = [escaped(str(layer.key)), _signal(layer), interval(layer.signal), _factor(layer, worst), bar]
-        if compared is not None:
-            row.append(_change(changes[layer.key]) if layer.key in changes else "new")
-        rows.append(tuple(row))
-        styles.append("magenta" if not math.isfinite(layer.signal.value) else "red" if layer.key == worst else "")
+    signals = [row.value.value if row.kind != "parameter" else math.nan for row in shown]
+    rows, styles, folded = [], [], []
+    plain = [False] * len(shown) if compared else _unremarkable(shown, worst, named)
+    for index, (row, bar) in enumerate(zip(shown, bars(signals), strict=True)):
+        after = [_change_of(row, changes)] if compared else []
+        if row.origin is not None:
+            rows.append((f"{_INDENT}{BRANCH} {escaped(row.origin)}", "", "", "", "", *("" for _ in after)))
+            styles.append("dim")
+            folded.append(False)
+        cells = [_label(row), row_value(row), interval(row.value), row_factor(row, marked=index == worst)]
+        rows.append((*cells, bar if row.kind != "parameter" else "", *after))
+        styles.append("magenta" if not math.isfinite(row.value.value) else "red" if index == worst else "")
+        folded.append(plain[index])
     return Sheet(
         title=f"{sample.label} ({count(len(sample.seeds), 'seed')})",
         names=(20 if compared else 28,),
         headings=("layer", SIGNAL, "95 % interval", FACTOR_HEADING, "", *(["change"] if compared else [])),
         rows=tuple(rows),
         styles=tuple(styles),
-        notes=(_FARTHEST,) if worst else (),
+        notes=((_FARTHEST,) if worst is not None else ()) + row_notes(shown),
+        folded=tuple(folded),
+        folded_as=f"state ok, factor from {1 / _NEAR_ONE:g} to {_NEAR_ONE:g}",
     )
 
 
-def _signal(layer: LayerSummary) -> str:
+def row_value(row: Row) -> str:
     """The mean; where a seed has none the states that explain it."""
-    states = layer.state.replace("ok, ", "") if layer.state != "ok" else "not measured"
-    return number(layer.signal.value) if math.isfinite(layer.signal.value) else states
+    if math.isfinite(row.value.value):
+        return number(row.value.value)
+    return row.state.replace("ok, ", "") if row.state != "ok" else "not measured"
 
 
-def _factor(layer: LayerSummary, worst: LayerKey | None) -> str:
-    if layer.factor is None:
+def row_factor(row: Row, *, marked: bool = False) -> str:
+    """The factor, with a sign where it is against another row than the next, and where it is ``marked``."""
+    if row.factor is None:
         return ""
-    return f"{'! ' if layer.key == worst else ''}{number(layer.factor.value)}"
+    return f"{'! ' if marked else ''}{'' if row.feeds_below else '→ '}{number(row.factor.value)}"
 
 
-def _farthest_from_one(layers: Sequence[LayerSummary]) -> LayerKey | None:
-    found = {layer.key: abs(on_scale("log", layer.factor.value)) for layer in layers if layer.factor is not None}
-    return max((key for key in found if math.isfinite(found[key])), key=lambda key: found[key], default=None)
+def row_notes(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Lines that say what the signs in ``rows`` mean."""
+    notes = {
+        _BRANCHES: any(row.origin is not None for row in rows),
+        _ELSEWHERE: any(row.factor is not None and not row.feeds_below for row in rows),
+        _PARAMETERS: any(row.kind == "parameter" for row in rows),
+    }
+    return tuple(note for note, needed in notes.items() if needed)
+
+
+def _label(row: Row) -> str:
+    return f"{'' if row.kind == 'layer' else _INDENT}{escaped(row.label)}"
+
+
+def _change_of(row: Row, changes: Mapping[LayerKey | None, Change]) -> str:
+    if row.layer is None:  # several passes, or steps
+        return ""
+    return _change(changes[row.layer.key]) if row.layer.key in changes else "new"
+
+
+def _unremarkable(rows: Sequence[Row], worst: int | None, named: Collection[str]) -> list[bool]:
+    """Per row, whether nothing is to be said of it, nor of the others of its layer."""
+    layers: list[list[bool]] = []
+    for index, row in enumerate(rows):
+        if row.kind == "layer":
+            layers.append([])
+        layers[-1].append(index != worst and row.label not in named and _is_unremarkable(row))
+    return [all(layer) for layer in layers for _ in layer]
+
+
+def _is_unremarkable(row: Row) -> bool:
+    steady = row.factor is None or (row.feeds_below and 1 / _NEAR_ONE <= row.factor.value <= _NEAR_ONE)
+    return row.state == "ok" and math.isfinite(row.value.value) and steady and row.origin is None
+
+
+def _farthest_from_one(rows: Sequence[Row]) -> int | None:
+    """Which row's factor."""
+    found = {i: abs(on_scale("log", row.factor.value)) for i, row in enumerate(rows) if row.factor is not None}
+    return max((i for i in found if math.isfinite(found[i])), key=lambda i: found[i], default=None)
 
 
 def comparison_table(comparison: Comparison) -> tuple[Sheet, ...]:
@@ -152,6 +213,8 @@ def _comparison_sheet(label: str, changes: Sequence[Change]) -> Sheet:
         rows=rows,
         styles=tuple(_STYLES[change.outcome] for change in changes),
         notes=tuple(reasons),
+        folded=tuple(change.outcome == "within" for change in changes),
+        folded_as="within limits, or without one",
     )
 
 
@@ -184,16 +247,26 @@ def _markdown(sheet: Sheet) -> Iterable[str]:
     title = escaped(sheet.title)
     yield f"#### {as_code(title) if sheet.rows else without_formatting(title)}"
     yield ""
-    if sheet.rows:
-        names = len(sheet.names)
-        yield _line(heading or " " for heading in sheet.headings)
-        yield _line(":---" if index < names else "---:" for index in range(len(sheet.headings)))
-        for row, style in zip(sheet.rows, sheet.styles, strict=True):
-            cells = [*(as_code(cell) if cell else "" for cell in row[:names]), *row[names:]]
-            yield _line(f"**{cell}**" if cell == _WORDS["regression"] and style else cell for cell in cells)
-        yield ""
+    folded = sheet.folded if sum(sheet.folded) >= _WORTH_FOLDING else (False,) * len(sheet.rows)
+    shown = [i for i, hidden in enumerate(folded) if not hidden]
+    if shown:
+        yield from (*_markdown_rows(sheet, shown), "")
     for note in sheet.notes:
         yield f"- {without_formatting(note)}"
+    if any(folded):
+        hidden = [i for i in range(len(folded)) if folded[i]]
+        yield from ("", f"<details><summary>{count(len(hidden), 'row')}: {sheet.folded_as}</summary>", "")
+        yield from (*_markdown_rows(sheet, hidden), "", "</details>")
+
+
+def _markdown_rows(sheet: Sheet, which: Iterable[int]) -> Iterable[str]:
+    names = len(sheet.names)
+    yield _line(heading or " " for heading in sheet.headings)
+    yield _line(":---" if index < names else "---:" for index in range(len(sheet.headings)))
+    for index in which:
+        row, style = sheet.rows[index], sheet.styles[index]
+        cells = [*(as_code(cell) if cell else "" for cell in row[:names]), *row[names:]]
+        yield _line(f"**{cell}**" if cell == _WORDS["regression"] and style else cell for cell in cells)
 
 
 def _line(cells: Iterable[str]) -> str:

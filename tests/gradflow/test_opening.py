@@ -16,7 +16,6 @@ from vgharness.gradflow.diagnosis import Diagnosis, diagnose
 from vgharness.gradflow.opening import flows_after_steps
 from vgharness.records import GradientFlow, Steps
 
-
 OPEN = flow(1, 1, 1)
 SHUT = flow(row("l0", 0, state="zero", weight_l2=0.0), row("l1", 0, state="zero", weight_l2=0.0), 1)
 LOST = flow(1e-12, 1e-12, 1)

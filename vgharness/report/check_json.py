@@ -96,6 +96,7 @@ class Checked(Record):
     seeds: of the models that were made.
     layers: from the input to the output.
     through_time: of its recurrent modules.
+    not_judged_through_time: recurrent modules, or layers inside them, of which that could not be had.
     unreached: by name of a layer, in how many of its forward passes no gradient came, where some were reached; of seeds
         that differ the most.
     output_spread: how much the output differs from sample to sample, as share of its root mean square.
@@ -111,6 +112,7 @@ class Checked(Record):
     seeds: tuple[int, ...]
     layers: tuple[CheckedLayer, ...]
     through_time: tuple[CheckedSteps, ...]
+    not_judged_through_time: tuple[Name, ...]
     unreached: dict[Name, int]
     output_spread: CheckedValue
 
@@ -149,6 +151,7 @@ def _checked(model: str, sample: FlowSample, inputs: str, loss: str) -> Checked:
         seeds=sample.seeds,
         layers=tuple(map(_layer, layer_summaries(sample.record))),
         through_time=tuple(_steps(part, paths) for (_, part, _), paths in paths_through_time(sample.record).items()),
+        not_judged_through_time=sample.diagnosis.unjudged,
         unreached=unreached,
         output_spread=_value(summarise(spreads, scale_of("output_spread"))),
     )

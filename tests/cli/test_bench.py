@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from vgharness.benchmarks import gallery, scaling, throughput, trainability, zoo
+from vgharness.benchmarks import check_overhead, gallery, scaling, throughput, trainability, zoo
+from vgharness.benchmarks.check_overhead import CheckCost, InProcess
 from vgharness.benchmarks.gallery import HEALTHY, SICK, peers
 from vgharness.benchmarks.gallery.peers import Peer
 from vgharness.benchmarks.random_networks import draw_networks
 from vgharness.benchmarks.roofline import Ceilings
 from vgharness.benchmarks.scaling import Cost, Growth
 from vgharness.benchmarks.throughput import TrainSpeed
+from vgharness.benchmarks.timing import Ratio
 from vgharness.benchmarks.trainability import Trial
 from vgharness.benchmarks.zoo import ZooModel
 from vgharness.cli import bench
@@ -33,6 +35,47 @@ def test_probe_prints_ratios_and_writes_them(tmp_path: Path) -> None:
         assert words in result.output
     written = json.loads(target.read_text())
     assert [cost["architecture"] for cost in written["costs"]] == ["readme", "script"]
+    assert written["machine"]["versions"]["torch"]
+
+
+def test_check_prints_ratios_and_the_goals_that_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check_costs(models: Any, seeds: int, rounds: int) -> list[CheckCost]:
+        assert (list(models), seeds, rounds) == (["torchvision:resnet18", "torchvision:resnet50"], 4, 2)
+        ratio = Ratio(median=1.1, low=1.05, high=1.15)
+        part = InProcess(batch="images", passes=8, plain_seconds=2.5, measuring=ratio, choosing=ratio, both=ratio)
+        costs = [("a\n", 1.0, 1400), ("b", 1.3, 1200)]
+        return [
+            CheckCost(
+                model=name,
+                seeds=seeds,
+                rounds=rounds,
+                parts=part,
+                import_seconds=1.5,
+                process=Ratio(median=process, low=0.9, high=1.4),
+                process_per_seed=Ratio(median=1.9, low=1.8, high=2.0),
+                memory_of_one=1000 * 2**20,
+                memory=memory * 2**20,
+            )
+            for name, process, memory in costs
+        ]
+
+    monkeypatch.setattr(check_overhead, "check_costs", check_costs)
+    target = tmp_path / "c.json"
+    options = ["--models", "torchvision:resnet18,torchvision:resnet50", "--seeds", "4", "--rounds", "2"]
+    result = CliRunner().invoke(cli.app, ["bench", "check", *options, "--json", str(target)])
+    assert result.exit_code == 0, result.output
+    for words in (
+        "`vgharness check --seeds 4`, all imported",
+        "a\\n 2.50 s 1.10 (1.05–1.15) 1.10 1.10 (1.05–1.15)",
+        "b 8 1.50 s 1.30 (0.90–1.40) 1.90 1.20",
+        "b: images; 1,000 MiB with one seed",
+        "goal: process at most 1.20: missed by b",
+        "goal: memory at most 1.30: missed by a\\n",
+    ):
+        assert words in " ".join(result.output.split()), result.output
+    written = json.loads(target.read_text())
+    assert [cost["model"] for cost in written["costs"]] == ["a\n", "b"]
+    assert set(written["costs"][0]) == set(CheckCost.model_fields)
     assert written["machine"]["versions"]["torch"]
 
 
@@ -196,6 +239,9 @@ def test_the_commands_configure_their_process(monkeypatch: pytest.MonkeyPatch) -
         (["probe", "--rounds", "1"], "--rounds 1: give 2 or more"),
         (["probe", "--steps", "0"], "--steps 0: give 1 or more"),
         (["probe", "--device", "tpu"], "--device tpu: use auto, cpu, cuda or cuda:N"),
+        (["check", "--rounds", "1"], "--rounds 1: give 2 or more"),
+        (["check", "--seeds", "0"], "--seeds 0: give 1 or more"),
+        (["check", "--models", "torchvision:resnt18"], "torchvision:resnt18: torchvision has no such model"),
         (["train", "--rounds", "1"], "--rounds 1: give 2 or more"),
         (["train", "--images", "100"], "--images 100: give 1280 or more"),
         (["train", "--seeds", "0"], "--seeds 0: give 1 or more"),

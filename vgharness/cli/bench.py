@@ -3,6 +3,7 @@
     python -m vgharness.bench train         # training, beside the baseline script and the hardware's floor
     python -m vgharness.bench scale         # time and memory as a study grows
     python -m vgharness.bench probe         # what measuring gradients costs
+    python -m vgharness.bench check         # what `vgharness check` costs
     python -m vgharness.bench gallery       # sick and healthy models, judged
     python -m vgharness.bench trainability  # random networks, judged and then trained
     python -m vgharness.bench zoo           # known-good models, judged
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 import typer
 from rich.console import Console
 
-from vgharness.cli.bench_tables import print_costs, print_growths, print_judged, print_speeds
+from vgharness.cli.bench_tables import print_check_costs, print_costs, print_growths, print_judged, print_speeds
 from vgharness.cli.diagnosis_tables import print_trainability, print_zoo
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
@@ -34,6 +35,7 @@ from vgharness.system.terminal import console
 if TYPE_CHECKING:
     import torch
 
+    from vgharness.benchmarks.check_overhead import CheckCosts
     from vgharness.benchmarks.probe_overhead import ProbeCosts
     from vgharness.benchmarks.scaling import Growths
     from vgharness.benchmarks.throughput import TrainSpeeds
@@ -80,6 +82,34 @@ def probe(
     with usage_errors(_PROGRAM):
         _check({"--rounds": (rounds, 2), "--steps": (steps, 1), "--batch-size": (batch_size, 1)})
         _run(device, json, measure, print_costs)
+
+
+@app.command()
+def check(
+    models: Annotated[
+        str | None,
+        typer.Option(help="which: names or globs separated by commas; by default resnet18, resnet50 and vit_b_16"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="how many models of each are measured")] = 5,
+    rounds: Annotated[int, typer.Option(help="how often each way is timed, in turn")] = 3,
+    json: Json = None,
+) -> None:
+    """Measure what `vgharness check` costs, beside plain forward and backward passes, and its memory.
+
+    Some minutes; for vit_b_16 a quarter of an hour on two cores. Exit status: 0 done, 2 bad input.
+    """
+
+    def measure(where: torch.device, machine: Machine) -> CheckCosts:
+        from vgharness.benchmarks.check_overhead import MODELS, CheckCosts, check_costs
+        from vgharness.benchmarks.zoo import pick_models
+
+        names = pick_models(models or ",".join(MODELS))
+        costs = counted(console(), "timing", check_costs(names, seeds, rounds), len(names))
+        return CheckCosts(machine=machine, costs=tuple(costs))
+
+    with usage_errors(_PROGRAM):
+        _check({"--seeds": (seeds, 1), "--rounds": (rounds, 2)})
+        _run("cpu", json, measure, print_check_costs)
 
 
 @app.command()

@@ -9,13 +9,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vgharness.formatting import escaped
+from vgharness.formatting import escaped, listing, number
 
 if TYPE_CHECKING:
+    from vgharness.benchmarks.check_overhead import CheckCosts
     from vgharness.benchmarks.gallery.peers import Judged
     from vgharness.benchmarks.probe_overhead import ProbeCosts
     from vgharness.benchmarks.scaling import Growths
     from vgharness.benchmarks.throughput import TrainSpeeds
+    from vgharness.benchmarks.timing import Ratio
     from vgharness.records import Machine
 
 _ONE_MORE: Final = {"seeds": "network", "depth": "layer", "batch": "image of a batch"}  # by axis
@@ -29,7 +31,7 @@ def print_costs(screen: Console, found: ProbeCosts) -> None:
         table.add_row(
             f"{cost.architecture} {cost.activation}",
             f"{1000 * cost.step_seconds:.1f} ms",
-            *(_spread(ratio.median, ratio.low, ratio.high) for ratio in (cost.probe, cost.saturation, cost.baseline)),
+            *(_ratio(ratio) for ratio in (cost.probe, cost.saturation, cost.baseline)),
         )
     screen.print(table)
     screen.print(
@@ -37,6 +39,40 @@ def print_costs(screen: Console, found: ProbeCosts) -> None:
         "the optimizer's updates included; the baseline way takes two numbers per layer and waits for each.",
         soft_wrap=True,
     )
+
+
+def print_check_costs(screen: Console, found: CheckCosts) -> None:
+    """Prints what checking each model costs, and which of the goals are missed."""
+    from vgharness.benchmarks.check_overhead import MOST_MEMORY, MOST_TIME
+
+    print_machine(screen, found.machine)
+    command = f"`vgharness check --seeds {found.costs[0].seeds}`"
+    table = new_table(f"{command}, all imported", "model", "plain", "measuring", "choosing", "both")
+    whole = new_table(f"{command}, as a process", "model", "passes", "import", "process", "per seed", "memory")
+    for cost in found.costs:
+        model, parts = escaped(cost.model), cost.parts
+        plain, choosing = f"{parts.plain_seconds:.2f} s", f"{parts.choosing.median:.2f}"
+        table.add_row(model, plain, _ratio(parts.measuring), choosing, _ratio(parts.both))
+        passes, imported = f"{parts.passes}", f"{cost.import_seconds:.2f} s"
+        memory = f"{cost.memory / cost.memory_of_one:.2f}"
+        whole.add_row(model, passes, imported, _ratio(cost.process), f"{cost.process_per_seed.median:.2f}", memory)
+    screen.print(table, whole)
+    for cost in found.costs:
+        memory = f"{cost.memory_of_one / 2**20:,.0f} MiB with one seed"
+        screen.print(f"{escaped(cost.model)}: {escaped(cost.parts.batch)}; {memory}", soft_wrap=True)
+    screen.print(
+        "Medians of rounds in turn, with quartiles. Plain: for each seed a model is made, with a forward and backward "
+        "pass. Over all of these is measuring, over one is choosing inputs and loss, and over as many as check makes, "
+        "steps on copies among them, are both. Process: all of the command, over importing torch and what makes the "
+        "model and as many plain passes as check makes; per seed: over one for each seed, without those of steps. "
+        "Memory: the most with all seeds over the most with one, each in a process of its own.",
+        soft_wrap=True,
+    )
+    slow = [cost.model for cost in found.costs if not cost.within_time]
+    large = [cost.model for cost in found.costs if not cost.within_memory]
+    for what, most, missed in (("process", MOST_TIME, slow), ("memory", MOST_MEMORY, large)):
+        outcome = f"missed by {escaped(listing(missed))}" if missed else "met"
+        screen.print(f"goal: {what} at most {number(most)}: {outcome}", soft_wrap=True)
 
 
 def print_speeds(screen: Console, found: TrainSpeeds) -> None:
@@ -120,6 +156,10 @@ def new_table(title: str, *headings: str) -> Table:
     for i, heading in enumerate(headings):
         table.add_column(heading, justify="right" if i else "left")
     return table
+
+
+def _ratio(ratio: Ratio) -> str:
+    return _spread(ratio.median, ratio.low, ratio.high)
 
 
 def _spread(median: float, low: float, high: float) -> str:

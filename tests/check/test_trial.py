@@ -12,6 +12,7 @@ from unseen_models import HeadFirst, Lambda
 
 from vgharness.check import batch as batches
 from vgharness.check.batch import batch_of_callable, choose_batch, infer_batch
+from vgharness.check.outputs import describe_output
 from vgharness.check.trial import TooLargeError, Trial, UndecidedError
 
 pytestmark = pytest.mark.fast
@@ -46,10 +47,11 @@ def saved(model: nn.Module, inputs: Tensor) -> int:
 def test_what_a_pass_keeps_is_known_before_it_is_run(model: nn.Module) -> None:
     inputs = torch.randn(8, 8, 16)
     before = copy.deepcopy(model.state_dict())
-    predicted = Trial(model).predict(lambda: torch.empty(8, 8, 16))
+    output, predicted = Trial(model).predict(lambda: torch.empty(8, 8, 16))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(type(tensor) in (nn.Parameter, Tensor) for tensor in (*model.parameters(), *model.buffers()))
     assert predicted == pytest.approx(saved(model, inputs), rel=0.1)
+    assert describe_output(output) == describe_output(model(inputs))
     assert Trial(model).run(inputs)[1] == saved(model, inputs)
 
 
@@ -68,10 +70,30 @@ def calls_of(make: Callable[[], nn.Module]) -> tuple[Callable[[], nn.Module], li
 def test_a_shape_that_fails_is_not_tried_for_real() -> None:
     factory, real = calls_of(lambda: nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 62 * 62, 3)))
     assert "[8, 3, 64, 64]" in infer_batch(factory).inputs
-    assert real == [(8, 3, 64, 64)]
+    assert real == [(2, 3, 64, 64)]  # a few samples show whether it takes the values
     factory, real = calls_of(lambda: nn.Linear(3, 2))
     failure(lambda: choose_batch(factory, "8,4"))
     assert real == []
+
+
+def test_a_model_that_wants_the_whole_batch_is_run_with_it() -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        if len(x) != 8:
+            raise ValueError("eight, please")
+        return self.inner(x)  # type: ignore[no-any-return]
+
+    batch = infer_batch(lambda: Lambda(forward, inner=nn.Linear(4, 2)))
+    assert batch(42)[0].shape == (8, 4)
+    assert batch.output.parts[0].shape == (8, 2)
+
+
+def test_what_only_values_show_is_still_refused() -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        if type(x) is Tensor:
+            raise ValueError("not these values")
+        return self.inner(x)  # type: ignore[no-any-return]
+
+    assert "not these values" in failure(lambda: infer_batch(lambda: Lambda(forward, inner=nn.Linear(4, 2))))
 
 
 def wide() -> nn.Module:
@@ -92,7 +114,7 @@ def test_a_smaller_batch_is_taken_where_more_would_not_fit(
     assert batch(42)[0].shape == (size, 4)
     assert batch(42)[1].shape == (size,)
     assert f"rows [{size}, 4] of unit noise{said}" in batch.inputs
-    assert real == [(size, 4)]
+    assert real == [(min(size, 2), 4)]
 
 
 def test_what_never_fits_is_refused_without_being_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,24 +242,37 @@ def _run(
     inputs: Callable[[], Any],
     few: tuple[float, Callable[[], Any]] | None = None,
 ) -> Output:
-    """Runs the model on inputs, once they are known to fit into memory.
+    """Runs the model on inputs, once they are known to fit into memory, and describes the output.
 
     without_values: makes the inputs while tensors are fake.
-    few: fewer samples, with how many times more there are in ``inputs``: they are run first where fake tensors cannot.
+    few: fewer samples, with how many times more there are in ``inputs``. They are run instead, where fake tensors tell
+        of all samples what is kept and put out: a few show as well whether the model takes such values. Elsewhere they
+        are run first, and tell what is kept.
     """
-    try:
-        trial.check(trial.predict(without_values))
-    except UndecidedError:
-        if few is not None:
-            times, make = few
-            try:
-                _, kept = trial.run(make())
-            except TooLargeError as error:
-                raise TooLargeError(int(times * error.need)) from error
-            except Exception:  # the model may want the whole batch
-                kept = 0
+    predicted = _predicted(trial, without_values)
+    if few is not None:
+        times, make = few
+        try:
+            _, kept = trial.run(make())
+        except TooLargeError as error:
+            raise TooLargeError(int(times * error.need)) from error
+        except Exception:  # the model may want the whole batch
+            pass
+        else:
+            if predicted is not None:
+                return predicted
             trial.check(times * kept)
     output, _ = trial.run(inputs())
+    return describe_output(output, of_training=True)
+
+
+def _predicted(trial: Trial, without_values: Callable[[], Any]) -> Output | None:
+    """What the model puts out, as fake tensors tell; None where they do not."""
+    try:
+        output, kept = trial.predict(without_values)
+    except UndecidedError:
+        return None
+    trial.check(kept)
     return describe_output(output, of_training=True)
 
 

@@ -69,8 +69,9 @@ class Trial:
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         self._fake: nn.Module | None = None
 
-    def predict(self, make_inputs: Callable[[], Any]) -> int:
-        """Returns the bytes that a forward pass keeps for the backward one beside the weights; nothing is computed.
+    def predict(self, make_inputs: Callable[[], Any]) -> tuple[Any, int]:
+        """Returns what a forward pass puts out, as fake tensors, and the bytes that it keeps for the backward one beside
+        the weights; nothing is computed.
 
         make_inputs: is called while tensors are fake.
 
@@ -79,13 +80,13 @@ class Trial:
         try:
             fake = self._copy()
             with _quiet(), self._mode, _counted(fake) as counted, torch.enable_grad():
-                call_model(fake, self._without_values(make_inputs()))
+                output = call_model(fake, self._without_values(make_inputs()))
         except Exception as error:
             if _because_of_fakes(error):
                 raise UndecidedError from error
             raise
         self._fake = None  # a pass may leave a state in it
-        return counted[0]
+        return output, counted[0]
 
     def run(self, inputs: Any) -> tuple[Any, int]:
         """Calls the model on ``inputs`` with gradients on; returns the output, and the bytes that are kept.

@@ -70,8 +70,8 @@ class Trial:
         self._fake: nn.Module | None = None
 
     def predict(self, make_inputs: Callable[[], Any]) -> tuple[Any, int]:
-        """Returns what a forward pass puts out, as fake tensors, and the bytes that it keeps for the backward one beside
-        the weights; nothing is computed.
+        """Returns what a forward pass puts out, as fake tensors, and the bytes that it keeps for the backward one
+        beside the weights; nothing is computed.
 
         make_inputs: is called while tensors are fake.
 

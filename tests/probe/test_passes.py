@@ -316,7 +316,7 @@ def test_a_relative_update_is_the_steps_change_over_the_weight(optimizer: type[t
         loss.backward()
         return loss
 
-    with GradientProbe(model) as probe:
+    with GradientProbe(model, updates=True) as probe:
         closure()
         stepper.step(closure)  # type: ignore[arg-type]
     expected = [
@@ -330,7 +330,7 @@ def test_an_update_is_of_its_own_optimizers_weights_and_of_its_own_step() -> Non
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     other = nn.Linear(3, 2)
     first, second, foreign = (torch.optim.SGD(m.parameters(), lr=0.1) for m in (model[0], model[1], other))
-    with GradientProbe(model) as probe:
+    with GradientProbe(model, updates=True) as probe:
         model(noise(4, 3)).sum().backward()
         foreign.step()
         assert updates(probe.flow()) == [None, None]
@@ -351,7 +351,7 @@ def test_figures_do_not_depend_on_how_many_weights_are_laid_together(
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3), nn.Linear(3, 600), nn.Linear(600, 2))
     stepper = torch.optim.SGD(model.parameters(), lr=0.1)
     before = [layer.weight.detach().clone() for layer in model]  # type: ignore[union-attr, operator]
-    with GradientProbe(model) as probe:
+    with GradientProbe(model, updates=True) as probe:
         model(noise(5, 4)).square().sum().backward()
         stepper.step()
     for layer, row, old in zip(model, probe.flow().layers, before, strict=True):
@@ -365,7 +365,7 @@ def test_an_update_of_a_weight_that_was_zero_is_not_finite_and_the_layer_is_ok()
     layer = nn.Linear(3, 2)
     nn.init.zeros_(layer.weight)
     stepper = torch.optim.SGD(layer.parameters(), lr=0.1)
-    with GradientProbe(layer) as probe:
+    with GradientProbe(layer, updates=True) as probe:
         layer(noise(4, 3)).sum().backward()
         stepper.step()
     (row,) = probe.flow().layers
@@ -377,7 +377,7 @@ def test_a_step_that_the_scaler_skips_is_no_update_and_no_scale_is_divided_out_o
     stepper = torch.optim.SGD(layer.parameters(), lr=0.1)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     found = []
-    with GradientProbe(layer, scaler=scaler) as probe:
+    with GradientProbe(layer, scaler=scaler, updates=True) as probe:
         for loss_scale in (1.0, math.inf):
             stepper.zero_grad()
             before = layer.weight.detach().clone()
@@ -388,6 +388,22 @@ def test_a_step_that_the_scaler_skips_is_no_update_and_no_scale_is_divided_out_o
             if loss_scale == 1:
                 assert found == pytest.approx([((layer.weight - before).norm() / before.norm()).item()], rel=1e-5)
     assert found[1] is None
+
+
+def test_updates_are_measured_on_request_only_and_then_alone_hang_on_optimizers() -> None:
+    from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+
+    layer = nn.Linear(3, 2)
+    stepper = torch.optim.SGD(layer.parameters(), lr=0.1)
+    with GradientProbe(layer) as plain:
+        assert not _global_optimizer_pre_hooks
+        with GradientProbe(layer, updates=True) as asked:
+            layer(noise(4, 3)).sum().backward()
+            stepper.step()
+        assert not _global_optimizer_pre_hooks
+        assert not _global_optimizer_post_hooks
+        assert updates(plain.flow()) == [None]
+        assert updates(asked.flow()) != [None]
 
 
 # --- saturation ----------------------------------------------------------------------------------------

@@ -35,8 +35,8 @@ def print_costs(screen: Console, found: ProbeCosts) -> None:
         )
     screen.print(table)
     screen.print(
-        "Ratios to the step without: median and quartiles over rounds. The probe reads every quantity but `saturated`, "
-        "the optimizer's updates included; the baseline way takes two numbers per layer and waits for each.",
+        "Ratios to the step without: median and quartiles over rounds. The probe reads every quantity but those on "
+        "request, `saturated` and `relative_update`; the baseline way takes two numbers per layer and waits for each.",
         soft_wrap=True,
     )
 

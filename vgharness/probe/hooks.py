@@ -36,31 +36,39 @@ class Observer(Protocol):
 
 _lock = threading.Lock()
 _observers: tuple[Observer, ...] = ()
+_step_observers: tuple[Observer, ...] = ()  # those of them that are called around optimizer steps too
 _handles: list[RemovableHandle] = []
+_step_handles: list[RemovableHandle] = []
 
 
-def subscribe(observer: Observer) -> None:
-    """Calls ``observer`` from now on; the first one registers the global hooks."""
-    global _observers
+def subscribe(observer: Observer, *, steps: bool) -> None:
+    """Calls ``observer`` from now on, with ``steps`` around optimizer steps too; the first one of either kind registers
+    the global hooks for it."""
+    global _observers, _step_observers
     with _lock:
         if not _observers:
             _handles.extend((
                 register_module_forward_pre_hook(_before_forward),
                 register_module_forward_hook(_after_forward, with_kwargs=True),
+            ))  # fmt: skip
+        if steps and not _step_observers:
+            _step_handles.extend((
                 register_optimizer_step_pre_hook(_before_step),
                 register_optimizer_step_post_hook(_after_step),
             ))  # fmt: skip
         _observers = (*_observers, observer)
+        _step_observers = (*_step_observers, observer) if steps else _step_observers
 
 
 def unsubscribe(observer: Observer) -> None:
-    """Calls ``observer`` no more; the last one removes the global hooks."""
-    global _observers
+    """Calls ``observer`` no more; the last one of either kind removes the global hooks for it."""
+    global _observers, _step_observers
     with _lock:
         _observers = tuple(each for each in _observers if each is not observer)
-        if not _observers:
-            while _handles:
-                _handles.pop().remove()
+        _step_observers = tuple(each for each in _step_observers if each is not observer)
+        for observers, handles in ((_observers, _handles), (_step_observers, _step_handles)):
+            while handles and not observers:
+                handles.pop().remove()
 
 
 # Each returns None, always: anything else would replace what the module is given or puts out.
@@ -77,10 +85,10 @@ def _after_forward(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[st
 
 
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for observer in _observers:
+    for observer in _step_observers:
         observer.before_step(optimizer)
 
 
 def _after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for observer in _observers:
+    for observer in _step_observers:
         observer.after_step(optimizer)

@@ -35,7 +35,11 @@ class ProbedLayer(NamedTuple):
     def weights(self) -> tuple[nn.Parameter, ...]:
         """What its weight gradient is of, several as one long vector: the first kind of its parameters of which any is
         trained, or the first where none is."""
-        return next((kind for kind in self.kinds if any(p.requires_grad for p in kind)), self.kinds[0])
+        for kind in self.kinds:  # plain loops, as it is asked many times in every training step
+            for parameter in kind:
+                if parameter.requires_grad:
+                    return kind
+        return self.kinds[0]
 
 
 def find_layers(model: nn.Module, layers: LayerChoice | None) -> list[ProbedLayer]:

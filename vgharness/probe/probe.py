@@ -7,7 +7,7 @@ pre-activation), L the loss and δ = ∂L/∂h the error signal:
 ``weight_l2``        ‖∂L/∂W‖₂
 ``signal_l2``        ‖δ‖₂ over the whole batch, the quantity that theory speaks of
 ``signal_rms``       ‖δ‖₂ / √numel
-``relative_update``  ‖ΔW‖₂ / ‖W‖₂ of the optimizer's last step, where one was seen
+``relative_update``  ‖ΔW‖₂ / ‖W‖₂ of the optimizer's last step; on request, where one was seen
 ``saturated``        share of the units of h whose |φ'(h)| is under 1 % of its supremum on every sample of the
                      batch (dead, for ReLU); on request, where an activation module follows the layer
 ``state``            ``ok``; ``zero``: gradients came and are exactly zero; ``frozen``: the weight asks
@@ -66,15 +66,14 @@ class GradientProbe:
 
     ``layers`` picks layers: names as in ``named_modules()``, globs of them (``"encoder.*"``), module
     types, or several of these; a type or a glob passes over modules without weights. Without it every
-    module with a weight of two or more dimensions is one. ``scaler`` is the ``GradScaler`` that scales
+    module with a parameter of its own is one. ``scaler`` is the ``GradScaler`` that scales
     the loss, if one does: its scale is divided out, so read before it unscales or updates.
     ``saturation`` measures ``saturated`` too, at the cost of a pass of its own through every activation.
     ``through_time`` measures the signal at every step inside ``nn.RNN``, ``nn.LSTM`` and ``nn.GRU`` for
     :meth:`flow`, which computes them again step by step. ``parameters`` gives :meth:`flow` the gradient of each
     parameter, ``outputs`` the scale of what each layer puts out and how much the model's own output differs from sample
-    to sample.
-    An optimizer's step inside the ``with`` is measured as ``relative_update``, for which it keeps a copy of the
-    weights.
+    to sample. ``updates`` measures an optimizer's step inside the ``with`` as ``relative_update``, for which it keeps a
+    copy of the weights.
 
     A layer that runs several times gives a row per forward pass; passes that no gradient reached give none, and are
     not counted, where others were reached. Micro-batches add up as ``.grad`` does, pass by pass, over the backward
@@ -96,8 +95,10 @@ class GradientProbe:
         through_time: bool = False,
         parameters: bool = False,
         outputs: bool = False,
+        updates: bool = False,
     ) -> None:
         self._through_time, self._parameters, self._outputs = through_time, parameters, outputs
+        self._updates = updates
         self._model, self._scaler = model, scaler
         self._layers = {layer.module: LayerState(layer) for layer in find_layers(model, layers)}
         activations = {m for m in model.modules() if is_activation(m)} if saturation else set()
@@ -126,7 +127,7 @@ class GradientProbe:
         # or a file saved meanwhile carries no hook. Those on parameters are neither copied nor saved.
         if not self._entered:
             self._stale = True
-            subscribe(self)
+            subscribe(self, steps=self._updates)
             for weight in {id(w): w for layer in self._layers.values() for w in layer.weights}.values():
                 if weight.requires_grad:
                     self._handles.append(weight.register_post_accumulate_grad_hook(self._on_accumulate))  # type: ignore[no-untyped-call]

@@ -501,3 +501,19 @@ def test_no_activations_slope_exceeds_its_greatest(kind: type[nn.Module], seed: 
 )
 def test_greatest_slopes_are_the_known_ones(activation: nn.Module, greatest: float) -> None:
     assert greatest_slope(activation) == pytest.approx(greatest, abs=5e-5)
+
+
+class Steep(nn.ReLU):
+    """Does not print how steep it is."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.slope * super().forward(x)
+
+
+def test_the_greatest_slope_is_of_the_activations_own_settings() -> None:
+    activations = nn.LeakyReLU(0.5), nn.LeakyReLU(3.0), nn.ELU(1.0), nn.ELU(4.0), Steep(5), Steep(2), nn.ReLU()
+    assert [greatest_slope(x) for x in activations] == pytest.approx([1, 3, 1, 4, 5, 2, 1], rel=1e-3)

@@ -41,15 +41,17 @@ from vgharness.records.remedy import DescentRecord, RemedyRecord
 from vgharness.records.run import (
     SCHEMA_VERSION,
     CellResult,
+    Document,
     Epoch,
     LayerError,
     LayerPrediction,
     LayerShape,
+    MomentErrors,
     Run,
 )
 from vgharness.records.session import SESSION_VERSION, Sample, Session, Steps
 from vgharness.records.study import Cell, Study
-from vgharness.records.verdict import Reading, SeedValue, Verdict
+from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
 
 __all__ = [
     "ACTIVATIONS",
@@ -63,9 +65,11 @@ __all__ = [
     "SESSION_VERSION",
     "Activation",
     "Architecture",
+    "Bounds",
     "Cell",
     "CellResult",
     "DescentRecord",
+    "Document",
     "Epoch",
     "FiniteRecord",
     "GradientFlow",
@@ -76,6 +80,7 @@ __all__ = [
     "LayerPrediction",
     "LayerShape",
     "Machine",
+    "MomentErrors",
     "Name",
     "NonfiniteOrigin",
     "Norm",

@@ -11,13 +11,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from vgharness.formatting import escaped
 
 Architecture = Literal["readme", "script"]
-Activation = Literal["sigmoid", "tanh", "relu", "gelu", "silu"]
+Activation = Literal["sigmoid", "tanh", "relu", "gelu", "silu", "identity"]
 Init = Literal["default", "xavier", "kaiming"]
 Norm = Literal["batch"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Quantity = Literal["weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"]
 State = Literal["ok", "zero", "frozen", "unused", "nonfinite"]
-Outcome = Literal["reproduced", "not reproduced", "inconclusive", "not run", "error"]
+Outcome = Literal["reproduced", "mixed", "not reproduced", "inconclusive", "not run", "error"]
 
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)

@@ -12,7 +12,7 @@ from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.study import Cell, Study
 from vgharness.records.verdict import Verdict
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 class Epoch(FiniteRecord):
@@ -37,7 +37,7 @@ class Epoch(FiniteRecord):
 
 
 class LayerError(FiniteRecord):
-    """Relative error of one layer's gradients on the first batch, at the run's precision against float64:
+    """Relative error of one layer's gradients on one batch, at the run's precision against float64:
     ‖g − g64‖ ÷ ‖g64‖.
 
     name: the layer's.
@@ -52,6 +52,28 @@ class LayerError(FiniteRecord):
     weight_l2: float | None
     signal_l2: float | None
     signal_rms: float | None
+
+
+class MomentErrors(Record):
+    """The gradients' numerical errors at one moment of a training.
+
+    epoch: the epoch after which it was; 0: at initialisation.
+    layers: the error of each layer with weights, in forward order.
+    """
+
+    epoch: int = Field(ge=0)
+    layers: tuple[LayerError, ...] = Field(min_length=1)
+
+
+class Document(Record):
+    """The document whose claims a run was held against.
+
+    title: its name.
+    address: where it can be read; empty: not known.
+    """
+
+    title: str
+    address: str = ""
 
 
 class LayerPrediction(FiniteRecord):
@@ -98,7 +120,8 @@ class CellResult(Record):
     layers: every module, in forward order.
     initial_weights_sha256: over the initial weights.
     initial: the flow of the first training batch at the initial weights.
-    numerics: that flow's error against float64, per layer.
+    numerics: the gradients' errors against float64 on the first training batch: at initialisation, after epoch 1 and
+        after the last one.
     predictions: theory beside it, per layer.
     epochs: those that were finished.
     heatmap: [32, 32], |∂L/∂h| at conv1's pre-activation after training, mean over channels and the first 256 test
@@ -113,7 +136,7 @@ class CellResult(Record):
     layers: tuple[LayerShape, ...] = ()
     initial_weights_sha256: str | None = None
     initial: GradientFlow | None = None
-    numerics: tuple[LayerError, ...] = ()
+    numerics: tuple[MomentErrors, ...] = ()
     predictions: tuple[LayerPrediction, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     heatmap: tuple[tuple[float, ...], ...] | None = None
@@ -132,11 +155,12 @@ class Run(Record):
     data: the images.
     study: what was asked for.
     results: one per cell that was begun, in the study's order.
-    verdicts: one per claim and architecture.
+    document: whose claims were judged; ``None``: none were.
+    verdicts: one per claim and variant.
     seconds: wall time of the whole study.
     """
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     created: str
     status: Literal["finished", "interrupted"]
     command: Name
@@ -145,5 +169,6 @@ class Run(Record):
     data: Provenance
     study: Study
     results: tuple[CellResult, ...]
+    document: Document | None = None
     verdicts: tuple[Verdict, ...] = ()
     seconds: float

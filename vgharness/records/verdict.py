@@ -4,69 +4,105 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vgharness.records.base import Architecture, FiniteRecord, Name, Outcome, Record
+from pydantic import Field
+
+from vgharness.records.base import FiniteRecord, Name, Outcome, Record
+
+
+class Bounds(Record):
+    """Between what a seed's true value lies, where its figure cannot say more.
+
+    low: its least; ``None``: no least is known.
+    high: its most; ``None``: no most is known.
+    """
+
+    low: float | None = None
+    high: float | None = None
 
 
 class SeedValue(FiniteRecord):
     """One seed's value of a reading.
 
     seed: which.
-    value: what was measured; ``None``: not finite, or never reached.
-    at_least: whether it is a lower bound: the event did not come within the epochs that were trained.
+    value: what was measured; ``None``: the network diverged, or it is not finite.
+    bounds: of the true value, where the figure is coarser than its scatter: an event "in epoch 7" lies between 6 and 7,
+        one that did not come within 20 epochs after them; ``None``: the figure itself.
     """
 
     seed: int
     value: float | None
-    at_least: bool = False
+    bounds: Bounds | None = None
 
 
 class Reading(FiniteRecord):
-    """One value of a claim against its accepted interval, over the seeds.
+    """One value of a claim against what is accepted of it, over the seeds.
 
     label: what is read, in words.
-    measure: the name of the measure, as the claim's file has it.
-    expected: the accepted interval, in words.
-    unit: of the values and of the interval.
+    quantity: the name of what is measured, as the claim's file has it.
+    words: of the claim's sentence, those that this reading judges; empty: all that the claim marks.
+    expected: what is accepted, in words.
+    printed: the number that the document prints, or both ends of the range; empty: none.
+    unit: of the values, of the interval and of what is printed.
+    context: whether it is only shown beside those that decide.
+    either: of a claim's readings with the same word here one is enough.
     outcome: what the measurement says of this reading.
     reason: why, where the interval's position alone does not say it.
     values: one per seed.
-    value: over the seeds: their mean on the measure's scale, or what the measure itself makes of all seeds.
-    low: lower end of the 95 % interval of ``value``.
+    value: over the seeds: their mean on ``scale``.
+    low: lower end of the 95 % interval of ``value``; ``None``: open, or there is none.
     high: upper end.
+    further_low: lower end of the 95 % prediction interval of one further run.
+    further_high: upper end.
+    could_be_one_run: whether what is printed lies in that; ``None``: nothing is printed, or there is no such interval.
+    scale: on which mean and intervals were taken; ``logit``: of a percentage.
     method: how the interval was taken; ``exact``: a count that no seed changes.
     numerical_error: bound of the relative error that the run's precision may have put into ``value``.
-    seeds_needed: how many seeds would decide an inconclusive reading, as the spread is now.
+    seeds_needed: how many seeds would decide an inconclusive reading in nine of ten studies.
+    p: the least level of error at which the outcome would still be what it is; ``None``: nothing was decided.
     """
 
     label: str
-    measure: str
+    quantity: str
+    words: str = ""
     expected: str
+    printed: tuple[float, ...] = Field(default=(), max_length=2)
     unit: str = ""
+    context: bool = False
+    either: str | None = None
     outcome: Outcome
     reason: Name = ""
     values: tuple[SeedValue, ...] = ()
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    method: Literal["t", "bootstrap", "exact"] | None = None
+    further_low: float | None = None
+    further_high: float | None = None
+    could_be_one_run: bool | None = None
+    scale: Literal["linear", "log", "logit"] = "linear"
+    method: Literal["t", "exact"] | None = None
     numerical_error: float | None = None
     seeds_needed: int | None = None
+    p: float | None = Field(default=None, ge=0, le=1)
 
 
 class Verdict(Record):
-    """What the measurement says of one claim, for one architecture.
+    """What the measurement says of one claim, for one kind of network where it is judged for each of several.
 
     claim: its id.
-    architecture: of the networks it was held against.
+    variant: what sets these networks apart, such as the architecture's name; empty: nothing does.
     sentence: the claim's, as the document has it.
-    outcome: the worst of its readings'.
-    reason: that reading's.
+    words: those of the sentence that are judged; empty: all.
+    outcome: what its deciding readings come to; ``claims.verdicts`` has the rule.
+    reason: in one line, where the outcome alone does not say it.
     readings: all of them, in the claim's order.
+    p: the least level of error at which the outcome would still be what it is; ``None``: nothing was decided.
     """
 
     claim: str
-    architecture: Architecture
+    variant: Name = ""
     sentence: str
+    words: tuple[str, ...] = ()
     outcome: Outcome
     reason: Name = ""
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[Reading, ...] = Field(min_length=1)
+    p: float | None = Field(default=None, ge=0, le=1)

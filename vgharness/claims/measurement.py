@@ -23,6 +23,8 @@ class Measurement(NamedTuple):
     error: bound of the relative error that the run's precision may have put into it; ``None``: not known.
     error_counts: whether it is a quantity that such an error bears on.
     plateau: the value up to which a network has not left chance; ``None``: there is none for this quantity.
+    published: the distance of a published curve from the mean of the seeds' own, whose values are each seed's distance
+        from the mean of the others; ``None``: this is no such distance.
     """
 
     values: Sequence[SeedValue]
@@ -32,3 +34,4 @@ class Measurement(NamedTuple):
     error: float | None = None
     error_counts: bool = False
     plateau: float | None = None
+    published: float | None = None

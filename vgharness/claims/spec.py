@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from vgharness.claims.accept import Accept
 from vgharness.claims.measures import MEASURES
 from vgharness.errors import UsageError
 from vgharness.records import Activation, Architecture, Quantity, Record

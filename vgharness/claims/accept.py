@@ -91,6 +91,8 @@ class Accept(Record):
     def __str__(self) -> str:
         if self.printed:
             printed = " to ".join(f"{x:,.6g}" for x in self.printed)
+            if self.within == 0:
+                return f"exactly {printed}"
             if self.within is not None:
                 return f"{printed} ± {self.within:,.6g}"
             return f"{printed} within ×{self.within_factor:g}" if self.within_factor else f"{printed} as one run"

@@ -205,7 +205,7 @@ class ReadingSpec(Spec):
         """On which its values are averaged over the seeds."""
         if self.by == "difference" or self.is_slope:
             return "linear"
-        if self.is_ratio or self.passes:
+        if self.is_ratio or self.passes or self.curve is not None:
             return "log"
         return self.what.scale
 

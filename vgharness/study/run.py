@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import torch
 
-from vgharness.claims.spec import Claim, load_claims
+from vgharness.claims.evidence import Evidence
+from vgharness.claims.loading import load_claims
+from vgharness.claims.spec import Claim
 from vgharness.claims.verdicts import judge
 from vgharness.data.image_set import ImageSet
 from vgharness.data.on_device import DeviceImages
@@ -60,5 +62,12 @@ def run_study(
         results=execution.results,
         seconds=time.perf_counter() - started,
     )
-    verdicts = judge(load_claims() if claims is None else claims, unjudged)
-    return Run(**{**dict(unjudged), "verdicts": verdicts})
+    return judged(unjudged, load_claims() if claims is None else claims)
+
+
+def judged(run: Run, claims: Iterable[Claim]) -> Run:
+    """The same run with the verdicts on ``claims``, in place of any that it had."""
+    chosen = tuple(claims)
+    verdicts = judge(chosen, Evidence.of(run))
+    document = chosen[0].document if chosen else None
+    return Run(**{**dict(run), "document": document, "verdicts": verdicts})

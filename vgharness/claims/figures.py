@@ -162,14 +162,11 @@ def _theory(spec: ReadingSpec, result: CellResult) -> float:
 def _at(spec: ReadingSpec, result: CellResult, moment: Moment, setting: Setting) -> float:
     """The value at one moment; NaN where the network had diverged before it."""
     number = _number(result, moment, setting.recipe)
-    if number == 0:
-        flow = result.initial
-    else:
-        epoch = next((each for each in result.epochs if each.epoch == number), None)
-        if epoch is not None and spec.what.kind == "epoch":
-            value = _of_epoch(epoch, spec.quantity)
-            return value + setting.shift if spec.what.unit == "%" else value
-        flow = epoch and epoch.flow
+    epoch = next((each for each in result.epochs if each.epoch == number), None)
+    if epoch is not None and spec.what.kind == "epoch":
+        value = _of_epoch(epoch, spec.quantity)
+        return value + setting.shift if spec.what.unit == "%" else value
+    flow = epoch.flow if epoch is not None else result.initial if number == 0 else None
     if flow is None:
         if result.status == "diverged":
             return math.nan

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vgharness.claims.quantities import QUANTITIES
 from vgharness.claims.spec import Claim, Layers, ReadingSpec, Recipe, moment_words
 from vgharness.claims.subject import KNOWN_FACTORS, Subject, Value, check_factor
 from vgharness.errors import UsageError
-from vgharness.formatting import in_one_line, listing
+from vgharness.formatting import escaped, listing
 from vgharness.records import Document
 
 MOST_BYTES: Final = 5_000_000
@@ -28,6 +28,9 @@ _CLAIM_KEYS: Final = ("id", "sentences", "words", "data", "variant", "diverged_h
 _EXPANDED: Final = ("quantity", "at", "layer")
 # How a document's own markup is written; the quotes in a claims file leave it out.
 _MARKUP: Final = re.compile(r"[*_`#]|&nbsp;")
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _WrongError(Exception):
@@ -44,7 +47,7 @@ def load_claims(path: Path | str | None = None) -> tuple[Claim, ...]:
     try:
         return _File(_table(source), source).claims()
     except _WrongError as error:
-        raise UsageError(in_one_line(f"{path or source.name}: {error}")) from None
+        raise UsageError(escaped(" ".join(f"{path or source.name}: {error}".split()))) from None
 
 
 def _table(source: Traversable | Path) -> dict[str, Any]:
@@ -226,7 +229,7 @@ class _File:
         return files("vgharness.claims") / "document" / name
 
 
-def _valid(model: Any, fields: Mapping[str, Any], where: str) -> Any:
+def _valid(model: type[Model], fields: Mapping[str, Any], where: str) -> Model:
     try:
         return model.model_validate(fields)
     except ValidationError as error:

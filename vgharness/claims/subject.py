@@ -85,6 +85,7 @@ def pick(cells: Iterable[tuple[Cell, Item]], wanted: Factors) -> tuple[dict[int,
     several numbers of epochs the longest counts.
     """
     fitting: dict[int, tuple[Cell, Item]] = {}
+    cells = list(cells)
     for cell, item in cells:
         if missing_factors(cell, wanted):
             continue
@@ -95,7 +96,10 @@ def pick(cells: Iterable[tuple[Cell, Item]], wanted: Factors) -> tuple[dict[int,
         if other is None or cell.epochs > other[0].epochs:
             fitting[cell.seed] = cell, item
     if not fitting:
-        return {}, f"needs networks with {listing(_in_words(name, value) for name, value in wanted.items())}"
+        # What no cell has by itself says most; where each has its cells, it is that they do not come together.
+        nowhere = [name for name in wanted if all(missing_factors(cell, {name: wanted[name]}) for cell, _ in cells)]
+        lacking = nowhere or list(wanted)
+        return {}, f"needs networks with {listing(_in_words(name, wanted[name]) for name in lacking)}"
     return {seed: item for seed, (_, item) in sorted(fitting.items())}, ""
 
 

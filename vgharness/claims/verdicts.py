@@ -26,9 +26,7 @@ _SETTLED: Final = ("reproduced", "not reproduced")
 
 def judge(claims: Iterable[Claim], evidence: Evidence) -> tuple[Verdict, ...]:
     """Judges each claim for each of the variants that it speaks of; returns the verdicts in the claims' order."""
-    return tuple(
-        _judge_claim(claim, variant, evidence) for claim in claims for variant in evidence.variants(claim)
-    )
+    return tuple(_judge_claim(claim, variant, evidence) for claim in claims for variant in evidence.variants(claim))
 
 
 def _judge_claim(claim: Claim, variant: str, evidence: Evidence) -> Verdict:

@@ -20,8 +20,8 @@ class Outlook(NamedTuple):
     deciding: how many of its readings decide.
     possible: how many of those the study can decide.
     reason: why it cannot decide the others; empty where it can decide all.
-    moments: of those that it can decide, where the others are of other moments: ``at initialisation``, ``over epoch 1``;
-        empty: they are not told apart by that.
+    moments: of those that it can decide, where the others are of other moments: ``at initialisation``; empty: they are
+        not told apart by that.
     """
 
     claim: str

@@ -4,8 +4,8 @@
     python -m vgharness.full --device cuda
     python -m vgharness.full --preset script --plan
 
-Exit status: 0 every claim that ran was reproduced, or --plan; 1 some was not, or none ran; 2 bad input; 3 a cell failed or
-diverged; 130 interrupted.
+Exit status: 0 every claim that ran was reproduced, or --plan; 1 some was not, or none ran; 2 bad input; 3 a cell
+failed or diverged; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from rich.console import Console
 
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
-from vgharness.cli.verdicts import CLAIMS_HELP, NOT_REPRODUCED, REPRODUCED, chosen_claims, print_verdicts, verdict_status
+from vgharness.cli.verdicts import (
+    CLAIMS_HELP,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    chosen_claims,
+    print_verdicts,
+    verdict_status,
+)
 from vgharness.errors import UsageError
 from vgharness.formatting import percent
 from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation, Precision, Run, Study
@@ -40,9 +47,7 @@ FAILED, INTERRUPTED = 3, 130
 _PROGRAM: Final = "vgharness.full"
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
-Preset = Annotated[
-    str | None, typer.Option(help=f"{', '.join(PRESETS)}; by default full on a GPU, quick without one")
-]
+Preset = Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; by default full on a GPU, quick without one")]
 Data = Annotated[
     str | None,
     typer.Option(help="cifar10, synthetic, or a folder with train/<class>/ and test/<class>/ 32×32 RGB images"),
@@ -127,11 +132,14 @@ def full(
             out=out,
         )
         try:
-            run = _plan(console(), options) if plan_only else _run(console(), options)
+            if plan_only:
+                _plan(console(), options)
+                return
+            run = _run(console(), options)
         except KeyboardInterrupt:
             complain(_PROGRAM, "interrupted before anything was trained")
             raise typer.Exit(INTERRUPTED) from None
-    status = REPRODUCED if run is None else exit_status(run)
+    status = exit_status(run)
     raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
 
 

@@ -44,8 +44,8 @@ def report(
     with usage_errors("vgharness report"):
         chosen = None if claims is None else chosen_claims(claims)
         _, loaded = load_saved(storage, run)
-        write = _write_run if isinstance(loaded, Run) else _write_session
-        say(f"page written to {shown(write(loaded, chosen, out))}")  # type: ignore[operator]
+        page = _write_run(loaded, chosen, out) if isinstance(loaded, Run) else _write_session(loaded, chosen, out)
+        say(f"page written to {shown(page)}")
 
 
 def _write_run(run: Run, claims: tuple[Claim, ...] | None, out: Path) -> Path:

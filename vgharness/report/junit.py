@@ -44,4 +44,4 @@ def junit_xml(document: Document, verdicts: Sequence[Verdict]) -> bytes:
             inside = ElementTree.SubElement(case, element, {"message": escaped(message), "type": verdict.outcome})
             inside.text = in_lines(verdict)
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode").encode() + b"\n"

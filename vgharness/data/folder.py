@@ -66,6 +66,11 @@ def load_folder(folder: Path, cache: Path, progress: Progress) -> ImageSet:
         arrays = _decode(folder, files, progress)
         _keep(kept, arrays)
     sha256 = digest_of(arrays)
+    return folder_images(folder, files, arrays, sha256)
+
+
+def folder_images(folder: Path, files: Files, arrays: Arrays, sha256: str) -> ImageSet:
+    """Makes an image set of a folder's ``files``, decoded to ``arrays`` of that hash, and its provenance."""
     known = KNOWN_FOLDERS.get(sha256)
     if known is None and files.look_like_cifar10:
         known = "CIFAR-10's classes and image counts, not the canonical files"

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vgharness.data.cifar10 import DESCRIPTION as CIFAR10_DESCRIPTION
-from vgharness.data.folder import CIFAR10_CLASSES, list_folder
-from vgharness.data.image_set import SIZE, Arrays, HowFarCifar10, ImageSet, limit, with_provenance
+from vgharness.data.folder import CIFAR10_CLASSES, folder_images, list_folder
+from vgharness.data.image_set import SIZE, Arrays, ImageSet, limit, with_provenance
 from vgharness.data.synthetic import synthetic_images
 
 _CIFAR10_COUNTS: Final = (50_000, 10_000)
@@ -30,10 +30,9 @@ def planned_images(source: str, *, train_images: int | None = None, test_images:
         arrays = _random(*_CIFAR10_COUNTS, len(CIFAR10_CLASSES))
         images = with_provenance(arrays, CIFAR10_CLASSES, "cifar10", "canonical", CIFAR10_DESCRIPTION, _NOT_KNOWN)
     else:
-        found = list_folder(Path(source))
-        arrays = _random(len(found.train), len(found.test), len(found.classes))
-        kind: HowFarCifar10 = "re-encoded" if found.look_like_cifar10 else "no"
-        images = with_provenance(arrays, found.classes, "folder", kind, f"image folder “{source}”", _NOT_KNOWN)
+        files = list_folder(Path(source))
+        arrays = _random(len(files.train), len(files.test), len(files.classes))
+        images = folder_images(Path(source), files, arrays, _NOT_KNOWN)
     return limit(images, train_images, test_images)
 
 

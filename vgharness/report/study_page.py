@@ -45,6 +45,7 @@ def render(run: Run, pictures: tuple[Picture, ...]) -> str:
         pictures=pictures,
         networks=_networks(run),
         numerics=_numerics(run),
+        moments=_moments(run),
         predictions=_predictions(run),
         networks_anchor=_NETWORKS,
         is_studied_readme=is_studied_readme(run),
@@ -66,21 +67,44 @@ def _networks(run: Run) -> list[tuple[CellResult, list[LayerShape]]]:
     return [(result, list(result.layers)) for result in kinds.values()]
 
 
-def _numerics(run: Run) -> list[tuple[str, list[tuple[str, float | None, float | None]]]]:
-    """By kind of network, each layer's name with the worst error over the seeds of its weight's gradient
-    and of its error signal; ``None`` where one was not finite."""
-    kinds: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+class _Errors(NamedTuple):
+    """Of one layer's gradients at one moment, the worst over the seeds; ``None`` where one was not finite.
+
+    weight: of its weight's gradient.
+    signal: of its error signal.
+    """
+
+    weight: float | None
+    signal: float | None
+
+
+def _numerics(run: Run) -> list[tuple[str, dict[str, dict[int, _Errors]]]]:
+    """By kind of network, by layer and by moment (the epoch after which it was), the errors."""
+    kinds: dict[str, dict[str, dict[int, tuple[list[float], list[float]]]]] = {}
     for result in run.results:
         layers = kinds.setdefault(_kind(result), {})
-        for error in result.numerics:
-            weights, signals = layers.setdefault(error.name, ([], []))
-            weights.append(nan_if_none(error.weight_l2))
-            signals.append(nan_if_none(error.signal_l2))
+        for moment in result.numerics:
+            for error in moment.layers:
+                weights, signals = layers.setdefault(error.name, {}).setdefault(moment.epoch, ([], []))
+                weights.append(nan_if_none(error.weight_l2))
+                signals.append(nan_if_none(error.signal_l2))
     return [
-        (kind, [(name, _worst(weights), _worst(signals)) for name, (weights, signals) in layers.items()])
+        (
+            kind,
+            {
+                name: {epoch: _Errors(*map(_worst, errors)) for epoch, errors in moments.items()}
+                for name, moments in layers.items()
+            },
+        )
         for kind, layers in kinds.items()
         if layers
     ]
+
+
+def _moments(run: Run) -> dict[int, str]:
+    """When numerical errors were measured, in words, by the epoch after which it was."""
+    epochs = sorted({moment.epoch for result in run.results for moment in result.numerics})
+    return {epoch: f"after epoch {epoch}" if epoch else "at initialisation" for epoch in epochs}
 
 
 def _kind(result: CellResult) -> str:

@@ -19,7 +19,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
-from vgharness.records import SCHEMA_VERSION, SESSION_VERSION, Record, Run, Session
+from vgharness.records import SCHEMA_VERSION, SESSION_VERSION, Record, Run, Session, first_of
 from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content, Upgrades
 from vgharness.system.environment import machine_prefix
 from vgharness.system.files import check_folder, shown, write_whole
@@ -198,7 +198,7 @@ def to_json(record: Run | Session) -> bytes:
     try:
         type(record).model_validate_json(content)
     except ValidationError as error:
-        raise UsageError(f"not saved, for the record is not valid: {_first(error)}") from error
+        raise UsageError(f"not saved, for the record is not valid: {first_of(error)}") from error
     return content
 
 
@@ -310,13 +310,7 @@ def _validate(path: Path, content: Content, record: type[AnyRecord], what: str) 
     try:
         return record.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{shown(path)}: not a valid {what}: {_first(error)}") from error
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])) or "as a whole"
-    return f"{where}: {first['msg']}"
+        raise UsageError(f"{shown(path)}: not a valid {what}: {first_of(error)}") from error
 
 
 def _reason(path: Path, error: UsageError) -> str:

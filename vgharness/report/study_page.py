@@ -6,7 +6,7 @@ import base64
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from vgharness.claims.verdicts import REENCODED_POINTS
 from vgharness.gradflow.summary import FACTOR

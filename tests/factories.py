@@ -143,7 +143,9 @@ def make_run(results: Iterable[CellResult], *, data: Provenance = CANONICAL, **c
     return run.model_copy(update=changes)
 
 
-def make_reading(outcome: Outcome = "reproduced", numbers: Iterable[float | None] = (1.0, 2.0), **fields: Any) -> Reading:
+def make_reading(
+    outcome: Outcome = "reproduced", numbers: Iterable[float | None] = (1.0, 2.0), **fields: Any
+) -> Reading:
     """A reading of one value per seed, counted from 42; nothing is decided of it but what ``fields`` say."""
     values = tuple(SeedValue(seed=seed, value=value) for seed, value in enumerate(numbers, 42))
     defaults = {"label": "a value", "quantity": "test_accuracy", "expected": "≥ 1", "unit": "%", "values": values}

@@ -35,7 +35,12 @@ def test_a_folder_is_counted_and_not_decoded(folder: Path, tmp_path: Path, monke
 
 def test_cifar10_is_not_downloaded() -> None:
     found = planned_images("cifar10").provenance
-    assert (found.cifar10, found.train_images, found.test_images, len(found.classes)) == ("canonical", 50_000, 10_000, 10)
+    assert (found.cifar10, found.train_images, found.test_images, len(found.classes)) == (
+        "canonical",
+        50_000,
+        10_000,
+        10,
+    )
     part = planned_images("cifar10", train_images=100, test_images=50).provenance
     assert (part.cifar10, part.train_images, part.test_images) == ("part", 100, 50)
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from vgharness.claims.outlook import Outlook
-from vgharness.report.outlook_table import outlook_lines, outlook_table
+from vgharness.report.outlook_table import outlook_lines, table_of_outlooks
 
 pytestmark = pytest.mark.fast
 
@@ -38,9 +38,9 @@ def test_where_nothing_can_be_decided_that_is_said() -> None:
 
 def test_the_table_has_a_row_for_each_claim_and_variant() -> None:
     console = Console(file=StringIO(), width=100)
-    console.print(outlook_table(OUTLOOKS))
+    console.print(table_of_outlooks(OUTLOOKS))
     text = console.file.getvalue()
     assert text.count("needs all of CIFAR-10") == 3
     assert "4 of 6 readings   at initialisation and over epoch 1 only; needs 20 epochs" in text
-    console.print(outlook_table([OUTLOOKS[0]._replace(variant="", claim="\x1b[31m")]))
+    console.print(table_of_outlooks([OUTLOOKS[0]._replace(variant="", claim="\x1b[31m")]))
     assert "\x1b" not in console.file.getvalue()

@@ -32,7 +32,7 @@ class Outlook(NamedTuple):
     moments: tuple[str, ...] = ()
 
 
-def outlook(claims: Iterable[Claim], study: Study, data: Provenance) -> tuple[Outlook, ...]:
+def outlooks(claims: Iterable[Claim], study: Study, data: Provenance) -> tuple[Outlook, ...]:
     """Says of each claim, for each variant, what ``study`` can decide once it is trained on ``data``.
 
     Whether the seeds that are planned will be enough to decide is only known once they are trained.

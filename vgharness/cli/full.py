@@ -155,16 +155,16 @@ def exit_status(run: Run) -> int:
 def _plan(screen: Console, options: Options) -> None:
     """Says what the study can decide, and how long it takes; leaves nothing behind."""
     task = _task(screen, options, chosen_claims(options.claims))
-    from vgharness.claims.outlook import outlook
+    from vgharness.claims.outlook import outlooks
     from vgharness.cli.progress import study_line
     from vgharness.data.on_device import DeviceImages
     from vgharness.data.planned import planned_images
-    from vgharness.report.outlook_table import outlook_table
+    from vgharness.report.outlook_table import table_of_outlooks
     from vgharness.training.estimate import expected_seconds
 
     study = task.study
     images = planned_images(task.source, train_images=study.train_images, test_images=study.test_images)
-    screen.print(outlook_table(outlook(task.claims, study, images.provenance)))
+    screen.print(table_of_outlooks(outlooks(task.claims, study, images.provenance)))
     seconds = expected_seconds(study, DeviceImages(images, task.device), options.jobs)
     screen.print(study_line(study, seconds), soft_wrap=True)
 
@@ -175,7 +175,7 @@ def _run(screen: Console, options: Options) -> Run:
     check_folder(options.out, "--out")
     store.check("the folder of saved runs")
     task = _task(screen, options, claims)
-    from vgharness.claims.outlook import outlook
+    from vgharness.claims.outlook import outlooks
     from vgharness.cli.progress import StudyProgress, decoding
     from vgharness.data.images import load_images
     from vgharness.report.outlook_table import outlook_lines
@@ -188,7 +188,7 @@ def _run(screen: Console, options: Options) -> Run:
         images = load_images(
             task.source, train_images=study.train_images, test_images=study.test_images, progress=progress
         )
-    screen.print(*outlook_lines(outlook(task.claims, study, images.provenance)), sep="\n", soft_wrap=True)
+    screen.print(*outlook_lines(outlooks(task.claims, study, images.provenance)), sep="\n", soft_wrap=True)
     if study.precision != "fp32":
         _warn_of_precision(screen, study, images, task.device)
     with StudyProgress(screen) as callback:

@@ -28,7 +28,7 @@ def outlook_lines(outlooks: Sequence[Outlook]) -> Iterator[str]:
         yield f"not: {_names(none, outlooks)}: {escaped(reason)}"
 
 
-def outlook_table(outlooks: Sequence[Outlook]) -> Table:
+def table_of_outlooks(outlooks: Sequence[Outlook]) -> Table:
     """Each claim, for each variant, with how many of its readings can be decided, and why the others cannot."""
     variants = any(each.variant for each in outlooks)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

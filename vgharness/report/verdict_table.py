@@ -32,10 +32,9 @@ _STYLES: Final[dict[Outcome, str]] = {
     "error": "bold magenta",
 }
 _DECIDED: Final = ("reproduced", "mixed", "not reproduced")
+_NOT_RUN: Final = ("not run", "error")
 _MOST_READINGS: Final = 4  # of a claim in the terminal; the page has all
 _CLAIM_WIDTH: Final = 26
-# What an outcome says of the mean of our seeds beside a printed number.
-_SAME: Final[dict[Outcome, str]] = {"reproduced": "yes", "not reproduced": "no"}
 
 
 # --- a reading -------------------------------------------------------------------------------------------
@@ -51,30 +50,36 @@ def measured(reading: Reading) -> str:
     """The value over the seeds with its unit, ``52.9 %``; ``≥`` and ``≤`` where its interval has no other end."""
     if not reading.values:
         return "–"
+    if reading.value is None:
+        return "not finite"
     bound = ""
     if (reading.low is None) != (reading.high is None):
         bound = "≥ " if reading.high is None else "≤ "
-    return f"{bound}{number(reading.value, missing='not finite')} {reading.unit}".rstrip()
+    return f"{bound}{number(reading.value)} {reading.unit}".rstrip()
 
 
 def interval(reading: Reading) -> str:
-    """``95 % in 51.8 to 54.0, 3 seeds``; without an interval the number of seeds alone, and how many diverged."""
+    """``95 % in 51.8 to 54.0, 3 seeds``; without an interval the number of seeds alone."""
     seeds = count(len(reading.values), "seed")
-    if gone := diverged(reading):
-        seeds = f"{seeds}, {gone}"
     if reading.method == "exact":
         return f"exact, {seeds}"
-    if reading.low is not None and reading.high is not None:
-        return f"95 % in {span(reading.low, reading.high)}, {seeds}"
-    if reading.low is not None:
-        return f"95 % above {number(reading.low)}, {seeds}"
-    return f"95 % below {number(reading.high)}, {seeds}" if reading.high is not None else seeds
+    ends = _ends(reading.low, reading.high)
+    if ends and _is_distance_of_a_curve(reading):
+        return f"our seeds' own: 95 % {ends}, {seeds}"
+    return f"95 % {ends}, {seeds}" if ends else seeds
 
 
-def diverged(reading: Reading) -> str:
-    """``2 of 5 diverged``; empty where none did."""
-    gone = sum(value.value is None for value in reading.values)
-    return f"{gone} of {len(reading.values)} diverged" if gone else ""
+def _ends(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"in {span(low, high)}"
+    if low is not None:
+        return f"above {number(low)}"
+    return f"below {number(high)}" if high is not None else ""
+
+
+def _is_distance_of_a_curve(reading: Reading) -> bool:
+    """Whether its value is a published curve's, and its interval that of our seeds'."""
+    return not reading.printed and reading.could_be_one_run is not None
 
 
 def seed_value(value: SeedValue) -> str:
@@ -87,37 +92,20 @@ def seed_value(value: SeedValue) -> str:
     return f"{value.seed}: ≤ {number(high)}" if low is None else f"{value.seed}: ≥ {number(low)}"
 
 
-def same_as_printed(reading: Reading) -> str:
-    """Whether the mean of our seeds is what the document prints: ``yes``, ``no``, ``open``; empty where it prints
-    nothing."""
-    if not reading.printed or reading.method == "exact" or not reading.values:
-        return ""
-    return _SAME.get(reading.outcome, "open")
-
-
-def could_be_one_run(reading: Reading) -> str:
-    """Whether what the document prints could be one run of ours, with the interval that holds 95 % of those:
-    ``no (one run: 2.1 to 38.4 %)``; empty where it prints nothing."""
-    if reading.could_be_one_run is None:
-        return ""
-    runs = span(reading.further_low, reading.further_high)
-    shown = f" (one run: {runs} {reading.unit})".replace(" )", ")") if runs else ""
-    return ("yes" if reading.could_be_one_run else "no") + shown
-
-
 def remarks(reading: Reading) -> list[str]:
-    """What else is to be said of a reading: the two answers for a printed number, the reason of its outcome, how many
-    seeds would decide, its numerical error."""
+    """What else is to be said of a reading: the two answers for what the document prints, each with the interval that
+    it rests on; the reason of its outcome; its numerical error."""
     found = []
-    printed = " to ".join(f"{x:,.6g}" for x in reading.printed)
-    if answer := same_as_printed(reading):
-        found.append(f"is our mean {printed}? {answer}")
-    if answer := could_be_one_run(reading):
-        found.append(f"could {printed} be one run of ours? {answer}")
+    printed = " to ".join(f"{x:,.6g}" for x in reading.printed) or "it"
+    if reading.mean_is_printed and reading.method != "exact":
+        found.append(f"is our mean {printed}? {reading.mean_is_printed}")
+    if reading.could_be_one_run is not None:
+        answer = "yes" if reading.could_be_one_run else "no"
+        runs = _ends(reading.further_low, reading.further_high)
+        shown = f" (95 % of runs {runs}{f' {reading.unit}' if reading.unit else ''})" if runs else ""
+        found.append(f"could {printed} be one run of ours? {answer}{shown}")
     if reading.reason:
         found.append(reading.reason)
-    if reading.seeds_needed is not None:
-        found.append(f"{count(reading.seeds_needed, 'seed')} would decide in nine of ten studies")
     if reading.numerical_error is not None:
         found.append(f"numerical error up to {percent(reading.numerical_error)}")
     return found
@@ -206,7 +194,7 @@ def standing_line(verdicts: Sequence[Verdict]) -> str:
     decided = [verdict for verdict in verdicts if verdict.outcome in _DECIDED]
     if not decided:
         return ""
-    ran = sum(verdict.outcome != "not run" for verdict in verdicts)
+    ran = sum(verdict.outcome not in _NOT_RUN for verdict in verdicts)
     standing = sum((verdict.claim, verdict.variant) in standing_after_holm(verdicts) for verdict in decided)
     were, stand = ("was", "stands") if len(decided) == 1 else ("were", "stand")
     return (
@@ -235,9 +223,9 @@ def _lines(verdict: Verdict) -> Iterator[Text]:
     for part, judged in marked(verdict.sentence, verdict.words):
         sentence.append(f"«{escaped(part)}»" if judged else escaped(part), "not dim bold" if judged else None)
     yield sentence
-    if verdict.reason:
-        yield Text(escaped(verdict.reason), _STYLES[verdict.outcome])
     first = _first(verdict)
+    if verdict.reason and verdict.reason not in (reading.reason for reading in first):
+        yield Text(escaped(verdict.reason), _STYLES[verdict.outcome])
     for reading in first:
         yield Text(reading_line(reading))
     rest = [reading for reading in deciding(verdict) if reading not in first]

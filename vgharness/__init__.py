@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vgharness import theory as theory
-    from vgharness.claims.spec import Claim as Claim
     from vgharness.claims.loading import load_claims as load_claims
+    from vgharness.claims.spec import Claim as Claim
     from vgharness.data.images import load_images as load_images
     from vgharness.gradflow.comparison import compare as compare
     from vgharness.gradflow.diagnosis import Diagnosis as Diagnosis

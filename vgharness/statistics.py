@@ -18,7 +18,7 @@ _SHARES = ("saturated", "output_zeros")
 # All permutations of up to eight values a side, or of fourteen pairs, are fewer than this; beyond, that many are drawn.
 _RESAMPLES = 20_000
 SHARE_TO_DECIDE = 0.9
-_DRAWS = 24
+_DRAWS = 12
 _LEAST_SHARE = 5e-5
 
 Array = npt.NDArray[np.float64]
@@ -100,7 +100,7 @@ def interval(values: Sequence[float], grain: float = 0.0) -> tuple[float, float]
     """
     if len(values) < 2:
         raise ValueError(f"an interval needs two values, got {len(values)}")
-    middle = float(np.mean(values))
+    middle = math.fsum(values) / len(values)
     half = max(_t_width(len(values)) * spread_of(values, grain), grain)
     return middle - half, middle + half
 
@@ -112,14 +112,15 @@ def prediction_interval(values: Sequence[float], grain: float = 0.0) -> tuple[fl
     """
     if len(values) < 2:
         raise ValueError(f"an interval needs two values, got {len(values)}")
-    middle, many = float(np.mean(values)), len(values)
+    middle, many = math.fsum(values) / len(values), len(values)
     half = _t_width(many) * math.sqrt(many) * spread_of(values, grain) * math.sqrt(1 + 1 / many)
     return middle - half, middle + half
 
 
 def spread_of(values: Sequence[float], grain: float = 0.0) -> float:
     """The standard deviation of finite ``values``, at least ``grain``."""
-    return max(float(np.std(values, ddof=1)), grain)
+    middle = math.fsum(values) / len(values)
+    return max(math.sqrt(math.fsum((x - middle) ** 2 for x in values) / (len(values) - 1)), grain)
 
 
 def two_sided_p(t: float, seeds: int) -> float:
@@ -199,14 +200,17 @@ def seeds_to_decide(values: Sequence[float], accepted: Decidable, grain: float =
 def _share_decided(seeds: int, mu: Array, sigma: Array, accepted: Decidable) -> float:
     """How often a study of so many seeds decides, on the average over the laws with these means and spreads."""
     root = math.sqrt(seeds)
-    over, under = ((mu - accepted.low) * root / sigma, (accepted.high - mu) * root / sigma)
-    inside = np.maximum(_beyond(over, seeds) + _beyond(under, seeds) - 1, 0)
-    outside = _beyond(-over, seeds) + _beyond(-under, seeds)
+    inside, outside = np.ones_like(mu), np.zeros_like(mu)
+    for end, side in ((accepted.low, 1), (accepted.high, -1)):
+        if math.isfinite(end):
+            away = side * (mu - end) * root / sigma
+            inside = inside + _beyond(away, seeds) - 1
+            outside = outside + _beyond(-away, seeds)
     if accepted.printed:
         least, most = accepted.printed
-        away = np.maximum(np.maximum(least - mu, mu - most), 0)
-        outside = outside * (away > _t_width(seeds) * root * sigma * math.sqrt(1 + 1 / seeds))
-    return float(np.mean(np.minimum(inside + outside, 1)))
+        short = np.maximum(np.maximum(least - mu, mu - most), 0)
+        outside = outside * (short > _t_width(seeds) * root * sigma * math.sqrt(1 + 1 / seeds))
+    return float(np.mean(np.maximum(inside, 0) + np.minimum(outside, 1)))
 
 
 def _beyond(noncentrality: Array, seeds: int) -> Array:

@@ -12,8 +12,6 @@ import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from vgharness.claims.accept import Accept
 from vgharness.claims.measurement import Measurement
 from vgharness.formatting import count, number, percent
@@ -151,37 +149,36 @@ def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
     if len(seeds) < FEWEST_SEEDS:
         return decided._replace(reason=f"{count(len(seeds), 'seed')}; a verdict needs {FEWEST_SEEDS}")
     groups, together = _groups(accept, seeds.figures, measured.plateau)
-    low, high = _despite_error(seeds.scale, seeds.interval(), measured.error)
-    outcome, p = _position(accept, seeds, low, high, could)
+    found = seeds.interval()
+    outcome, p = _position(accept, seeds, _despite_error(seeds.scale, found, measured.error), could)
     if outcome in _SETTLED and together:
         return decided._replace(outcome=outcome, reason=groups, p=p)
     if groups:
         return decided._replace(reason=groups)
-    before, _ = _position(accept, seeds, *seeds.interval(), could)
-    if before in _SETTLED:
+    if measured.error and _position(accept, seeds, found, could)[0] in _SETTLED:
         off = percent(measured.error)
         return decided._replace(reason=f"the numerical error at this precision, {off}, is larger than the margin")
     return _open(decided, accept, seeds)
 
 
 def _position(
-    accept: Accept, seeds: _Seeds, low: float, high: float, could: bool | None
+    accept: Accept, seeds: _Seeds, found: tuple[float, float], could: bool | None
 ) -> tuple[Outcome, float | None]:
     """The outcome by where the interval, on the scale, lies, and the level at which it would be the same."""
     if not accept.has_interval:
         if could is None:
             return "inconclusive", None
         return "reproduced" if could else "not reproduced", None if could else _p_of_printed(accept, seeds)
-    ends = from_scale(seeds.scale, low), from_scale(seeds.scale, high)
+    ends = from_scale(seeds.scale, found[0]), from_scale(seeds.scale, found[1])
     least, most = _scaled(seeds.scale, accept)
     if accept.contains(ends[0]) and accept.contains(ends[1]):
         inside = (least, seeds.lows, -1), (most, seeds.highs, 1)
-        distances = [(side * (end - float(np.mean(own))), own) for end, own, side in inside if math.isfinite(end)]
+        distances = [(side * (end - _mean(own)), own) for end, own, side in inside if math.isfinite(end)]
         return "reproduced", max(seeds.p_beyond(distance, own) for distance, own in distances)
     if accept.excludes(*ends) and not could:
         distance, own = max(
-            (least - float(np.mean(seeds.highs)), seeds.highs),
-            (float(np.mean(seeds.lows)) - most, seeds.lows),
+            (least - _mean(seeds.highs), seeds.highs),
+            (_mean(seeds.lows) - most, seeds.lows),
             key=lambda each: each[0],
         )
         p = seeds.p_beyond(distance, own)
@@ -214,8 +211,8 @@ def _printed(accept: Accept, scale: Scale) -> tuple[float, float]:
 
 def _p_of_printed(accept: Accept, seeds: _Seeds) -> float:
     least, most = _printed(accept, seeds.scale)
-    over = seeds.p_beyond(least - float(np.mean(seeds.highs)), seeds.highs, further=True)
-    under = seeds.p_beyond(float(np.mean(seeds.lows)) - most, seeds.lows, further=True)
+    over = seeds.p_beyond(least - _mean(seeds.highs), seeds.highs, further=True)
+    under = seeds.p_beyond(_mean(seeds.lows) - most, seeds.lows, further=True)
     return min(over, under)
 
 
@@ -274,11 +271,15 @@ def _open_bounds(seeds: _Seeds) -> str:
     return f"{known} known with {max(above, below)} of {count(len(seeds), 'seed')}: an epoch is too coarse, or too few"
 
 
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
 def _exactly(accept: Accept | None, measured: Measurement) -> Decided:
     """A count that no seed changes: all of them must agree, and one is enough."""
     assert accept is not None
     figures = [nan_if_none(each.value) for each in measured.values]
-    found = Summary(float(np.mean(figures)), min(figures), max(figures), "exact")
+    found = Summary(_mean(figures), min(figures), max(figures), "exact")
     if not all(map(math.isfinite, figures)):
         return Decided("inconclusive", "it is not known with every seed", Summary(math.nan))
     holds = all(map(accept.contains, figures))
@@ -304,7 +305,7 @@ def _against_curve(seeds: _Seeds, published: float | None) -> Decided:
     if distance <= greatest:
         return decided._replace(outcome="reproduced", reason=own)
     if not could:
-        above = on_scale(seeds.scale, distance) - float(np.mean(seeds.highs))
+        above = on_scale(seeds.scale, distance) - _mean(seeds.highs)
         return decided._replace(
             outcome="not reproduced", reason=own, p=seeds.p_beyond(above, seeds.highs, further=True)
         )

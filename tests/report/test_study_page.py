@@ -345,6 +345,14 @@ def test_what_is_only_shown_beside_stands_apart() -> None:
     assert "its plot" not in html[: html.index("<article")]
 
 
+def test_the_row_of_a_mixed_claim_says_what_holds_and_what_does_not() -> None:
+    early, late = make_reading(label="early", value=1.5), make_reading("not reproduced", label="late", value=0.5)
+    html = page_without_figures(of_a_paper(make_verdict("mixed", early, late)))
+    text = Page(html[: html.index("<article")]).text
+    assert "✓ early: 1.50 %" in text
+    assert "✗ late: 0.500 %" in text
+
+
 def test_a_claim_of_which_some_readings_did_not_run_shows_those_that_did() -> None:
     ran, gone = (
         make_reading(label="early", value=1.5),

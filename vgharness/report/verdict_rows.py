@@ -54,7 +54,7 @@ class VerdictRow(NamedTuple):
     tally: list[tuple[Outcome, int]]
 
 
-def verdict_rows(verdicts: Sequence[Verdict]) -> list[VerdictRow]:
+def rows_of(verdicts: Sequence[Verdict]) -> list[VerdictRow]:
     """One for each verdict."""
     return [
         VerdictRow(
@@ -81,7 +81,7 @@ def verdict_values(
         "counts": tally(verdicts),
         "standing": standing_line(verdicts),
         "symbols": SYMBOLS,
-        "rows": verdict_rows(verdicts),
+        "rows": rows_of(verdicts),
         "shown_in": shown_in or {},
     }
 

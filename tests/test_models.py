@@ -23,6 +23,7 @@ FORMULAS = {
     "relu": lambda x: torch.where(x > 0, x, 0 * x),
     "gelu": lambda x: x / 2 * (1 + torch.erf(x / math.sqrt(2))),
     "silu": lambda x: x / (1 + (-x).exp()),
+    "identity": lambda x: x,
 }
 POOLS_AFTER = {"readme": (2, 3, 4), "script": (1, 2, 3)}
 
@@ -327,7 +328,7 @@ def test_only_where_the_activation_never_falls_does_it_see_pooled_units(activati
     for name, module in model.named_children():
         module.register_forward_hook(lambda m, inputs, output, name=name: seen.update({name: output.shape[-1]}))
     model(torch.randn(1, 3, 32, 32))
-    early = activation in ("sigmoid", "tanh", "relu")
+    early = activation in ("sigmoid", "tanh", "relu", "identity")
     assert [seen[f"act{i}"] for i in (1, 2, 3, 4)] == ([16, 8, 4, 4] if early else [32, 16, 8, 4])
     assert [seen[f"pool{i}"] for i in (1, 2, 3)] == [16, 8, 4]
     assert [name for name, _ in model.named_children()][:3] == ["conv1", "act1", "pool1"]

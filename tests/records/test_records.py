@@ -252,7 +252,7 @@ def test_a_record_cannot_be_changed(record: Record) -> None:
         ("learning_rate", (1e-12, 0.1), (0, -0.1)),
         ("batch_size", (1, 128), (0, -1)),
         ("architecture", ("readme", "script"), ("other", "", None)),
-        ("activation", ("sigmoid", "tanh", "relu", "gelu", "silu"), ("ReLU", "swish", None)),
+        ("activation", ("sigmoid", "tanh", "relu", "gelu", "silu", "identity"), ("ReLU", "swish", None)),
         ("norm", (None, "batch"), ("layer",)),
         ("init", ("default", "xavier", "kaiming"), ("zero",)),
         ("optimizer", ("adam",), ("lion",)),

@@ -1,22 +1,37 @@
 """The page's sections on numerical error and on theory."""
 
+import re
+
 import pytest
 from factories import make_result, make_run
 
-from vgharness.records import LayerError, LayerPrediction
+from vgharness.records import LayerError, LayerPrediction, MomentErrors
 from vgharness.report.study_page import render
 
 pytestmark = pytest.mark.fast
 
 
-def test_the_page_shows_numerical_errors() -> None:
-    errors = tuple(
-        LayerError(name=name, weight_mean_abs=0.0042, weight_l2=0.0042, signal_l2=0.0042, signal_rms=0.0042)
-        for name in ("conv1", "conv2", "conv3", "conv4", "fc")
-    )
-    html = render(make_run([make_result(curve=[10.0], numerics=errors)]), ())
+def errors_at(epoch: int, size: float | None) -> MomentErrors:
+    names = ("conv1", "conv2", "conv3", "conv4", "fc")
+    each = dict.fromkeys(("weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"), size)
+    return MomentErrors(epoch=epoch, layers=tuple(LayerError(name=name, **each) for name in names))
+
+
+def test_the_page_shows_numerical_errors_by_moment_the_worst_of_the_seeds() -> None:
+    results = [
+        make_result(curve=[10.0], seed=42, numerics=(errors_at(0, 0.0042), errors_at(1, 0.25))),
+        make_result(curve=[10.0], seed=43, numerics=(errors_at(0, 0.0031), errors_at(1, 0.33))),
+        make_result("tanh", numerics=(errors_at(0, None),)),
+    ]
+    html = render(make_run(results), ())
     section = html[html.index('id="numerics"') : html.index('id="how"')]
-    assert section.count("0.42 %") == 10
+    headings = [f"{of} {when}" for of in ("∂L/∂W", "∂L/∂h") for when in ("at initialisation", "after epoch 1")]
+    assert [heading for heading in headings if f"<th>{heading}</th>" not in section] == []
+    rows = re.findall(r"<tr>(.*?)</tr>", section, re.DOTALL)[1:]
+    cells = [re.findall(r">([^<>]+)</td>", row) for row in rows]
+    assert cells[0] == ["script sigmoid depth 4", "conv1", "0.42 %", "33 %", "0.42 %", "33 %"]
+    assert cells[5] == ["script tanh depth 4", "conv1", "not finite", "–", "not finite", "–"]
+    assert len(cells) == 10
     assert 'id="numerics"' not in render(make_run([make_result(curve=[10.0])]), ())
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from factories import failure
 
 from vgharness.records import FIRST_SEED, Cell, Study
 from vgharness.study.presets import PRESETS, plan
@@ -22,7 +23,7 @@ def expected(
     seeds: Sequence[int],
     epochs: int,
     trained: Sequence[str] = ("sigmoid", "relu"),
-    only_initial: Sequence[str] = ("tanh",),
+    only_initial: Sequence[str] = ("tanh", "identity", "gelu", "silu"),
     depths: Sequence[int] = (4,),
 ) -> list[Row]:
     return [
@@ -40,8 +41,8 @@ def expected(
     ("preset", "architectures", "seeds", "epochs", "images", "source"),
     [
         ("quick", ["script"], range(42, 45), 2, (2_560, 1_000), "synthetic"),
-        ("script", ["script"], range(42, 45), 20, (None, None), "cifar10"),
-        ("readme", ["readme"], range(42, 45), 20, (None, None), "cifar10"),
+        ("script", ["script"], range(42, 47), 20, (None, None), "cifar10"),
+        ("readme", ["readme"], range(42, 47), 20, (None, None), "cifar10"),
         ("full", ["readme", "script"], range(42, 47), 20, (None, None), "cifar10"),
     ],
 )
@@ -86,17 +87,18 @@ def test_a_study_cut_short_after_any_seed_holds_every_network_of_the_seeds_befor
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"epochs": 7}, expected(["script"], range(42, 45), 7)),
-        ({"epochs": 0}, expected(["script"], range(42, 45), 0)),
+        ({"epochs": 7}, expected(["script"], range(42, 47), 7)),
+        ({"epochs": 0}, expected(["script"], range(42, 47), 0)),
+        ({"seeds": 2}, expected(["script"], [42, 43], 20)),
         ({"seeds": [9, 3]}, expected(["script"], [9, 3], 20)),
         ({"seeds": (0,)}, expected(["script"], [0], 20)),
         ({"seeds": [5, 6, 5]}, expected(["script"], [5, 6], 20)),
-        ({"activations": ["relu"]}, expected(["script"], range(42, 45), 20, ["relu"], [])),
-        ({"activations": ["sigmoid", "relu"]}, expected(["script"], range(42, 45), 20, ["sigmoid", "relu"], [])),
-        ({"activations": ["gelu", "silu", "gelu"]}, expected(["script"], range(42, 45), 20, ["gelu", "silu"], [])),
-        ({"activations": ["tanh"]}, expected(["script"], range(42, 45), 20, ["tanh"], [])),
-        ({"depths": [2, 6]}, expected(["script"], range(42, 45), 20, depths=[2, 6])),
-        ({"depths": [6, 4, 6]}, expected(["script"], range(42, 45), 20, depths=[6, 4])),
+        ({"activations": ["relu"]}, expected(["script"], range(42, 47), 20, ["relu"], [])),
+        ({"activations": ["sigmoid", "relu"]}, expected(["script"], range(42, 47), 20, ["sigmoid", "relu"], [])),
+        ({"activations": ["gelu", "silu", "gelu"]}, expected(["script"], range(42, 47), 20, ["gelu", "silu"], [])),
+        ({"activations": ["tanh"]}, expected(["script"], range(42, 47), 20, ["tanh"], [])),
+        ({"depths": [2, 6]}, expected(["script"], range(42, 47), 20, depths=[2, 6])),
+        ({"depths": [6, 4, 6]}, expected(["script"], range(42, 47), 20, depths=[6, 4])),
         (
             {"epochs": 1, "seeds": [1, 2], "activations": ["silu"], "depths": [2, 10]},
             expected(["script"], [1, 2], 1, ["silu"], [], [2, 10]),
@@ -118,7 +120,32 @@ def test_changing_the_cells_leaves_the_presets_images_alone() -> None:
     assert (study.train_images, study.test_images) == (2_560, 1_000)
 
 
-@pytest.mark.parametrize("changes", [{"seeds": [-1]}, {"epochs": -1}, {"depths": [1]}, {"activations": ["swish"]}])
-def test_what_no_cell_can_be_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="1 validation error for Cell"):
-        plan("quick", **changes)
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"preset": "quik"}, "preset 'quik': use quick, script, readme, full"),
+        ({"seeds": 0}, "seeds 0: give how many, 1 or more, or a list of them"),
+        ({"seeds": -3}, "seeds -3: give how many, 1 or more, or a list of them"),
+        ({"seeds": []}, "seeds: give at least one"),
+        ({"seeds": "42"}, "seeds '42': give a list of them"),
+        ({"seeds": 4.5}, "seeds 4.5: give a list of them"),
+        ({"seeds": [-1]}, "seed: Input should be greater than or equal to 0"),
+        ({"seeds": [[42]]}, "seed: Input should be a valid integer"),
+        ({"epochs": -1}, "epochs: Input should be greater than or equal to 0"),
+        ({"epochs": 10**400}, "epochs: Input should be less than or equal to 1000000"),
+        ({"depths": [1]}, "depth: Input should be greater than or equal to 2"),
+        ({"depths": [4, 11]}, "depth: Input should be less than or equal to 10"),
+        ({"depths": ()}, "depths: give at least one"),
+        ({"depths": 4}, "depths 4: give a list of them"),
+        ({"activations": []}, "activations: give at least one"),
+        ({"activations": "relu"}, "activations 'relu': give a list of them"),
+        (
+            {"activations": ["swish"]},
+            "activation: Input should be 'sigmoid', 'tanh', 'relu', 'gelu', 'silu' or 'identity'",
+        ),
+        ({"precision": "fp16"}, "precision: Input should be 'fp32', 'tf32' or 'bf16'"),
+    ],
+    ids=str,
+)
+def test_what_no_study_can_be_is_refused_in_a_line_that_names_the_fix(changes: dict[str, Any], line: str) -> None:
+    assert failure(lambda: plan(**{"preset": "quick"} | changes)) == line

@@ -14,7 +14,7 @@ from vgharness.study.presets import plan
 from vgharness.study.run import run_study
 from vgharness.training import executor as executors
 from vgharness.training.callback import Callback
-from vgharness.training.first_batch import FirstBatch
+from vgharness.training.loop import NetworkTraining
 
 pytestmark = pytest.mark.fast
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.fast
 @pytest.fixture(autouse=True)
 def _no_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its numerics and predictions have tests of their own, and take longer than these networks."""
-    monkeypatch.setattr("vgharness.training.loop.measure_first_batch", lambda *_: FirstBatch())
+    monkeypatch.setattr(NetworkTraining, "measure_first_batch", lambda network: None)
 
 
 @pytest.fixture(scope="module")

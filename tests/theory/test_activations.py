@@ -19,6 +19,7 @@ MODULES: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
+    "identity": nn.Identity,
 }
 GRID = np.linspace(-8, 8, 4001)
 
@@ -38,7 +39,7 @@ def test_an_activation_is_known_by_its_module_alone(activation: Activation) -> N
 
 
 def test_other_modules_are_no_activation() -> None:
-    assert [activation_of(module) for module in (nn.Linear(2, 2), nn.LeakyReLU(), nn.Identity())] == [None] * 3
+    assert [activation_of(module) for module in (nn.Linear(2, 2), nn.LeakyReLU(), nn.Flatten())] == [None] * 3
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -20,8 +20,9 @@ pytestmark = pytest.mark.fast
 # --- the table ---------------------------------------------------------------------------
 
 # χ by activation at σ_w² = 1/3, 1 and 2, from the first layers to where it settles, for inputs of mean square 1
-# and no bias, and with BatchNorm.
+# and no bias, and with BatchNorm. Without an activation χ is σ_w² itself.
 TABLE: dict[Activation, tuple[float | tuple[float, float], ...]] = {
+    "identity": (1 / 3, 1.0, 2.0, 1.0),
     "sigmoid": ((0.0181, 0.0200), (0.0448, 0.0557), (0.0741, 0.101), 1.034),
     "relu": (1 / 6, 0.5, 1.0, math.pi / (math.pi - 1)),
     "tanh": ((0.2224, 0.333), (0.46, 0.88), (0.699, 1.105), 1.178),
@@ -137,6 +138,18 @@ def test_a_models_factors_are_the_roots_of_its_chi() -> None:
     factors = mean_field_factors(model, inputs)
     assert list(factors) == ["fc1", "fc2"]
     assert list(factors.values()) == pytest.approx([math.sqrt(x) for x in chi_of_model(model, "tanh", inputs)])
+
+
+def test_an_identity_is_an_activation_alone_and_nothing_beside_another() -> None:
+    torch.manual_seed(0)
+    first, last, inputs = nn.Linear(4, 4), nn.Linear(4, 4), torch.ones(2, 4)
+
+    def factors(*between: nn.Module) -> list[float]:
+        return list(mean_field_factors(nn.Sequential(first, *between, last), inputs).values())
+
+    alone = math.sqrt(float(last.weight.detach().double().square().mean()) * 4)
+    assert factors(nn.Identity()) == pytest.approx([alone], rel=1e-12)
+    assert factors(nn.Identity(), nn.Tanh()) == factors(nn.Tanh()) != factors(nn.Identity())
 
 
 @pytest.mark.parametrize(

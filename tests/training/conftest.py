@@ -9,13 +9,13 @@ import vgharness.training.randomness
 from vgharness.data.augmentation import augment
 from vgharness.data.on_device import DeviceImages
 from vgharness.data.synthetic import synthetic_images
-from vgharness.training.first_batch import FirstBatch
+from vgharness.training.loop import NetworkTraining
 
 
 @pytest.fixture
 def without_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its numerics and predictions have tests of their own, and take longer than these networks."""
-    monkeypatch.setattr("vgharness.training.loop.measure_first_batch", lambda *_: FirstBatch())
+    monkeypatch.setattr(NetworkTraining, "measure_first_batch", lambda network: None)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,9 @@ def test_cells_of_one_shape_are_timed_once(few_images: DeviceImages, monkeypatch
     monkeypatch.setattr(vgharness.training.estimate, "seconds_per_image", seconds)
     cells = (small_cell(), small_cell("sigmoid", seed=43, epochs=3), small_cell("tanh", epochs=0), small_cell(depth=3))
     study = Study(preset="made up", cells=cells)
-    assert expected_seconds(study, few_images, jobs=1) == (1 + 3 + 1) * (24 + 10 * 0.5)
+    # In batches of 10, 8 at the start of each cell, 4 after its first and 4 after its last epoch.
+    first_batches = 10 * (4 * 8 + (1 + 2 + 0 + 1) * 4)
+    assert expected_seconds(study, few_images, jobs=1) == (1 + 3 + 1) * (24 + 10 * 0.5) + first_batches
     assert timed == [cells[0], cells[3]]
 
 

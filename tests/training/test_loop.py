@@ -213,8 +213,8 @@ def test_one_that_diverges_does_not_stop_the_others(images: DeviceImages, monkey
     whole = train_pack(pack_cells(), images, "fp32")
     make = packs.initial_network
 
-    def broken(cell: Cell, num_classes: int) -> DeepCNN:
-        model = make(cell, num_classes)
+    def broken(cell: Cell, images: DeviceImages) -> DeepCNN:
+        model = make(cell, images)
         if cell == pack_cells()[1]:
             nn.init.constant_(model.get_submodule("fc").get_parameter("bias"), float("nan"))
         return model

@@ -84,6 +84,18 @@ def test_no_quantity_is_further_off_than_its_error_says(
             assert abs(norm(a) - norm(b)) <= (bound or 0) * norm(b) * (1 + 1e-6) + 1e-12
 
 
+@pytest.mark.parametrize("norm", [None, "batch"])
+@pytest.mark.parametrize("count", [1, 32, 80])
+def test_exact_gradients_are_those_of_the_whole_batch(count: int, norm: Any) -> None:
+    torch.manual_seed(0)
+    model, (inputs, targets) = DeepCNN("tanh", depth=2, norm=norm), batch(count)
+    whole = layer_gradients(copy.deepcopy(model).double(), inputs.double(), targets, nullcontext())
+    for a, b in zip(exact_gradients(model, inputs, targets), whole, strict=True):
+        assert a.name == b.name
+        torch.testing.assert_close(a.weight, b.weight, rtol=1e-11, atol=1e-15)
+        torch.testing.assert_close(a.signal, b.signal, rtol=1e-11, atol=1e-15)
+
+
 def test_measuring_leaves_the_model_as_it_was() -> None:
     model, (inputs, targets) = network("relu"), batch(4)
     before = copy.deepcopy(model.state_dict())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vgharness.claims.decision import FEWEST_SEEDS
 from vgharness.claims.evidence import Evidence, lacking, seeds_of
-from vgharness.claims.spec import Claim, ReadingSpec
+from vgharness.claims.spec import Claim, ReadingSpec, moment_words
 from vgharness.formatting import count
 from vgharness.records import Provenance, Study
 
@@ -20,6 +20,8 @@ class Outlook(NamedTuple):
     deciding: how many of its readings decide.
     possible: how many of those the study can decide.
     reason: why it cannot decide the others; empty where it can decide all.
+    moments: of those that it can decide, where the others are of other moments: ``at initialisation``; empty: they are
+        not told apart by that.
     """
 
     claim: str
@@ -27,9 +29,10 @@ class Outlook(NamedTuple):
     deciding: int
     possible: int
     reason: str
+    moments: tuple[str, ...] = ()
 
 
-def outlook(claims: Iterable[Claim], study: Study, data: Provenance) -> tuple[Outlook, ...]:
+def outlooks(claims: Iterable[Claim], study: Study, data: Provenance) -> tuple[Outlook, ...]:
     """Says of each claim, for each variant, what ``study`` can decide once it is trained on ``data``.
 
     Whether the seeds that are planned will be enough to decide is only known once they are trained.
@@ -39,7 +42,8 @@ def outlook(claims: Iterable[Claim], study: Study, data: Provenance) -> tuple[Ou
 
 
 def _of_claim(claim: Claim, variant: str, evidence: Evidence) -> Outlook:
-    reasons = [_reason(spec, claim, variant, evidence) for spec in claim.readings if not spec.context]
+    deciding = [spec for spec in claim.readings if not spec.context]
+    reasons = [_reason(spec, claim, variant, evidence) for spec in deciding]
     missing = list(dict.fromkeys(reason for reason in reasons if reason))
     more = f" (and {count(len(missing) - 1, 'other reason')})" if len(missing) > 1 else ""
     return Outlook(
@@ -48,7 +52,19 @@ def _of_claim(claim: Claim, variant: str, evidence: Evidence) -> Outlook:
         deciding=len(reasons),
         possible=sum(not reason for reason in reasons),
         reason=missing[0] + more if missing else "",
+        moments=_moments(deciding, reasons),
     )
+
+
+def _moments(deciding: list[ReadingSpec], reasons: list[str]) -> tuple[str, ...]:
+    """``reasons``: of each reading, why it cannot be decided; empty where it can."""
+    can: dict[str, None] = {}
+    cannot: dict[str, None] = {}
+    for spec, reason in zip(deciding, reasons, strict=True):
+        if spec.at is None:
+            return ()
+        (cannot if reason else can)[moment_words(spec.at)] = None
+    return tuple(can) if cannot and not can.keys() & cannot.keys() else ()
 
 
 def _reason(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -> str:

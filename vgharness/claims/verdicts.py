@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 from vgharness.claims.combination import combine
 from vgharness.claims.decision import Decided, decide
@@ -126,6 +126,7 @@ def _reading(spec: ReadingSpec, decided: Decided, measured: Measurement) -> Read
             "further_low": _end(further[0]) if further else None,
             "further_high": _end(further[1]) if further else None,
             "could_be_one_run": decided.could_be_one_run,
+            "mean_is_printed": _mean_is_printed(spec, decided),
             "scale": found.scale,
             "method": found.method,
             "numerical_error": measured.error,
@@ -133,6 +134,15 @@ def _reading(spec: ReadingSpec, decided: Decided, measured: Measurement) -> Read
             "p": decided.p,
         }
     )
+
+
+def _mean_is_printed(spec: ReadingSpec, decided: Decided) -> Literal["yes", "no", "open"] | None:
+    accept, low, high = spec.accept, decided.summary.low, decided.summary.high
+    if accept is None or not accept.printed or not accept.has_interval or low is None or high is None:
+        return None
+    if accept.contains(low) and accept.contains(high):
+        return "yes"
+    return "no" if accept.excludes(low, high) else "open"
 
 
 def _end(end: float | None) -> float | None:

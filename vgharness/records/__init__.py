@@ -23,6 +23,7 @@ from vgharness.records.base import (
     Quantity,
     Record,
     State,
+    first_of,
     nan_if_none,
 )
 from vgharness.records.flow import (
@@ -102,6 +103,7 @@ __all__ = [
     "TimePath",
     "Verdict",
     "factors_toward_input",
+    "first_of",
     "last_passes",
     "nan_if_none",
 ]

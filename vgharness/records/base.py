@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from vgharness.formatting import escaped
 
@@ -64,6 +64,13 @@ class FiniteRecord(Record):
         if not bad:
             return fields
         return {**fields, **dict.fromkeys(bad), "nonfinite": (*fields.get("nonfinite", ()), *bad)}
+
+
+def first_of(error: ValidationError) -> str:
+    """The first thing that is wrong with a record, in one line that names its field."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"])) or "as a whole"
+    return escaped(f"{where}: {first['msg'].removeprefix('Value error, ')}")
 
 
 def nan_if_none(value: float | None) -> float:

@@ -28,7 +28,7 @@ class Cell(Record):
     architecture: Architecture
     activation: Activation
     seed: int = Field(ge=0, lt=2**63)
-    epochs: int = Field(default=20, ge=0)
+    epochs: int = Field(default=20, ge=0, le=1_000_000)
     depth: int = Field(default=4, ge=2, le=10)
     norm: Norm | None = None
     init: Init = "default"

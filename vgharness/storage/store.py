@@ -19,7 +19,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
-from vgharness.records import SCHEMA_VERSION, SESSION_VERSION, Record, Run, Session
+from vgharness.records import SCHEMA_VERSION, SESSION_VERSION, Record, Run, Session, first_of
 from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content, Upgrades
 from vgharness.system.environment import machine_prefix
 from vgharness.system.files import check_folder, shown, write_whole
@@ -132,9 +132,9 @@ class RunStore:
                     skipped.append(Skipped(place.path, _reason(place.path, error)))
         return Listing(tuple(entries), tuple(skipped))
 
-    def find(self, which: str | None = None, kind: Kind = "session") -> Found:
-        """The saved file of that ``kind`` that ``which`` means: a number (``3``, ``0003``), a name (its latest), the
-        path of a file, or ``None`` for the latest of all.
+    def find(self, which: str | None = None, kind: Kind | None = "session") -> Found:
+        """The saved file of that ``kind`` (``None``: of either) that ``which`` means: a number (``3``, ``0003``), a
+        name (its latest), the path of a file, or ``None`` for the latest of all.
 
         The latest is the one with the highest number; of several machines', the one written last. Raises
         :class:`~vgharness.errors.UsageError` where there is none, and where a number is there twice.
@@ -155,7 +155,7 @@ class RunStore:
         named = ([place for place in places if which in (None, place.name)] for places in per_machine)
         return self._latest(named, which, kind)
 
-    def _latest(self, per_machine: Iterable[list[_Place]], which: str | None, kind: Kind) -> Found:
+    def _latest(self, per_machine: Iterable[list[_Place]], which: str | None, kind: Kind | None) -> Found:
         latest: list[Entry] = []
         skipped: list[Skipped] = []
         for places in per_machine:
@@ -165,12 +165,13 @@ class RunStore:
                 except UsageError as error:
                     skipped.append(Skipped(place.path, _reason(place.path, error)))
                     continue
-                if entry.kind == kind:
+                if kind in (None, entry.kind):
                     latest.append(entry)
                     break
         if latest:
             return Found(max(latest, key=lambda entry: entry.path.stat().st_mtime_ns).path, tuple(skipped))
-        wanted = f"{'saved ' if which is None else ''}{kind}{'' if which is None else f' {which!r}'}"
+        what = kind or "run or session"
+        wanted = f"{'saved ' if which is None else ''}{what}{'' if which is None else f' {which!r}'}"
         unreadable = f" ({len(skipped)} cannot be read)" if skipped else ""
         raise UsageError(f"{shown(self.root)}: no {wanted} here{unreadable}; `vgharness list` shows what is saved")
 
@@ -197,7 +198,7 @@ def to_json(record: Run | Session) -> bytes:
     try:
         type(record).model_validate_json(content)
     except ValidationError as error:
-        raise UsageError(f"not saved, for the record is not valid: {_first(error)}") from error
+        raise UsageError(f"not saved, for the record is not valid: {first_of(error)}") from error
     return content
 
 
@@ -309,13 +310,7 @@ def _validate(path: Path, content: Content, record: type[AnyRecord], what: str) 
     try:
         return record.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{shown(path)}: not a valid {what}: {_first(error)}") from error
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])) or "as a whole"
-    return f"{where}: {first['msg']}"
+        raise UsageError(f"{shown(path)}: not a valid {what}: {first_of(error)}") from error
 
 
 def _reason(path: Path, error: UsageError) -> str:

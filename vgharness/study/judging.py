@@ -32,3 +32,10 @@ def judge(claims: Iterable[Claim] | Path | str | None, *runs: Saved) -> tuple[Ve
     loaded = [load(Path(each)) if isinstance(each, str | Path) else each for each in runs]
     chosen = load_claims(claims) if claims is None or isinstance(claims, str | Path) else tuple(claims)
     return judge_evidence(chosen, Evidence.of(*loaded))
+
+
+def judged(run: Run, claims: Iterable[Claim]) -> Run:
+    """The same run with the verdicts on ``claims``, in place of any that it had."""
+    chosen = tuple(claims)
+    document = chosen[0].document if chosen else None
+    return Run(**{**dict(run), "document": document, "verdicts": judge_evidence(chosen, Evidence.of(run))})

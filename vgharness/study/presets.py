@@ -4,20 +4,29 @@
 preset       architectures  epochs  seeds  images
 ===========  =============  ======  =====  ===================================================
 ``quick``    script         2       3      synthetic, 2,560 to train on and 1,000 to test on
-``script``   script         20      3      CIFAR-10
-``readme``   readme         20      3      CIFAR-10
+``script``   script         20      5      CIFAR-10
+``readme``   readme         20      5      CIFAR-10
 ``full``     both           20      5      CIFAR-10
 ===========  =============  ======  =====  ===================================================
 
-Each trains sigmoid and ReLU, and measures tanh at initialisation only.
+Each trains sigmoid and ReLU. At initialisation only it measures tanh, the identity (the control without an activation),
+GELU and SiLU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
-from vgharness.records import FIRST_SEED, Activation, Architecture, Cell, Precision, Study
+from pydantic import ValidationError
+
+from vgharness.errors import UsageError
+from vgharness.formatting import listing
+from vgharness.records import FIRST_SEED, Activation, Architecture, Cell, Precision, Study, first_of
+
+_TRAINED: Final[tuple[Activation, ...]] = ("sigmoid", "relu")
+_ONLY_INITIAL: Final[tuple[Activation, ...]] = ("tanh", "identity", "gelu", "silu")
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,8 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(("script",), epochs=2, seeds=3, source="synthetic", train_images=2_560, test_images=1_000),
-    "script": Preset(("script",), epochs=20, seeds=3, source="cifar10"),
-    "readme": Preset(("readme",), epochs=20, seeds=3, source="cifar10"),
+    "script": Preset(("script",), epochs=20, seeds=5, source="cifar10"),
+    "readme": Preset(("readme",), epochs=20, seeds=5, source="cifar10"),
     "full": Preset(("readme", "script"), epochs=20, seeds=5, source="cifar10"),
 }
 
@@ -52,37 +61,67 @@ def plan(
     preset: str,
     *,
     epochs: int | None = None,
-    seeds: Sequence[int] | None = None,
+    seeds: int | Sequence[int] | None = None,
     activations: Sequence[Activation] | None = None,
     depths: Sequence[int] = (4,),
     precision: Precision = "fp32",
 ) -> Study:
     """Plans the study that ``preset`` stands for, a key of ``PRESETS``, with what is given in place of its own.
 
-    Cells are a grid of ``seeds``, the preset's architectures, ``depths`` and ``activations``, each value taken once.
-    Seeds are the outermost loop, so that a run that is cut short holds whole pairs of activations. Without
-    ``activations``, sigmoid and ReLU are trained, and tanh is added with no epochs: a claim speaks of it at
-    initialisation. ``precision`` is of the arithmetic.
+    Cells are a grid of seeds, the preset's architectures, ``depths`` and ``activations``, each value taken once. Seeds
+    are the outermost loop, so that a run that is cut short holds whole pairs of activations. ``seeds``: the seeds
+    themselves, or how many there are, counted from ``FIRST_SEED``. Without ``activations``, sigmoid and ReLU are
+    trained, and the others are added with no epochs: what is said of them is said of the initialisation.
+    ``precision`` is of the arithmetic.
+
+    >>> plan("quick", seeds=5)
+
+    Raises :class:`~vgharness.errors.UsageError` for what no preset, cell or study can be.
     """
+    if preset not in PRESETS:
+        raise UsageError(f"preset {preset!r}: use {listing(PRESETS)}")
     chosen = PRESETS[preset]
-    trained = dict.fromkeys(activations or ("sigmoid", "relu"))
-    only_initial: tuple[Activation, ...] = () if activations else ("tanh",)
-    numbers = seeds or range(FIRST_SEED, FIRST_SEED + chosen.seeds)
-    length = epochs if epochs is not None else chosen.epochs
-    cells = []
-    for seed in dict.fromkeys(numbers):
-        for architecture in chosen.architectures:
-            for depth in dict.fromkeys(depths):
-                for activation in trained:
-                    cells.append(
-                        Cell(architecture=architecture, activation=activation, depth=depth, seed=seed, epochs=length)
-                    )
-            for activation in only_initial:
-                cells.append(Cell(architecture=architecture, activation=activation, seed=seed, epochs=0))
-    return Study(
-        preset=preset,
-        cells=tuple(cells),
-        precision=precision,
-        train_images=chosen.train_images,
-        test_images=chosen.test_images,
-    )
+    length = chosen.epochs if epochs is None else epochs
+    trained = _several("activations", _TRAINED if activations is None else activations)
+    rows = [(activation, depth, length) for depth in _several("depths", depths) for activation in trained]
+    if activations is None:
+        rows += [(activation, 4, 0) for activation in _ONLY_INITIAL]
+    cells = [
+        _cell(architecture=architecture, activation=activation, depth=depth, seed=seed, epochs=its_length)
+        for seed in _seeds(chosen.seeds if seeds is None else seeds)
+        for architecture in chosen.architectures
+        for activation, depth, its_length in rows
+    ]
+    try:
+        return Study(
+            preset=preset,
+            cells=tuple(dict.fromkeys(cells)),
+            precision=precision,
+            train_images=chosen.train_images,
+            test_images=chosen.test_images,
+        )
+    except ValidationError as error:
+        raise UsageError(first_of(error)) from error
+
+
+def _seeds(seeds: int | Sequence[int]) -> Sequence[Any]:
+    if not isinstance(seeds, int):
+        return _several("seeds", seeds)
+    if seeds < 1:
+        raise UsageError(f"seeds {seeds}: give how many, 1 or more, or a list of them")
+    return range(FIRST_SEED, FIRST_SEED + seeds)
+
+
+def _several(name: str, values: Sequence[Any]) -> Sequence[Any]:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise UsageError(f"{name} {values!r}: give a list of them")
+    if not values:
+        raise UsageError(f"{name}: give at least one")
+    return values
+
+
+def _cell(**fields: Any) -> Cell:
+    try:
+        return Cell(**fields)
+    except ValidationError as error:
+        raise UsageError(first_of(error)) from error

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 
 import torch
 
-from vgharness.claims.evidence import Evidence
 from vgharness.claims.loading import load_claims
 from vgharness.claims.spec import Claim
-from vgharness.claims.verdicts import judge
 from vgharness.data.image_set import ImageSet
 from vgharness.data.on_device import DeviceImages
 from vgharness.records import Run, Study
+from vgharness.study.judging import judged
 from vgharness.system.environment import commit, describe
 from vgharness.training.callback import Callback
 from vgharness.training.estimate import expected_seconds
@@ -63,11 +62,3 @@ def run_study(
         seconds=time.perf_counter() - started,
     )
     return judged(unjudged, load_claims() if claims is None else claims)
-
-
-def judged(run: Run, claims: Iterable[Claim]) -> Run:
-    """The same run with the verdicts on ``claims``, in place of any that it had."""
-    chosen = tuple(claims)
-    verdicts = judge(chosen, Evidence.of(run))
-    document = chosen[0].document if chosen else None
-    return Run(**{**dict(run), "document": document, "verdicts": verdicts})

@@ -21,7 +21,7 @@ class ActivationFunction(NamedTuple):
     slope: φ', elementwise; where φ has a kink its left-hand value.
     steepest: sup|φ'|.
     monotone: whether φ never falls, so that the greatest of φ(h) is φ of the greatest h.
-    color: the colour of its curves (Okabe–Ito, but for the last).
+    color: the colour of its curves (Okabe–Ito, but for SiLU and the identity).
     marker: the shape of its points, for readers who see no colour.
     """
 
@@ -68,6 +68,10 @@ FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
         False,
         "#7A6A00",
         "v",
+    ),
+    # No activation: the control that shows what the weights alone do.
+    "identity": ActivationFunction(
+        nn.Identity, lambda x: np.asarray(x), lambda x: np.ones_like(x), 1.0, True, "#5A5A5A", "X"
     ),
 }
 _BY_MODULE: Final[dict[type[nn.Module], Activation]] = {function.module: name for name, function in FUNCTIONS.items()}

@@ -33,7 +33,7 @@ def bound(model: nn.Module) -> tuple[Bound, ...]:
     """Bounds the factors toward the input that any sample's error signal can have, with the weights as they are now.
 
     model: its children run one after the other, as in ``DeepCNN`` and ``nn.Sequential``: linear and convolution
-        layers, activations, pools that do not overlap, ``Flatten``, ``Identity``.
+        layers, activations, pools that do not overlap, ``Flatten``.
 
     Returns one bound for each layer with weights but the last, in forward order. Raises ``ValueError`` for any other
     module, of which no bound is known here.
@@ -78,7 +78,7 @@ def _lipschitz(name: str, module: nn.Module) -> float:
     activation = activation_of(module)
     if activation is not None:
         return FUNCTIONS[activation].steepest
-    if type(module) in (nn.Identity, nn.Flatten):
+    if type(module) is nn.Flatten:
         return 1.0
     raise ValueError(f"no bound is known for {name!r} ({type(module).__name__})")
 

@@ -73,22 +73,25 @@ def chi_batchnorm(activation: Activation) -> float:
 def mean_field_factors(model: nn.Module, inputs: Tensor) -> dict[str, float]:
     """Predicts the factors toward the input of ‖∂L/∂h‖₂ for a model as it is now.
 
-    model: its children run one after the other: linear and convolution layers, ``Flatten``, ``Identity`` and one kind
-        of activation.
+    model: its children run one after the other: linear and convolution layers, ``Flatten`` and one kind of activation;
+        an ``Identity`` beside another activation changes nothing.
     inputs: a batch.
 
     Returns √χ by name of the layer nearer the input, for every layer with weights but the last. Raises ``ValueError``
     for any other module, of which mean field says nothing here.
     """
-    layers, activations = [], set()
+    layers: list[str] = []
+    activations: set[Activation] = set()
     for name, module in model.named_children():
         activation = activation_of(module)
         if isinstance(module, nn.Linear | nn.Conv2d):
             layers.append(name)
         elif activation is not None:
             activations.add(activation)
-        elif not isinstance(module, nn.Flatten | nn.Identity):
+        elif not isinstance(module, nn.Flatten):
             raise ValueError(f"mean field says nothing of {name!r} ({type(module).__name__})")
+    if len(activations) > 1:
+        activations.discard("identity")
     if len(activations) != 1:
         raise ValueError(f"mean field is known here for one kind of activation, this model has {len(activations)}")
     factors = chi_of_model(model, activations.pop(), inputs)

@@ -17,6 +17,10 @@ from vgharness.training.executor import single_threaded, worker_count
 from vgharness.training.pack import Pack, pack_key
 
 _STEPS = 3
+# As many training steps take as long as a cell's first batch at initialisation, and as its errors at a later moment:
+# float64 is what takes the time.
+_STEPS_AT_START = 8
+_STEPS_LATER = 4
 
 
 class SecondsPerImage(NamedTuple):
@@ -47,6 +51,8 @@ def expected_seconds(study: Study, images: DeviceImages, jobs: int | None = None
                 speeds[kind] = seconds_per_image(cell, images, study.precision)
             speed = speeds[kind]
             total += cell.epochs * (len(images.padded) * speed.training + len(images.test_images) * speed.testing)
+            batch = min(cell.batch_size, len(images.padded))
+            total += (_STEPS_AT_START + _STEPS_LATER * min(cell.epochs, 2)) * batch * speed.training
     return total / worker_count(images.device, len(study.cells), jobs)
 
 

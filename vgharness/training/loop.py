@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -14,10 +15,10 @@ from torch import nn
 
 from vgharness.data.on_device import DeviceImages
 from vgharness.precision import autocast
-from vgharness.records import Cell, CellResult, Epoch, GradientFlow, Precision
+from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerPrediction, MomentErrors, Precision
 from vgharness.training.callback import Callback
 from vgharness.training.evaluation import evaluation_mode
-from vgharness.training.first_batch import FirstBatch, measure_first_batch
+from vgharness.training.first_batch import FirstBatch
 from vgharness.training.network_facts import Heatmap, facts_of, heatmap_of
 from vgharness.training.pack import Pack
 from vgharness.training.values import to_host
@@ -30,7 +31,8 @@ class NetworkTraining:
     cell: what is trained.
     model: the network.
     facts: what it was before it trained.
-    first_batch: what its first batch says of its gradients; nothing until it is measured.
+    numerics: the gradients' errors on its first batch, at the moments that it has come to.
+    predictions: theory's word on its gradients there, at initialisation.
     initial: the flow of its first training batch; ``None`` until that is trained on.
     epochs: those that were finished.
     heatmap: after the last epoch; ``None`` before.
@@ -38,19 +40,35 @@ class NetworkTraining:
     reason: why it did.
     """
 
-    def __init__(self, cell: Cell, model: nn.Module, device: torch.device) -> None:
-        self.cell, self.model, self.facts = cell, model, facts_of(model, device)
-        self.first_batch = FirstBatch()
+    def __init__(self, cell: Cell, model: nn.Module, images: DeviceImages, precision: Precision) -> None:
+        self.cell, self.model, self.facts = cell, model, facts_of(model, images.device)
+        self._images, self._precision = images, precision
+        self.numerics: list[MomentErrors] = []
+        self.predictions: tuple[LayerPrediction, ...] = ()
         self.initial: GradientFlow | None = None
         self.epochs: list[Epoch] = []
         self.heatmap: Heatmap | None = None
         self.status: Literal["finished", "diverged", "interrupted"] = "finished"
         self.reason = ""
 
+    @cached_property
+    def _first_batch(self) -> FirstBatch:
+        return FirstBatch(self.cell, self._images, self._precision)
+
     @property
     def diverged(self) -> bool:
         """Whether it trains no more because a loss was not finite."""
         return self.status == "diverged"
+
+    def measure_first_batch(self) -> None:
+        """Measures gradients on the first batch with the weights as they are now, unless the training has diverged."""
+        if self.diverged:
+            return
+        if self.epochs:
+            self.numerics.append(self._first_batch.errors(self.model, len(self.epochs)))
+        else:
+            errors, self.predictions = self._first_batch.at_initialisation(self.model)
+            self.numerics.append(errors)
 
     def end_if_not_finite(self) -> None:
         """Ends the training as diverged if a loss of the last epoch was not finite."""
@@ -74,8 +92,8 @@ class NetworkTraining:
             layers=self.facts.layers,
             initial_weights_sha256=self.facts.weights_sha256,
             initial=self.initial,
-            numerics=self.first_batch.numerics,
-            predictions=self.first_batch.predictions,
+            numerics=tuple(self.numerics),
+            predictions=self.predictions,
             epochs=tuple(self.epochs),
             heatmap=self.heatmap,
             seconds=seconds,
@@ -93,7 +111,7 @@ def train_pack(
     """
     started = time.perf_counter()
     pack = Pack(cells, images, precision)
-    networks = [NetworkTraining(cell, model, images.device) for cell, model in zip(cells, pack.models, strict=True)]
+    networks = [NetworkTraining(cell, model, images, precision) for cell, model in zip(cells, pack.models, strict=True)]
     try:
         _train(pack, networks, callback or Callback())
     except KeyboardInterrupt:
@@ -107,13 +125,16 @@ def train_pack(
 def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback) -> None:
     """Trains the pack to its end and notes in ``networks``, one for each of its networks, what is found."""
     for network in networks:
-        network.first_batch = measure_first_batch(network.cell, pack.images, pack.precision)
+        network.measure_first_batch()
     if not pack.cell.epochs:
         for network, flow in zip(networks, _initial_flows(pack), strict=True):
             network.initial = flow
         return
     for number in range(1, pack.cell.epochs + 1):
         _train_epoch(pack, number, networks, callback)
+        if number in (1, pack.cell.epochs):  # the moments that claims speak of
+            for network in networks:
+                network.measure_first_batch()
         if all(network.diverged for network in networks):
             return
     with evaluation_mode(pack.models), autocast(pack.precision, pack.images.device):

@@ -53,8 +53,7 @@ class Pack:
             raise ValueError("the cells of a pack differ in activation and seed alone")
         self.cell, self.images, self.precision = cells[0], images, precision
         device = images.device
-        self.models = nn.ModuleList(initial_network(cell, images.num_classes) for cell in cells)
-        self.models.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.models = nn.ModuleList(initial_network(cell, images) for cell in cells)
         self.optimizer = torch.optim.Adam(
             self.models.parameters(), lr=self.cell.learning_rate, fused=True, capturable=device.type == "cuda"
         )
@@ -176,12 +175,13 @@ def pack_key(cell: Cell) -> Hashable:
     return tuple(value for field, value in cell if field not in ("activation", "seed"))
 
 
-def initial_network(cell: Cell, num_classes: int) -> DeepCNN:
-    """Makes the cell's network on the CPU, its weights drawn from the cell's own generator."""
+def initial_network(cell: Cell, images: DeviceImages) -> DeepCNN:
+    """Makes the cell's network for the classes of ``images``, on their device. Its weights are drawn on the CPU, from
+    the cell's own generator."""
     with _seeding, torch.random.fork_rng(devices=()):
         torch.default_generator.set_state(generator(cell, "weights").get_state())
-        model = DeepCNN(cell.activation, cell.depth, cell.architecture, cell.norm, cell.init, num_classes)
-    return model.pool_early()
+        model = DeepCNN(cell.activation, cell.depth, cell.architecture, cell.norm, cell.init, images.num_classes)
+    return model.pool_early().to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _without_prefix(whole: GradientFlow, prefix: str) -> GradientFlow:

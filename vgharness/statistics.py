@@ -100,7 +100,7 @@ def interval(values: Sequence[float], grain: float = 0.0) -> tuple[float, float]
     """
     if len(values) < 2:
         raise ValueError(f"an interval needs two values, got {len(values)}")
-    middle = math.fsum(values) / len(values)
+    middle = mean_of(values)
     half = max(_t_width(len(values)) * spread_of(values, grain), grain)
     return middle - half, middle + half
 
@@ -112,15 +112,20 @@ def prediction_interval(values: Sequence[float], grain: float = 0.0) -> tuple[fl
     """
     if len(values) < 2:
         raise ValueError(f"an interval needs two values, got {len(values)}")
-    middle, many = math.fsum(values) / len(values), len(values)
+    middle, many = mean_of(values), len(values)
     half = _t_width(many) * math.sqrt(many) * spread_of(values, grain) * math.sqrt(1 + 1 / many)
     return middle - half, middle + half
 
 
 def spread_of(values: Sequence[float], grain: float = 0.0) -> float:
     """The standard deviation of finite ``values``, at least ``grain``."""
-    middle = math.fsum(values) / len(values)
-    return max(math.sqrt(math.fsum((x - middle) ** 2 for x in values) / (len(values) - 1)), grain)
+    middle = mean_of(values)
+    return max(math.hypot(*(x - middle for x in values)) / math.sqrt(len(values) - 1), grain)
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """The arithmetic mean, of numbers of any size."""
+    return math.fsum(x / len(values) for x in values)
 
 
 def two_sided_p(t: float, seeds: int) -> float:

@@ -23,6 +23,7 @@ from vgharness.statistics import (
     Summary,
     from_scale,
     interval,
+    mean_of,
     mean_over_seeds,
     on_scale,
     prediction_interval,
@@ -69,7 +70,7 @@ def decide(accept: Accept | None, measured: Measurement, *, diverged_holds: bool
         return _exactly(accept, measured)
     lost = len(measured.values) - len(finite)
     if not finite:
-        diverged = f"{count(lost, 'seed')} of {lost} diverged"
+        diverged = f"{lost} of {count(lost, 'seed')} diverged"
         if diverged_holds:
             return Decided("reproduced", f"{diverged}, which the sentence covers", Summary(math.nan), p=0.0)
         return Decided("inconclusive", diverged, Summary(math.nan))
@@ -139,7 +140,7 @@ class _Seeds:
         if not math.isfinite(distance):
             return 0.0 if distance > 0 else 1.0
         error = spread_of(ends, self.grain) * math.sqrt((1 if further else 0) + 1 / len(ends))
-        return two_sided_p(distance / error, len(ends)) if error else float(distance <= 0)
+        return two_sided_p(distance / error, len(ends)) if error else float(distance < 0)
 
 
 def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
@@ -173,12 +174,12 @@ def _position(
     least, most = _scaled(seeds.scale, accept)
     if accept.contains(ends[0]) and accept.contains(ends[1]):
         inside = (least, seeds.lows, -1), (most, seeds.highs, 1)
-        distances = [(side * (end - _mean(own)), own) for end, own, side in inside if math.isfinite(end)]
+        distances = [(side * (end - mean_of(own)), own) for end, own, side in inside if math.isfinite(end)]
         return "reproduced", max(seeds.p_beyond(distance, own) for distance, own in distances)
     if accept.excludes(*ends) and not could:
         distance, own = max(
-            (least - _mean(seeds.highs), seeds.highs),
-            (_mean(seeds.lows) - most, seeds.lows),
+            (least - mean_of(seeds.highs), seeds.highs),
+            (mean_of(seeds.lows) - most, seeds.lows),
             key=lambda each: each[0],
         )
         p = seeds.p_beyond(distance, own)
@@ -211,8 +212,8 @@ def _printed(accept: Accept, scale: Scale) -> tuple[float, float]:
 
 def _p_of_printed(accept: Accept, seeds: _Seeds) -> float:
     least, most = _printed(accept, seeds.scale)
-    over = seeds.p_beyond(least - _mean(seeds.highs), seeds.highs, further=True)
-    under = seeds.p_beyond(_mean(seeds.lows) - most, seeds.lows, further=True)
+    over = seeds.p_beyond(least - mean_of(seeds.highs), seeds.highs, further=True)
+    under = seeds.p_beyond(mean_of(seeds.lows) - most, seeds.lows, further=True)
     return min(over, under)
 
 
@@ -271,15 +272,11 @@ def _open_bounds(seeds: _Seeds) -> str:
     return f"{known} known with {max(above, below)} of {count(len(seeds), 'seed')}: an epoch is too coarse, or too few"
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def _exactly(accept: Accept | None, measured: Measurement) -> Decided:
     """A count that no seed changes: all of them must agree, and one is enough."""
     assert accept is not None
     figures = [nan_if_none(each.value) for each in measured.values]
-    found = Summary(_mean(figures), min(figures), max(figures), "exact")
+    found = Summary(mean_of(figures), min(figures), max(figures), "exact")
     if not all(map(math.isfinite, figures)):
         return Decided("inconclusive", "it is not known with every seed", Summary(math.nan))
     holds = all(map(accept.contains, figures))
@@ -305,7 +302,7 @@ def _against_curve(seeds: _Seeds, published: float | None) -> Decided:
     if distance <= greatest:
         return decided._replace(outcome="reproduced", reason=own)
     if not could:
-        above = on_scale(seeds.scale, distance) - _mean(seeds.highs)
+        above = on_scale(seeds.scale, distance) - mean_of(seeds.highs)
         return decided._replace(
             outcome="not reproduced", reason=own, p=seeds.p_beyond(above, seeds.highs, further=True)
         )

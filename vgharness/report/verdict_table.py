@@ -226,23 +226,22 @@ def _lines(verdict: Verdict) -> Iterator[Text]:
     first = _first(verdict)
     if verdict.reason and verdict.reason not in (reading.reason for reading in first):
         yield Text(escaped(verdict.reason), _STYLES[verdict.outcome])
-    for reading in first:
-        yield Text(reading_line(reading))
     rest = [reading for reading in deciding(verdict) if reading not in first]
-    if rest and first:
-        yield Text(f"and {count(len(rest), 'reading')} more: {tally_line(rest)}")
+    if rest and verdict.outcome == "mixed":  # which hold and which do not is what it is about
+        for reading in deciding(verdict):
+            shown = measured(reading) if reading.values else reading.outcome
+            yield Text(escaped(f"{SYMBOLS[reading.outcome]} {reading.label}: {shown}"))
+    else:
+        for reading in first:
+            yield Text(reading_line(reading))
+        if rest and first:
+            yield Text(f"and {count(len(rest), 'reading')} more: {tally_line(rest)}")
     for reading in beside(verdict):
         if reading.outcome != "not run":
             yield Text(f"beside it: {reading_line(reading)}", "dim")
 
 
 def _first(verdict: Verdict) -> list[Reading]:
-    """As many deciding readings that ran as the terminal has room for: those that came out as the claim did, and of a
-    mixed one as many that hold as that do not."""
-    seen: Counter[Outcome] = Counter()
-    ranked: list[tuple[tuple[bool, int], Reading]] = []
-    for reading in deciding(verdict):
-        if reading.outcome != "not run":
-            ranked.append(((reading.outcome != verdict.outcome, seen[reading.outcome]), reading))
-            seen[reading.outcome] += 1
-    return [reading for _, reading in sorted(ranked, key=lambda each: each[0])[:_MOST_READINGS]]
+    """As many deciding readings that ran as the terminal has room for, those first that came out as the claim did."""
+    ran = [reading for reading in deciding(verdict) if reading.outcome != "not run"]
+    return sorted(ran, key=lambda reading: reading.outcome != verdict.outcome)[:_MOST_READINGS]

@@ -36,3 +36,10 @@ def test_two_seeds_decide_counts_only() -> None:
     found = of_claims("script", seeds=(42, 43))
     assert found["sigmoid-final"].reason == "2 seeds; a verdict needs 3"
     assert found["architecture"].possible == 3
+
+
+def test_moments_do_not_tell_apart_what_other_networks_lack_too() -> None:
+    claims = [claim for claim in load_claims() if claim.id == "tanh-squashes"]
+    (found,) = outlooks(claims, plan("script", activations=("sigmoid", "identity")), CANONICAL)
+    assert (found.possible, found.deciding, found.moments) == (1, 2, ())
+    assert found.reason == "needs networks with activation tanh"

@@ -122,6 +122,23 @@ def test_runs_are_found_in_the_store_by_number_and_name() -> None:
         assert [Path(path).name for path in found.runs] == ["0001_study.json", "0002_main.json"]
 
 
+@pytest.mark.parametrize(
+    ("accept", "answer"),
+    [
+        ("printed = 44, within = 1", "yes"),
+        ("printed = 50, within = 1", "no"),
+        ("printed = 44, within = 0.1", "open"),
+        ("printed = 44", None),  # as one run: nothing is asked of the mean
+        ("at_least = 44", None),
+    ],
+)
+def test_whether_our_mean_is_what_is_printed(accept: str, answer: str | None) -> None:
+    save("run.json", study())  # 44.2 to 44.6 %
+    Path("claims.toml").write_text(CLAIMS.replace("above = 20", accept))
+    (reading,) = judged("claims.toml", "run.json").verdicts[0].readings
+    assert reading.mean_is_printed == answer
+
+
 def test_the_terminal_shows_the_document_the_words_and_the_reasons() -> None:
     result = run("judge", "claims.toml", str(save("run.json", study())))
     assert result.stdout.startswith("A paper on depth, judged on run.json\n")

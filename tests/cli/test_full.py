@@ -279,7 +279,8 @@ def hostile_outputs() -> Iterator[tuple[str, TextIO]]:
 
 
 def test_an_output_that_cannot_be_printed_to_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["full", "--preset", "quick", "--device", "cpu", "--exit-zero", "--out", "page"])
+    arguments = "--preset quick --device cpu --activations relu --exit-zero --out page"
+    monkeypatch.setattr(sys, "argv", ["full", *arguments.split()])
     monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")
     for kind, stream in hostile_outputs():
         with monkeypatch.context() as patched:

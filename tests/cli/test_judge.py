@@ -125,7 +125,7 @@ def test_runs_are_found_in_the_store_by_number_and_name() -> None:
 @pytest.mark.parametrize(
     ("accept", "answer"),
     [
-        ("printed = 44, within = 1", "yes"),
+        ("printed = 44, within = 2", "yes"),
         ("printed = 50, within = 1", "no"),
         ("printed = 44, within = 0.1", "open"),
         ("printed = 44", None),  # as one run: nothing is asked of the mean

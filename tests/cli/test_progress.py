@@ -7,12 +7,16 @@ from factories import make_result
 from rich.console import Console
 
 from vgharness.cli.progress import StudyProgress, counted
-from vgharness.records import Cell
-from vgharness.study.presets import plan
+from vgharness.records import Activation, Cell, Study
 
 pytestmark = pytest.mark.fast
 
-STUDY = plan("script", epochs=2, seeds=(42,))  # sigmoid, ReLU, and tanh at initialisation
+
+def cell(activation: Activation, epochs: int) -> Cell:
+    return Cell(architecture="script", activation=activation, seed=42, epochs=epochs)
+
+
+STUDY = Study(preset="script", cells=(cell("sigmoid", 2), cell("relu", 2), cell("tanh", 0)))
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def _position(
     if accept.contains(ends[0]) and accept.contains(ends[1]):
         inside = (least, seeds.lows, -1), (most, seeds.highs, 1)
         distances = [(side * (end - mean_of(own)), own) for end, own, side in inside if math.isfinite(end)]
-        return "reproduced", max(seeds.p_beyond(distance, own) for distance, own in distances)
+        return "reproduced", max((seeds.p_beyond(distance, own) for distance, own in distances), default=0.0)
     if accept.excludes(*ends) and not could:
         distance, own = max(
             (least - mean_of(seeds.highs), seeds.highs),

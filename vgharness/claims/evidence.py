@@ -23,12 +23,14 @@ class Evidence:
     cells: each with its result; without one where it is only planned.
     data: the images that they are trained on; ``None``: there are no cells.
     precision: of the arithmetic.
+    planned: every cell that the runs' studies were to hold, trained or not.
     sessions: pytest sessions.
     """
 
     cells: tuple[tuple[Cell, CellResult | None], ...] = ()
     data: Provenance | None = None
     precision: Precision = "fp32"
+    planned: tuple[Cell, ...] = ()
     sessions: tuple[Session, ...] = ()
 
     @classmethod
@@ -52,19 +54,21 @@ class Evidence:
             cells=tuple(cells.items()),
             data=runs[0].data if runs else None,
             precision=runs[0].study.precision if runs else "fp32",
+            planned=tuple(cell for run in runs for cell in run.study.cells),
             sessions=tuple(each for each in saved if isinstance(each, Session)),
         )
 
     @classmethod
-    def planned(cls, study: Study, data: Provenance) -> Evidence:
+    def of_plan(cls, study: Study, data: Provenance) -> Evidence:
         """What ``study`` will hold once it is trained on ``data``."""
-        return cls(cells=tuple((cell, None) for cell in study.cells), data=data, precision=study.precision)
+        cells = tuple((cell, None) for cell in study.cells)
+        return cls(cells=cells, data=data, precision=study.precision, planned=study.cells)
 
     def variants(self, claim: Claim) -> tuple[str, ...]:
         """The values of the factor for each of which ``claim`` is judged by itself: its own, or all that there are."""
         if claim.variant or not claim.for_each:
             return (claim.variant,)
-        return tuple(dict.fromkeys(str(getattr(cell, claim.for_each, "")) for cell, _ in self.cells)) or ("",)
+        return tuple(dict.fromkeys(str(getattr(cell, claim.for_each, "")) for cell in self.planned)) or ("",)
 
     def check_data(self, claim: Claim) -> None:
         """Raises :class:`NotRunError` where the claim speaks of other images than there are."""
@@ -82,7 +86,8 @@ class Evidence:
 
         Cells that ended in an exception do not count. Raises :class:`NotRunError` where there are no others.
         """
-        wanted = {**claim.recipe.factors, **({claim.for_each: variant} if variant else {}), **subject.factors}
+        own = {**({claim.for_each: variant} if variant else {}), **subject.factors}
+        wanted = {**{name: value for name, value in claim.recipe.factors.items() if name not in own}, **own}
         usable = [(cell, (cell, result)) for cell, result in self.cells if result is None or result.status != "failed"]
         found, missing = pick(usable, wanted)
         if missing:

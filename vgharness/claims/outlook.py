@@ -37,7 +37,7 @@ def outlooks(claims: Iterable[Claim], study: Study, data: Provenance) -> tuple[O
 
     Whether the seeds that are planned will be enough to decide is only known once they are trained.
     """
-    evidence = Evidence.planned(study, data)
+    evidence = Evidence.of_plan(study, data)
     return tuple(_of_claim(claim, variant, evidence) for claim in claims for variant in evidence.variants(claim))
 
 

@@ -96,10 +96,11 @@ def pick(cells: Iterable[tuple[Cell, Item]], wanted: Factors) -> tuple[dict[int,
         if other is None or cell.epochs > other[0].epochs:
             fitting[cell.seed] = cell, item
     if not fitting:
-        # What no cell has by itself says most; where each has its cells, it is that they do not come together.
-        nowhere = [name for name in wanted if all(missing_factors(cell, {name: wanted[name]}) for cell, _ in cells)]
-        lacking = nowhere or list(wanted)
-        return {}, f"needs networks with {listing(_in_words(name, wanted[name]) for name in lacking)}"
+        # What the nearest cell lacks; of several as near, in what the subject says rather than the recipe.
+        places = list(wanted)
+        lacks = (missing_factors(cell, wanted) for cell, _ in cells)
+        nearest = min(lacks, key=lambda names: (len(names), -max(map(places.index, names))), default=places)
+        return {}, f"needs networks with {listing(_in_words(name, wanted[name]) for name in nearest)}"
     return {seed: item for seed, (_, item) in sorted(fitting.items())}, ""
 
 

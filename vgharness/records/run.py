@@ -15,8 +15,9 @@ from vgharness.records.verdict import Verdict
 
 SCHEMA_VERSION: Final = 3
 
+_Float32 = Annotated[float, Field(ge=0, le=1e40)]  # training is in float32, which ends at 3e38
 _SIDE: Final = 32  # of the images, and so of a heatmap
-_HeatmapRow = Annotated[tuple[NotNegative, ...], Field(min_length=_SIDE, max_length=_SIDE)]
+_HeatmapRow = Annotated[tuple[_Float32, ...], Field(min_length=_SIDE, max_length=_SIDE)]
 
 
 class Epoch(FiniteRecord):
@@ -32,9 +33,9 @@ class Epoch(FiniteRecord):
     """
 
     epoch: Size
-    train_loss: NotNegative | None
+    train_loss: _Float32 | None
     train_accuracy: Percent | None
-    test_loss: NotNegative | None
+    test_loss: _Float32 | None
     test_accuracy: Percent | None
     seconds: NotNegative
     flow: GradientFlow

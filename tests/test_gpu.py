@@ -88,5 +88,5 @@ def test_numerical_errors_are_of_each_moments_weights_between_the_replays() -> N
     for result in results:
         assert [moment.epoch for moment in result.numerics] == [0, 1, 2]
         errors = [[layer.weight_l2 for layer in moment.layers] for moment in result.numerics]
-        assert None not in sum(errors, [])
+        assert not any(None in moment for moment in errors)
         assert errors[0] != errors[1] != errors[2]

@@ -75,7 +75,7 @@ def test_activations_of_one_seed_start_from_the_same_weights_and_see_the_same_ba
 def test_every_activation_starts_from_the_same_weights(few_images: DeviceImages) -> None:
     started = [train(small_cell(activation, epochs=0), few_images, "fp32") for activation in ACTIVATIONS]
     assert len({result.initial_weights_sha256 for result in started}) == 1
-    assert len({result.initial for result in started}) == len(ACTIVATIONS)
+    assert len({str(result.initial) for result in started}) == len(ACTIVATIONS)
 
 
 # --- equal to a plain loop ---------------------------------------------------------------------

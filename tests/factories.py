@@ -13,9 +13,11 @@ from vgharness.records import (
     CellResult,
     Epoch,
     GradientFlow,
+    LayerError,
     LayerGradient,
     LayerShape,
     Machine,
+    MomentErrors,
     Outcome,
     Provenance,
     Reading,
@@ -69,6 +71,13 @@ def make_flow(factor: float = 0.8, last: float = 1.0, layers: int = 4) -> Gradie
     return GradientFlow(layers=(*rows, rows[-1].model_copy(update={"name": "fc"})))
 
 
+def make_errors(epoch: int = 0, size: float | None = 1e-3) -> MomentErrors:
+    """The same relative error of every quantity of the layers that :func:`make_flow` has by default."""
+    each = dict.fromkeys(("weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"), size)
+    names = [layer.name for layer in make_flow().layers]
+    return MomentErrors(epoch=epoch, layers=tuple(LayerError(name=name, **each) for name in names))
+
+
 def make_layers(architecture: Architecture, activation: Activation) -> tuple[LayerShape, ...]:
     """What a DeepCNN of depth 4 puts out, written down independently of it."""
     layers = []
@@ -93,7 +102,8 @@ def make_result(
     epochs: int | None = None,
     **changes: object,
 ) -> CellResult:
-    """A cell with test accuracies ``curve``, one per epoch. ``epochs``: how many were planned."""
+    """A cell with test accuracies ``curve``, one per epoch. ``epochs``: how many were planned. ``changes``: of its
+    fields, such as ``numerics``, of which it has none by itself; they are not validated."""
     curve = tuple(curve)
     result = CellResult(
         cell=Cell(

@@ -12,6 +12,7 @@ from vgharness.precision import float32_precision
 from vgharness.records import ARCHITECTURES, Architecture, Cell
 from vgharness.training.cuda_graph import Recorder
 from vgharness.training.executor import Execution
+from vgharness.training.loop import train_pack
 from vgharness.training.pack import Pack
 from vgharness.training.values import StepValues
 
@@ -78,3 +79,14 @@ def test_a_study_trains_as_packs() -> None:
     execution = Execution([*cells(), *cells(epochs=0)[:1]])
     execution.run(images, "fp32")
     assert [result.status for result in execution.results] == ["finished"] * 5
+
+
+def test_numerical_errors_are_of_each_moments_weights_between_the_replays() -> None:
+    images = DeviceImages(synthetic_images(208, 100), torch.device("cuda"))
+    with float32_precision("fp32"):
+        results = train_pack(cells(), images, "fp32")
+    for result in results:
+        assert [moment.epoch for moment in result.numerics] == [0, 1, 2]
+        errors = [[layer.weight_l2 for layer in moment.layers] for moment in result.numerics]
+        assert not any(None in moment for moment in errors)
+        assert errors[0] != errors[1] != errors[2]

@@ -164,13 +164,17 @@ def test_means_of_positive_values_are_geometric() -> None:
 
 @pytest.mark.parametrize(
     ("before", "after", "quantity"),
-    [([0.0, 4.0], [1.0, 2.0], "signal_l2"), ([1.0, 3.0], [0.0, 3.0], "signal_l2"), ([1.0, 3.0], [1, 2.0], "saturated")],
+    [
+        ([0.0, 0.8], [0.2, 0.4], "signal_l2"),
+        ([0.2, 0.6], [0.0, 0.6], "signal_l2"),
+        ([0.2, 0.6], [0.2, 0.4], "saturated"),
+    ],
 )
 def test_means_are_arithmetic_where_one_is_zero_and_of_shares(
     before: list[float], after: list[float], quantity: str
 ) -> None:
     found = change(compared(sample(before, quantity=quantity), sample(after, quantity=quantity)), quantity=quantity)
-    assert (found.mean, found.before, found.after) == ("arithmetic", 2.0, 1.5)
+    assert (found.mean, found.before, found.after) == ("arithmetic", pytest.approx(0.4), pytest.approx(0.3))
     assert found.change == pytest.approx(-0.25)
 
 

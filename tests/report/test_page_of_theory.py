@@ -3,25 +3,19 @@
 import re
 
 import pytest
-from factories import make_result, make_run
+from factories import make_errors, make_result, make_run
 
-from vgharness.records import LayerError, LayerPrediction, MomentErrors
+from vgharness.records import LayerPrediction
 from vgharness.report.study_page import render
 
 pytestmark = pytest.mark.fast
 
 
-def errors_at(epoch: int, size: float | None) -> MomentErrors:
-    names = ("conv1", "conv2", "conv3", "conv4", "fc")
-    each = dict.fromkeys(("weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"), size)
-    return MomentErrors(epoch=epoch, layers=tuple(LayerError(name=name, **each) for name in names))
-
-
 def test_the_page_shows_numerical_errors_by_moment_the_worst_of_the_seeds() -> None:
     results = [
-        make_result(curve=[10.0], seed=42, numerics=(errors_at(0, 0.0042), errors_at(1, 0.25))),
-        make_result(curve=[10.0], seed=43, numerics=(errors_at(0, 0.0031), errors_at(1, 0.33))),
-        make_result("tanh", numerics=(errors_at(0, None),)),
+        make_result(curve=[10.0], seed=42, numerics=(make_errors(0, 0.0042), make_errors(1, 0.25))),
+        make_result(curve=[10.0], seed=43, numerics=(make_errors(0, 0.0031), make_errors(1, 0.33))),
+        make_result("tanh", numerics=(make_errors(0, None),)),
     ]
     html = render(make_run(results), ())
     section = html[html.index('id="numerics"') : html.index('id="how"')]

@@ -15,7 +15,7 @@ from torch.nn.modules import module as nn_module
 from vgharness.data.on_device import DeviceImages
 from vgharness.data.synthetic import synthetic_images
 from vgharness.models import DeepCNN
-from vgharness.records import Activation, Cell, CellResult, Epoch
+from vgharness.records import ACTIVATIONS, Activation, Cell, CellResult, Epoch
 from vgharness.training import pack as packs
 from vgharness.training.callback import Callback
 from vgharness.training.loop import train_pack
@@ -70,6 +70,12 @@ def test_activations_of_one_seed_start_from_the_same_weights_and_see_the_same_ba
     for a, b in zip(sigmoid_saw, relu_saw, strict=True):
         assert a.index == b.index
         assert torch.equal(a.crops, b.crops)
+
+
+def test_every_activation_starts_from_the_same_weights(few_images: DeviceImages) -> None:
+    started = [train(small_cell(activation, epochs=0), few_images, "fp32") for activation in ACTIVATIONS]
+    assert len({result.initial_weights_sha256 for result in started}) == 1
+    assert len({str(result.initial) for result in started}) == len(ACTIVATIONS)
 
 
 # --- equal to a plain loop ---------------------------------------------------------------------

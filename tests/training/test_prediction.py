@@ -21,7 +21,7 @@ def network(activation: Activation, pools: Architecture) -> tuple[DeepCNN, Tenso
 
 
 @pytest.mark.parametrize("pools", ["readme", "script"])
-@pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh"])
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh", "identity"])
 def test_the_documents_networks_do_about_as_mean_field_says(activation: Activation, pools: Architecture) -> None:
     predictions = predicted(*_arguments(activation, pools))
     assert [(p.name, p.above) for p in predictions] == [

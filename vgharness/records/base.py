@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
-from vgharness.formatting import escaped
+from vgharness.formatting import escaped, shorten
 
 Architecture = Literal["readme", "script"]
 Activation = Literal["sigmoid", "tanh", "relu", "gelu", "silu", "identity"]
@@ -40,6 +40,16 @@ def _is_a_character(char: str) -> bool:
 # JSON: it is kept as the text \udXXX.
 Name = Annotated[str, BeforeValidator(_without_surrogates)]
 
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Size = Annotated[int, Field(ge=1, lt=2**63)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+# What a record that comes from a file is validated with. JSON has no number that is not finite, so there is none to
+# flag: 1e999 and the like are refused.
+FROM_FILE: Final[Mapping[str, bool]] = {"from_file": True}
+
 
 class Record(BaseModel):
     """Immutable, no unknown fields, no NaN or infinity."""
@@ -57,8 +67,8 @@ class FiniteRecord(Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _flag_nonfinite(cls, fields: Any) -> Any:
-        if not isinstance(fields, Mapping):
+    def _flag_nonfinite(cls, fields: Any, info: ValidationInfo) -> Any:
+        if info.context is FROM_FILE or not isinstance(fields, Mapping):
             return fields
         bad = [k for k, v in fields.items() if isinstance(v, float) and not math.isfinite(v)]
         if not bad:
@@ -69,7 +79,7 @@ class FiniteRecord(Record):
 def first_of(error: ValidationError) -> str:
     """The first thing that is wrong with a record, in one line that names its field."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"])) or "as a whole"
+    where = shorten(".".join(map(str, first["loc"])), 200) or "as a whole"
     return escaped(f"{where}: {first['msg'].removeprefix('Value error, ')}")
 
 

@@ -8,9 +8,20 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from vgharness.records.base import FiniteRecord, Name, Quantity, Record, State, nan_if_none
+from vgharness.records.base import (
+    FROM_FILE,
+    Count,
+    FiniteRecord,
+    Name,
+    NotNegative,
+    Quantity,
+    Record,
+    Share,
+    State,
+    nan_if_none,
+)
 
 # What is measured of a layer and can be compared, judged and shown; other quantities are a user's own.
 LAYER_QUANTITIES: Final = ("signal_l2", "signal_rms", "weight_l2", "weight_mean_abs", "relative_update", "saturated")
@@ -22,8 +33,8 @@ class LayerKey(NamedTuple):
     """Which row of a flow: a layer has several where it runs several times, or is gone back through several times."""
 
     name: str
-    forward_pass: int = 0
-    backward_pass: int = 0
+    forward_pass: Count = 0
+    backward_pass: Count = 0
 
     def __str__(self) -> str:
         forward = f"[{self.forward_pass}]" if self.forward_pass else ""
@@ -42,8 +53,8 @@ class ParameterGradient(FiniteRecord):
 
     name: Name
     frozen: bool = False
-    mean_abs: float | None = None
-    l2: float | None = None
+    mean_abs: NotNegative | None = None
+    l2: NotNegative | None = None
 
 
 class LayerGradient(FiniteRecord):
@@ -71,21 +82,21 @@ class LayerGradient(FiniteRecord):
     """
 
     name: Name
-    forward_pass: int = Field(default=0, ge=0)
-    backward_pass: int = Field(default=0, ge=0)
+    forward_pass: Count = 0
+    backward_pass: Count = 0
     aliases: tuple[Name, ...] = ()
     state: State
-    weight_mean_abs: float | None = None
-    weight_l2: float | None = None
-    signal_l2: float | None = None
-    signal_rms: float | None = None
-    relative_update: float | None = None
-    saturated: float | None = None
+    weight_mean_abs: NotNegative | None = None
+    weight_l2: NotNegative | None = None
+    signal_l2: NotNegative | None = None
+    signal_rms: NotNegative | None = None
+    relative_update: NotNegative | None = None
+    saturated: Share | None = None
     feeds: tuple[LayerKey, ...] | None = None
     without_gradient: tuple[Name, ...] = ()
     parameters: tuple[ParameterGradient, ...] = ()
-    output_rms: float | None = None
-    output_zeros: float | None = None
+    output_rms: NotNegative | None = None
+    output_zeros: Share | None = None
 
     @property
     def key(self) -> LayerKey:
@@ -129,13 +140,13 @@ class TimePath(Record):
 
     layer: Name
     part: str
-    signals: tuple[float | None, ...]
-    direct: float | None
+    signals: tuple[NotNegative | None, ...]
+    direct: NotNegative | None
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nonfinite(cls, fields: Any) -> Any:
-        if not isinstance(fields, Mapping):
+    def _without_nonfinite(cls, fields: Any, info: ValidationInfo) -> Any:
+        if info.context is FROM_FILE or not isinstance(fields, Mapping):
             return fields
         signals = tuple(x if x is not None and math.isfinite(x) else None for x in fields.get("signals", ()))
         direct = fields.get("direct")
@@ -159,11 +170,22 @@ class GradientFlow(Record):
     layers: tuple[LayerGradient, ...]
     missed: tuple[Name, ...] = ()
     training: bool | None = None
-    unreached: dict[Name, int] = Field(default_factory=dict)
+    unreached: dict[Name, Count] = Field(default_factory=dict)
     origin: NonfiniteOrigin | None = None
     through_time: tuple[TimePath, ...] = ()
     not_judged_through_time: tuple[Name, ...] = ()
-    output_spread: float | None = None
+    output_spread: NotNegative | None = None
+
+    @model_validator(mode="after")
+    def _every_row_once(self) -> GradientFlow:
+        if len(set(self.row_keys)) < len(self.layers):
+            raise ValueError("two rows are of the same pass of one layer")
+        return self
+
+    @property
+    def row_keys(self) -> list[LayerKey]:
+        """Which rows there are, in order."""
+        return [layer.key for layer in self.layers]
 
     def select(self, pattern: str) -> GradientFlow:
         """Only the layers whose name matches the glob ``pattern``, in the same order. One feeds another where it does

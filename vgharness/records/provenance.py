@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vgharness.records.base import Name, Record
+from pydantic import Field
+
+from vgharness.records.base import Count, Name, Record, Size
 
 
 class Provenance(Record):
@@ -25,8 +27,8 @@ class Provenance(Record):
     cifar10: Literal["canonical", "re-encoded", "part", "no"]
     sha256: str
     classes: tuple[Name, ...]
-    train_images: int
-    test_images: int
+    train_images: Size
+    test_images: Size
 
     @property
     def is_cifar10(self) -> bool:
@@ -50,11 +52,11 @@ class Machine(Record):
     driver: the GPU driver's version; ``None`` on a CPU.
     """
 
-    id: str
+    id: str = Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")
     system: str
     processor: str
-    cores: int
-    threads: int
+    cores: Count
+    threads: Count
     device: str
     python: str
     versions: dict[str, str]

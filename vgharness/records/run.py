@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from itertools import pairwise
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from vgharness.records.base import FiniteRecord, Name, Record
-from vgharness.records.flow import GradientFlow
+from vgharness.records.base import Count, FiniteRecord, Name, NotNegative, Percent, Record, Size
+from vgharness.records.flow import GradientFlow, LayerKey
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.study import Cell, Study
 from vgharness.records.verdict import Verdict
 
 SCHEMA_VERSION: Final = 3
+
+_Float32 = Annotated[float, Field(ge=0, le=1e40)]  # training is in float32, which ends at 3e38
+_SIDE: Final = 32  # of the images, and so of a heatmap
+_HeatmapRow = Annotated[tuple[_Float32, ...], Field(min_length=_SIDE, max_length=_SIDE)]
 
 
 class Epoch(FiniteRecord):
@@ -27,12 +32,12 @@ class Epoch(FiniteRecord):
     flow: each quantity averaged over the epoch's batches.
     """
 
-    epoch: int = Field(ge=1)
-    train_loss: float | None
-    train_accuracy: float | None
-    test_loss: float | None
-    test_accuracy: float | None
-    seconds: float
+    epoch: Size
+    train_loss: _Float32 | None
+    train_accuracy: Percent | None
+    test_loss: _Float32 | None
+    test_accuracy: Percent | None
+    seconds: NotNegative
     flow: GradientFlow
 
 
@@ -48,10 +53,10 @@ class LayerError(FiniteRecord):
     """
 
     name: str
-    weight_mean_abs: float | None
-    weight_l2: float | None
-    signal_l2: float | None
-    signal_rms: float | None
+    weight_mean_abs: NotNegative | None
+    weight_l2: NotNegative | None
+    signal_l2: NotNegative | None
+    signal_rms: NotNegative | None
 
 
 class MomentErrors(Record):
@@ -61,7 +66,7 @@ class MomentErrors(Record):
     layers: the error of each layer with weights, in forward order.
     """
 
-    epoch: int = Field(ge=0)
+    epoch: Count
     layers: tuple[LayerError, ...] = Field(min_length=1)
 
 
@@ -90,11 +95,11 @@ class LayerPrediction(FiniteRecord):
 
     name: str
     above: str
-    measured: float | None
-    predicted: float | None
-    bound: float
-    twin_measured: float | None
-    twin_predicted: float
+    measured: NotNegative | None
+    predicted: NotNegative | None
+    bound: NotNegative
+    twin_measured: NotNegative | None
+    twin_predicted: NotNegative
 
 
 class LayerShape(Record):
@@ -107,7 +112,7 @@ class LayerShape(Record):
 
     name: str
     kind: str
-    shape: tuple[int, ...]
+    shape: tuple[Size, ...]
 
 
 class CellResult(Record):
@@ -132,15 +137,37 @@ class CellResult(Record):
     cell: Cell
     status: Literal["finished", "diverged", "failed", "interrupted"]
     reason: Name = ""
-    parameters: int | None = None
+    parameters: Count | None = None
     layers: tuple[LayerShape, ...] = ()
     initial_weights_sha256: str | None = None
     initial: GradientFlow | None = None
     numerics: tuple[MomentErrors, ...] = ()
     predictions: tuple[LayerPrediction, ...] = ()
     epochs: tuple[Epoch, ...] = ()
-    heatmap: tuple[tuple[float, ...], ...] | None = None
-    seconds: float = 0.0
+    heatmap: Annotated[tuple[_HeatmapRow, ...], Field(min_length=_SIDE, max_length=_SIDE)] | None = None
+    seconds: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _epochs_in_order(self) -> CellResult:
+        numbers = [epoch.epoch for epoch in self.epochs]
+        if numbers != list(range(1, len(numbers) + 1)):
+            raise ValueError("epochs are numbered 1, 2, 3 and so on, these are not")
+        if len(numbers) > self.cell.epochs:
+            raise ValueError(f"{len(numbers)} epochs, of a cell with {self.cell.epochs}")
+        moments = [moment.epoch for moment in self.numerics]
+        if any(a >= b for a, b in pairwise(moments)) or max(moments, default=0) > len(numbers):
+            raise ValueError("numerics are of moments in order, up to the last finished epoch, these are not")
+        return self
+
+    @model_validator(mode="after")
+    def _same_layers_at_every_moment(self) -> CellResult:
+        flows = [epoch.flow.row_keys for epoch in self.epochs]
+        if any(a != b for a, b in pairwise([*([self.initial.row_keys] if self.initial else []), *flows])):
+            raise ValueError("the flows are not of the same layers in every epoch")
+        errors = [[layer.name for layer in moment.layers] for moment in self.numerics]
+        if any(a != b for a, b in pairwise(errors)):
+            raise ValueError("numerics are not of the same layers at every moment")
+        return self
 
 
 class Run(Record):
@@ -171,4 +198,38 @@ class Run(Record):
     results: tuple[CellResult, ...]
     document: Document | None = None
     verdicts: tuple[Verdict, ...] = ()
-    seconds: float
+    seconds: NotNegative
+
+    @model_validator(mode="after")
+    def _every_result_is_of_a_planned_cell(self) -> Run:
+        left = set(self.study.cells)
+        for result in self.results:
+            if result.cell not in left:
+                planned = result.cell in self.study.cells
+                raise ValueError(f"{'two results are' if planned else 'the study has no cell'} {result.cell.name}")
+            left.remove(result.cell)
+        return self
+
+    @model_validator(mode="after")
+    def _networks_of_one_shape_have_the_same_layers(self) -> Run:
+        shapes: dict[tuple[object, ...], dict[str, object]] = {}
+        for result in self.results:
+            cell = result.cell
+            known = shapes.setdefault((cell.architecture, cell.depth, cell.norm), {})
+            for what, layers in _layers_of(result).items():
+                if layers and known.setdefault(what, layers) != layers:
+                    raise ValueError(
+                        f"{cell.name}: {what} are not of the same layers as in another network of its shape"
+                    )
+        return self
+
+
+def _layers_of(result: CellResult) -> dict[str, list[object]]:
+    flow: list[LayerKey] = next(
+        (epoch.flow.row_keys for epoch in result.epochs), result.initial.row_keys if result.initial else []
+    )
+    return {
+        "layers": [(layer.name, layer.shape) for layer in result.layers],
+        "gradients": [*flow],
+        "predictions": [(layer.name, layer.above) for layer in result.predictions],
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -12,6 +12,8 @@ from vgharness.records.flow import LAYER_QUANTITIES, GradientFlow, LayerKey, fac
 from vgharness.records.provenance import Machine
 
 SESSION_VERSION: Final = 2
+
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]  # what PyTorch takes
 
 
 class Steps(Record):
@@ -23,7 +25,7 @@ class Steps(Record):
     """
 
     optimizer: str
-    seed: int
+    seed: Seed
     flows: tuple[GradientFlow, ...] = Field(min_length=2)
 
 
@@ -42,7 +44,7 @@ class Sample(Record):
 
     test: Name
     name: Name = ""
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     flows: tuple[GradientFlow, ...]
     custom: dict[Name, tuple[tuple[float | None, ...], ...]] = Field(default_factory=dict)
     later: tuple[Steps, ...] = ()

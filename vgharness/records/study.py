@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from vgharness.records.base import Activation, Architecture, Init, Norm, Precision, Record
+from vgharness.records.base import Activation, Architecture, Init, Norm, Precision, Record, Size
 
 
 class Cell(Record):
@@ -35,7 +35,7 @@ class Cell(Record):
     optimizer: Literal["adam"] = "adam"
     schedule: Literal["constant"] = "constant"
     learning_rate: float = Field(default=1e-3, gt=0)
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: Size = 128
 
     @property
     def name(self) -> str:
@@ -59,7 +59,16 @@ class Study(Record):
     """
 
     preset: str
-    cells: tuple[Cell, ...]
+    cells: tuple[Cell, ...] = Field(min_length=1)
     precision: Precision = "fp32"
-    train_images: int | None = Field(default=None, ge=1)
-    test_images: int | None = Field(default=None, ge=1)
+    train_images: Size | None = None
+    test_images: Size | None = None
+
+    @model_validator(mode="after")
+    def _every_cell_once(self) -> Study:
+        seen: set[Cell] = set()
+        for cell in self.cells:
+            if cell in seen:
+                raise ValueError(f"two cells are {cell.name}")
+            seen.add(cell)
+        return self

@@ -19,7 +19,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
-from vgharness.records import SCHEMA_VERSION, SESSION_VERSION, Record, Run, Session, first_of
+from vgharness.records import FROM_FILE, SCHEMA_VERSION, SESSION_VERSION, Record, Run, Session, first_of
 from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content, Upgrades
 from vgharness.system.environment import machine_prefix
 from vgharness.system.files import check_folder, shown, write_whole
@@ -33,6 +33,7 @@ _FILE = re.compile(r"([0-9]{4,})_(.+)\.json")
 # How this package's own files begin; of any other the whole is read.
 _HEAD = re.compile(rb'\{\s*"schema_version":\s*(\d+),\s*(?:"kind":\s*"(session)",\s*)?"created":\s*"([^"\\]*)"')
 _HEAD_BYTES: Final = 256
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")  # also where it is one of two that make a whole one
 _LOCK_SECONDS: Final = 60.0
 
 
@@ -196,7 +197,7 @@ def to_json(record: Run | Session) -> bytes:
     """The content of ``record``'s file. Raises :class:`~vgharness.errors.UsageError` where it could not be loaded."""
     content = record.model_dump_json(indent=1, warnings=False).encode()
     try:
-        type(record).model_validate_json(content)
+        type(record).model_validate_json(content, context=FROM_FILE)
     except ValidationError as error:
         raise UsageError(f"not saved, for the record is not valid: {first_of(error)}") from error
     return content
@@ -277,14 +278,24 @@ def _look(place: _Place) -> Entry:
 
 def _read(path: Path) -> Content:
     try:
-        content = json.loads(path.read_bytes())
+        text = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})") from error
+    try:
+        content = json.loads(text, parse_constant=_refuse)
+        if _HALF_CHARACTER.search(text):
+            json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{shown(path)}: a text in it holds half a character; was it edited?") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{shown(path)}: not a whole JSON file ({error}); was it cut off?") from error
     if not isinstance(content, dict) or not isinstance(content.get("schema_version"), int):
         raise UsageError(f"{shown(path)}: not a run of vgharness (it has no schema_version)")
     return content
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _check_version(path: Path, found: int, known: int) -> None:
@@ -308,7 +319,7 @@ def _upgrade(path: Path, content: Content, known: int, upgrades: Upgrades) -> Co
 
 def _validate(path: Path, content: Content, record: type[AnyRecord], what: str) -> AnyRecord:
     try:
-        return record.model_validate(content)
+        return record.model_validate(content, context=FROM_FILE)
     except ValidationError as error:
         raise UsageError(f"{shown(path)}: not a valid {what}: {first_of(error)}") from error
 

@@ -10,7 +10,7 @@ Upgrades = Mapping[int, Callable[[Content], Content]]
 
 
 def _run_2(content: Content) -> Content:
-    """Fields of a layer and of a reading got names that say what they hold."""
+    """Fields of a layer got names that say what they hold."""
     results = [
         {
             **result,
@@ -19,11 +19,16 @@ def _run_2(content: Content) -> Content:
         }
         for result in content["results"]
     ]
-    verdicts = [
-        {**verdict, "readings": [_renamed(reading, {"mean": "value"}) for reading in verdict.get("readings", ())]}
-        for verdict in content.get("verdicts", ())
+    return {**content, "results": results}
+
+
+def _run_3(content: Content) -> Content:
+    """Numerical errors are of several moments; verdicts, which came of rules that were wrong, are judged anew."""
+    results = [
+        {**result, "numerics": [{"epoch": 0, "layers": errors}] if (errors := result.get("numerics")) else []}
+        for result in content["results"]
     ]
-    return {**content, "results": results, "verdicts": verdicts}
+    return {**content, "results": results, "verdicts": []}
 
 
 def _session_2(content: Content) -> Content:
@@ -46,5 +51,5 @@ def _renamed(fields: Content, names: Mapping[str, str]) -> Content:
 
 
 # By the version that a file has.
-RUN_UPGRADES: Final[dict[int, Callable[[Content], Content]]] = {1: _run_2}
+RUN_UPGRADES: Final[dict[int, Callable[[Content], Content]]] = {1: _run_2, 2: _run_3}
 SESSION_UPGRADES: Final[dict[int, Callable[[Content], Content]]] = {1: _session_2}

@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from vgharness.claims.accept import Accept
 from vgharness.claims.quantities import QUANTITIES
-from vgharness.claims.spec import Claim, Layers, ReadingSpec, Recipe, moment_words
+from vgharness.claims.spec import Claim, Epochs, Layers, Passes, ReadingSpec, Recipe, Row, moment_words
 from vgharness.claims.subject import KNOWN_FACTORS, Subject, Value, check_factor
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, listing
@@ -25,6 +26,13 @@ MOST_BYTES: Final = 5_000_000
 MOST_READINGS: Final = 10_000
 _TOP_KEYS: Final = ("document", "recipe", "factors", "for_each", "claim")
 _CLAIM_KEYS: Final = ("id", "sentences", "words", "data", "variant", "diverged_holds", "reading")
+_PARTS: Final[dict[str, type[BaseModel]]] = {
+    "accept": Accept,
+    "layers": Layers,
+    "over": Epochs,
+    "passes": Passes,
+    "rows": Row,
+}
 _EXPANDED: Final = ("quantity", "at", "layer")
 # How a document's own markup is written; the quotes in a claims file leave it out.
 _MARKUP: Final = re.compile(r"[*_`#]|&nbsp;")
@@ -52,18 +60,24 @@ def load_claims(path: Path | str | None = None) -> tuple[Claim, ...]:
 
 def _table(source: Traversable | Path) -> dict[str, Any]:
     try:
-        content = source.read_bytes()
+        table = tomllib.loads(_text(source))
     except OSError as error:
         raise _WrongError(f"cannot be read ({error.strerror})") from error
-    if len(content) > MOST_BYTES:
-        raise _WrongError(f"{len(content):,} bytes; a claims file has at most {MOST_BYTES:,}")
-    try:
-        table = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _WrongError(f"not valid TOML: {error}") from error
     except RecursionError:
         raise _WrongError("not valid TOML: nested too deeply") from None
     return {key: _as_tuples(value) for key, value in table.items()}
+
+
+def _text(source: Traversable | Path) -> str:
+    """The content of a file; of what is none (a pipe would be waited for), or a very large one, an error."""
+    if isinstance(source, Path) and source.exists() and not source.is_file():
+        raise _WrongError(f"{source.name} is no regular file")
+    content = source.read_bytes()
+    if len(content) > MOST_BYTES:
+        raise _WrongError(f"{source.name} has {len(content):,} bytes; at most {MOST_BYTES:,} are read")
+    return content.decode()
 
 
 def _as_tuples(value: Any, depth: int = 0) -> Any:
@@ -180,7 +194,7 @@ class _File:
     def _curve(self, table: Mapping[str, Any], where: str) -> tuple[float, ...]:
         _check_keys(f"{where}: curve.", table, ("file", "column", "where"))
         try:
-            text = self._beside(str(table["file"])).read_text(encoding="utf-8")
+            text = _text(self._beside(str(table["file"])))
             rows = list(csv.DictReader(text.splitlines()))
             wanted = table.get("where", {})
             values = tuple(float(row[table["column"]]) for row in rows if all(row[k] == v for k, v in wanted.items()))
@@ -209,7 +223,7 @@ class _File:
         text = None
         if "file" in table:
             try:
-                text = _plain(self._beside(table["file"]).read_text(encoding="utf-8"))
+                text = _plain(_text(self._beside(table["file"])))
             except (OSError, UnicodeDecodeError) as error:
                 raise _WrongError(f"document.file: {table['file']} cannot be read ({_why(error)})") from error
         title = table.get("title") or table.get("file") or table["address"]
@@ -243,9 +257,8 @@ def _first(error: ValidationError, model: Any) -> str:
         str(part) for part in first["loc"] if not str(part).startswith(("constrained", "literal", "tuple"))
     )
     if first["type"] == "extra_forbidden":
-        known = {"layers": Layers.model_fields}.get(where.split(".")[0], model.model_fields)
-        names = listing(known) if "." not in where or where.startswith("layers") else "see the README"
-        return f"{where}: unknown key; known: {names}"
+        known = _PARTS.get(where.split(".")[0], model) if "." in where else model
+        return f"{where}: unknown key; known: {listing(known.model_fields)}"
     if first["type"] == "missing":
         return f"{where}: it is missing"
     message = first["msg"].removeprefix("Value error, ")

@@ -18,9 +18,13 @@ from vgharness.records import (
     LayerShape,
     Machine,
     MomentErrors,
+    Outcome,
     Provenance,
+    Reading,
     Run,
+    SeedValue,
     Study,
+    Verdict,
 )
 
 MACHINE = Machine(
@@ -147,6 +151,22 @@ def make_run(results: Iterable[CellResult], *, data: Provenance = CANONICAL, **c
         seconds=1.0,
     )
     return run.model_copy(update=changes)
+
+
+def make_reading(
+    outcome: Outcome = "reproduced", numbers: Iterable[float | None] = (1.0, 2.0), **fields: Any
+) -> Reading:
+    """A reading of one value per seed, counted from 42; nothing is decided of it but what ``fields`` say."""
+    values = tuple(SeedValue(seed=seed, value=value) for seed, value in enumerate(numbers, 42))
+    defaults = {"label": "a value", "quantity": "test_accuracy", "expected": "≥ 1", "unit": "%", "values": values}
+    return Reading.model_validate({**defaults, "outcome": outcome, **fields})
+
+
+def make_verdict(outcome: Outcome = "reproduced", *readings: Reading, **fields: Any) -> Verdict:
+    """A verdict of that outcome, by default with one reading of the same."""
+    defaults = {"claim": "it-is-so", "variant": "script", "sentence": "It is so, and more."}
+    given = readings or (make_reading(outcome),)
+    return Verdict.model_validate({**defaults, "outcome": outcome, "readings": given, **fields})
 
 
 def paired(

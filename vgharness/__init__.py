@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vgharness import theory as theory
+    from vgharness.claims.loading import load_claims as load_claims
     from vgharness.claims.spec import Claim as Claim
-    from vgharness.claims.spec import load_claims as load_claims
-    from vgharness.claims.verdicts import judge as judge
     from vgharness.data.images import load_images as load_images
     from vgharness.gradflow.comparison import compare as compare
     from vgharness.gradflow.diagnosis import Diagnosis as Diagnosis
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from vgharness.storage.store import RunStore as RunStore
     from vgharness.storage.store import load_run as load_run
     from vgharness.storage.store import load_session as load_session
+    from vgharness.study.judging import judge as judge
     from vgharness.study.presets import plan as plan
     from vgharness.study.run import run_study as run_study
 
@@ -61,8 +61,8 @@ _HOMES = {
     "Verdict": "records",
     "compare": "gradflow.comparison",
     "diagnose": "gradflow.diagnosis",
-    "judge": "claims.verdicts",
-    "load_claims": "claims.spec",
+    "judge": "study.judging",
+    "load_claims": "claims.loading",
     "load_images": "data.images",
     "load_run": "storage.store",
     "load_session": "storage.store",

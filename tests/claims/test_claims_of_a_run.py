@@ -1,12 +1,14 @@
-"""``pytest -m full [--device cuda] [--run RUN.json]``: one test case per claim, named by its id."""
+"""``pytest -m full [--device cuda] [--claims FILE] [--run RUN …]``: one test case per claim, named by its id."""
 
 import pytest
 
-from vgharness.claims.spec import load_claims
-from vgharness.claims.verdicts import judge
+from vgharness.claims.evidence import Evidence
+from vgharness.claims.loading import load_claims
 from vgharness.errors import UsageError
-from vgharness.records import Run, Verdict
-from vgharness.storage.store import load_run
+from vgharness.records import Run, Session, Verdict
+from vgharness.report.verdict_table import in_lines
+from vgharness.storage.store import RunStore, load
+from vgharness.study.judging import judge
 from vgharness.study.presets import plan
 from vgharness.system.process import configure_process
 
@@ -14,22 +16,30 @@ pytestmark = pytest.mark.full
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    config = metafunc.config
     try:
-        architectures = _architectures(metafunc.config)
+        claims, evidence = load_claims(config.getoption("--claims")), _evidence(config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
+    several = any(len(evidence.variants(claim)) > 1 for claim in claims)
     cases = {
-        f"{claim.id}-{architecture}" if len(architectures) > 1 else claim.id: (claim.id, architecture)
-        for claim in load_claims()
-        for architecture in ([claim.architecture] if claim.architecture else architectures)
+        f"{claim.id}-{variant}" if variant and several else claim.id: (claim.id, variant)
+        for claim in claims
+        for variant in evidence.variants(claim)
     }
     metafunc.parametrize("case", cases.values(), ids=cases)
 
 
-def _architectures(config: pytest.Config) -> list[str]:
-    saved = config.getoption("--run")
-    study = load_run(saved).study if saved else plan(_preset(config))
-    return list(dict.fromkeys(cell.architecture for cell in study.cells))
+def _saved(config: pytest.Config) -> list[Run | Session]:
+    return [load(RunStore().find(which, kind=None).path) for which in config.getoption("--run")]
+
+
+def _evidence(config: pytest.Config) -> Evidence:
+    """What will be judged on: of networks that are yet to be trained no more than which they are."""
+    saved = _saved(config)
+    if saved:
+        return Evidence.of(*saved)
+    return Evidence(cells=tuple((cell, None) for cell in plan(_preset(config)).cells))
 
 
 def _preset(config: pytest.Config) -> str:
@@ -42,9 +52,8 @@ def _preset(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def verdicts(pytestconfig: pytest.Config) -> dict[tuple[str, str], Verdict]:
-    saved = pytestconfig.getoption("--run")
-    run = load_run(saved) if saved else _train(pytestconfig)
-    return {(v.claim, v.architecture): v for v in judge(load_claims(), run)}
+    runs = _saved(pytestconfig) or [_train(pytestconfig)]
+    return {(v.claim, v.variant): v for v in judge(pytestconfig.getoption("--claims"), *runs)}
 
 
 def _train(config: pytest.Config) -> Run:
@@ -65,8 +74,4 @@ def test_claim(case: tuple[str, str], verdicts: dict[tuple[str, str], Verdict]) 
     if verdict.outcome == "not run":
         pytest.skip(verdict.reason)
     if verdict.outcome != "reproduced":
-        readings = [
-            f"  {r.label}: {r.value} in [{r.low}, {r.high}], expected {r.expected}: {r.outcome}"
-            for r in verdict.readings
-        ]
-        pytest.fail("\n".join([f"“{verdict.sentence}” {verdict.outcome}. {verdict.reason}", *readings]), pytrace=False)
+        pytest.fail(in_lines(verdict), pytrace=False)

@@ -1,13 +1,13 @@
-"""What each measure finds in made-up curves and gradients."""
+"""What each reading finds in made-up curves, gradients and networks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
-from factories import make_flow, make_result, make_run
+from factories import CANONICAL, make_flow, make_result, make_run
 from worlds import (
     ANY,
-    BAND,
     CLAIMS,
     DOCUMENT,
     GAP,
@@ -16,98 +16,133 @@ from worlds import (
     SEEDS,
     SIGMOID,
     Net,
+    bounds_of,
     climb,
     cut,
+    judged,
     numbers_of,
     reading_of,
     results_of,
     step,
+    swap,
 )
 
-from vgharness.claims.verdicts import judge
-from vgharness.records import GradientFlow, LayerGradient, Outcome, SeedValue
+from vgharness.records import (
+    CellResult,
+    GradientFlow,
+    LayerError,
+    LayerGradient,
+    LayerPrediction,
+    LayerShape,
+    MomentErrors,
+    Outcome,
+)
 
 pytestmark = pytest.mark.fast
 
-# --- accuracies -----------------------------------------------------------------------------------
-
-
-def test_accuracy_is_the_mean_over_the_epochs_asked_for() -> None:
-    results = [make_result("sigmoid", seed, curve=range(10, 30)) for seed in SEEDS]
-    found = [
-        numbers_of(reading_of(results, "accuracy", ANY, epoch=when, **SIGMOID))[42] for when in ((1,), (2, 5), "last")
-    ]
-    assert found == [10, 12.5, 29]
-
-
-def test_an_accuracy_that_was_not_finite_is_none() -> None:
-    results = results_of({"sigmoid": DOCUMENT["sigmoid"]})
-    epochs = results[1].epochs
-    hole = epochs[1].model_copy(update={"test_accuracy": None, "nonfinite": ("test_accuracy",)})
-    results[1] = results[1].model_copy(update={"epochs": (epochs[0], hole, *epochs[2:])})
-    assert reading_of(results, "accuracy", BAND, epoch=(1, 2), **SIGMOID).outcome == "not reproduced"
-    assert reading_of(results, "accuracy", BAND, epoch=(1, 3), **SIGMOID).outcome == "reproduced"
-
-
-def test_a_gap_is_taken_within_each_seed_that_both_networks_have() -> None:
-    sigmoid = [make_result("sigmoid", seed, curve=[float(seed)] * 20) for seed in (46, 43, 44, 45)]
-    relu = [make_result("relu", seed, curve=[2.0 * seed] * 20) for seed in (44, 42, 45, 43)]
-    for results in ([*sigmoid, *relu], [*relu, *sigmoid]):
-        reading = reading_of(results, "accuracy_gap", ANY, epoch="last", **GAP)
-        assert list(numbers_of(reading).items()) == [(43, 43), (44, 44), (45, 45)]
-    assert reading_of([*sigmoid[:1], *relu], "accuracy_gap", ANY, epoch="last", **GAP).outcome == "not run"
-
-
-# --- epochs until a threshold ---------------------------------------------------------------------
+# --- values of an epoch ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("sigmoid", "relu", "value", "at_least", "outcome"),
+    ("when", "value"),
     [
-        (10, 5, 2.0, False, "reproduced"),
-        (12, 5, 2.4, False, "reproduced"),
-        (9, 5, 1.8, False, "not reproduced"),
-        (1, 1, 1.0, False, "not reproduced"),
-        (5, 10, 0.5, False, "not reproduced"),
-        (None, 5, 21 / 5, True, "reproduced"),
-        (None, 10, 21 / 10, True, "reproduced"),
-        (None, 15, 21 / 15, True, "inconclusive"),
-        (None, None, None, True, "inconclusive"),
-        (20, None, 20 / 21, False, "not reproduced"),
+        ({"at": 1}, 10.0),
+        ({"at": "last"}, 29.0),
+        ({"over": {"epochs": (2, 5), "take": "mean"}}, 12.5),
+        ({"over": {"epochs": (2, "last"), "take": "greatest"}}, 29.0),
+        ({"over": {"epochs": (2, 5), "take": "least"}}, 11.0),
+        ({"over": {"epochs": (1, 5), "take": "spread"}}, 1.4),
     ],
 )
-def test_epochs_ratio_is_exact_or_a_lower_bound(
-    sigmoid: int | None, relu: int | None, value: float | None, at_least: bool, outcome: Outcome
+def test_an_accuracy_is_of_the_epochs_asked_for(when: dict[str, Any], value: float) -> None:
+    results = [make_result("sigmoid", seed, curve=range(10, 30)) for seed in SEEDS]
+    found = reading_of(results, "test_accuracy", ANY, **when, **SIGMOID)
+    assert numbers_of(found) == dict.fromkeys(SEEDS, pytest.approx(value))
+
+
+@pytest.mark.parametrize("quantity", ["train_accuracy", "train_loss", "test_loss"])
+def test_every_value_of_an_epoch_can_be_read(quantity: str) -> None:
+    results = [make_result("sigmoid", seed, curve=[50.0] * 20) for seed in SEEDS]
+    epoch = results[0].epochs[2].model_copy(update={quantity: 1.25})
+    results[0] = results[0].model_copy(update={"epochs": (*results[0].epochs[:2], epoch, *results[0].epochs[3:])})
+    found = reading_of(results, quantity, ANY, at=3, **SIGMOID)
+    assert numbers_of(found)[42] == 1.25
+    assert numbers_of(found)[43] == (50.0 if quantity == "train_accuracy" else 2.0)
+
+
+def test_a_difference_is_taken_within_each_seed_that_both_networks_have() -> None:
+    sigmoid = [make_result("sigmoid", seed, curve=[float(seed)] * 20) for seed in (46, 43, 44, 45)]
+    relu = [make_result("relu", seed, curve=[1.5 * seed] * 20) for seed in (44, 42, 45, 43)]
+    for results in ([*sigmoid, *relu], [*relu, *sigmoid]):
+        reading = reading_of(results, "test_accuracy", ANY, at="last", **GAP)
+        assert list(numbers_of(reading).items()) == [(43, 21.5), (44, 22), (45, 22.5)]
+        ratio = reading_of(results, "test_accuracy", ANY, at="last", **{**GAP, "by": "ratio"})
+        assert set(numbers_of(ratio).values()) == {1.5}
+        assert (reading.scale, reading.unit, ratio.scale, ratio.unit) == ("linear", "points", "log", "×")
+    assert reading_of([*sigmoid[:1], *relu], "test_accuracy", ANY, at="last", **GAP).outcome == "not run"
+
+
+def test_an_accuracy_has_the_grain_of_its_images() -> None:
+    """Equal accuracies of 1,000 images may be 1.4 points off: the interval of three is at least as wide."""
+    few = CANONICAL.model_copy(update={"test_images": 1000})
+    results = [make_result("sigmoid", seed, curve=[70.0] * 20) for seed in SEEDS]
+    for data, least in ((few, 1.45), (CANONICAL, 0.458)):
+        (verdict,) = judged(make_run(results, data=data), [x for x in CLAIMS if x.id == "sigmoid-final"])
+        low, high = verdict.readings[0].low, verdict.readings[0].high
+        assert low is not None
+        assert high is not None
+        assert high - low == pytest.approx(2 * 4.303 / math.sqrt(3) * least, rel=0.02)
+
+
+# --- the epoch in which a threshold is passed -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sigmoid", "relu", "value", "bounds", "outcome"),
+    [
+        (10, 5, 2.0, (9 / 5, 10 / 4), "inconclusive"),
+        (12, 5, 2.4, (11 / 5, 3), "reproduced"),
+        (7, 1, 7.0, (6, None), "reproduced"),
+        (2, 1, 2.0, (1, None), "inconclusive"),
+        (1, 1, 1.0, (None, None), "inconclusive"),
+        (6, 5, 1.2, (1, 1.5), "not reproduced"),
+        (5, 10, 0.5, (0.4, 5 / 9), "not reproduced"),
+        (None, 5, 4.0, (4, None), "reproduced"),
+        (None, 15, 20 / 15, (20 / 15, None), "inconclusive"),
+        (None, None, 1.0, (None, None), "inconclusive"),
+        (20, None, 1.0, (None, 1.0), "not reproduced"),
+    ],
+)
+def test_a_ratio_of_epochs_has_the_ends_that_whole_epochs_leave_open(
+    sigmoid: int | None, relu: int | None, value: float, bounds: tuple[float | None, float | None], outcome: Outcome
 ) -> None:
     results = results_of({"sigmoid": Net(step(sigmoid)), "relu": Net(step(relu))})
-    reading = reading_of(results, "epochs_ratio", {"at_least": 2}, **RATIO)
-    assert numbers_of(reading) == dict.fromkeys(SEEDS, value)
-    assert {v.at_least for v in reading.values} == {at_least}
+    reading = reading_of(results, "test_accuracy", {"at_least": 2.0}, **RATIO)
+    assert numbers_of(reading) == dict.fromkeys(SEEDS, pytest.approx(value))
+    (found,) = bounds_of(reading)
+    assert found == tuple(None if end is None else pytest.approx(end) for end in bounds)
     assert reading.outcome == outcome
 
 
-def test_epochs_ratio_is_taken_to_the_first_epoch_above_the_threshold() -> None:
-    wavering = [10.0, 60.0, 10.0, 10.0, *[60.0] * 16]
-    results = results_of({"sigmoid": Net(wavering), "relu": Net(step(1))})
-    assert set(numbers_of(reading_of(results, "epochs_ratio", ANY, **RATIO)).values()) == {2}
+@pytest.mark.parametrize(("threshold", "epoch"), [(50.0, 3), (40.0, 3), (39.0, 2), (60.0, None)])
+def test_a_threshold_is_passed_by_what_is_beyond_it(threshold: float, epoch: int | None) -> None:
+    results = [make_result("sigmoid", seed, curve=[10.0, 40.0, 60.0, *[10.0] * 17]) for seed in SEEDS]
+    reading = reading_of(results, "test_accuracy", ANY, passes={"above": threshold}, **SIGMOID)
+    assert bounds_of(reading) == {(20.0, None) if epoch is None else (epoch - 1.0, float(epoch))}
+    assert reading.unit == "epochs"
 
 
-def test_one_seed_in_which_no_network_got_there_leaves_the_ratio_open() -> None:
-    results = [
-        *results_of({"sigmoid": Net(step(10)), "relu": Net(step(2))}, seeds=range(42, 46)),
-        *results_of({"sigmoid": Net(step(None)), "relu": Net(step(None))}, seeds=[46]),
-    ]
-    reading = reading_of(results, "epochs_ratio", {"at_least": 2}, **RATIO)
-    assert reading.outcome == "inconclusive"
-    assert "46" in reading.reason
+def test_a_loss_passes_a_threshold_from_above() -> None:
+    results = [make_result("sigmoid", seed, curve=[10.0] * 3) for seed in SEEDS]
+    epoch = results[0].epochs[1].model_copy(update={"test_loss": 0.4})
+    results = [r.model_copy(update={"epochs": (r.epochs[0], epoch, r.epochs[2])}) for r in results]
+    assert set(numbers_of(reading_of(results, "test_loss", ANY, passes={"below": 0.5}, **SIGMOID)).values()) == {2}
 
 
 @pytest.mark.parametrize(
     ("sigmoid", "relu"),
     [
-        pytest.param(
-            (15, 20, "finished"), (None, 2, "interrupted"), id="ReLU interrupted: the ratio is an upper bound"
-        ),
+        pytest.param((15, 20, "finished"), (None, 2, "interrupted"), id="ReLU interrupted: an upper bound"),
         pytest.param((15, 20, "finished"), (None, 2, "diverged"), id="ReLU diverged: it will never get there"),
         pytest.param((None, 3, "diverged"), (1, 20, "finished"), id="sigmoid diverged: NaN is not slow"),
     ],
@@ -120,30 +155,10 @@ def test_a_network_cut_short_before_the_threshold_does_not_prove_the_other_faste
         for name, (reached, epochs, status) in (("sigmoid", sigmoid), ("relu", relu))
         for result in results_of({name: Net(step(reached))})
     ]
-    assert reading_of(results, "epochs_ratio", {"at_least": 2}, **RATIO).outcome != "reproduced"
+    assert reading_of(results, "test_accuracy", {"at_least": 2.0}, **RATIO).outcome != "reproduced"
 
 
-def test_a_network_that_diverged_only_after_the_threshold_had_got_there() -> None:
-    slow = [cut(result, 15, "diverged") for result in results_of({"sigmoid": Net(step(10))})]
-    quick = [cut(result, 6, "diverged") for result in results_of({"relu": Net(step(5))})]
-    reading = reading_of([*slow, *quick], "epochs_ratio", {"at_least": 2}, **RATIO)
-    assert numbers_of(reading) == dict.fromkeys(SEEDS, 2)
-    assert reading.outcome == "reproduced"
-
-
-def test_a_slow_network_that_was_interrupted_gives_a_bound_from_the_epochs_that_it_has() -> None:
-    slow = [cut(result, 7, "interrupted") for result in results_of({"sigmoid": Net(step(None))})]
-    reading = reading_of([*slow, *results_of({"relu": Net(step(2))})], "epochs_ratio", {"at_least": 2}, **RATIO)
-    assert reading.values == tuple(SeedValue(seed=seed, value=4, at_least=True) for seed in SEEDS)
-    assert reading.outcome == "reproduced"
-
-
-def test_an_untrained_network_has_no_epochs_ratio() -> None:
-    results = results_of({"sigmoid": Net(), "relu": Net(step(2))})
-    assert reading_of(results, "epochs_ratio", {"at_least": 2}, **RATIO).outcome == "not run"
-
-
-# --- factors of gradients -------------------------------------------------------------------------
+# --- gradients ------------------------------------------------------------------------------------
 
 
 def flow_of(signal: float, weight: float) -> GradientFlow:
@@ -155,26 +170,25 @@ def flow_of(signal: float, weight: float) -> GradientFlow:
     return GradientFlow(layers=(*rows[:-1], rows[-1].model_copy(update={"signal_l2": 1e6, "weight_mean_abs": 1e6})))
 
 
-@pytest.mark.parametrize("measure", ["factor", "largest_factor"])
 @pytest.mark.parametrize(
     ("moment", "quantity", "value"),
     [
         ("init", "signal_l2", 0.11),
         ("init", "weight_mean_abs", 0.12),
-        ("epoch 1", "signal_l2", 0.21),
-        ("epoch 1", "weight_mean_abs", 0.22),
+        (1, "signal_l2", 0.21),
+        (1, "weight_mean_abs", 0.22),
         ("last", "signal_l2", 0.41),
         ("last", "weight_mean_abs", 0.42),
     ],
 )
-def test_a_factor_is_of_its_own_moment_and_quantity_and_of_the_convolutions(
-    measure: str, moment: str, quantity: str, value: float
+def test_a_factor_is_of_its_own_moment_and_quantity_and_of_the_layers_named(
+    moment: Any, quantity: str, value: float
 ) -> None:
     result = make_result(curve=climb(10, 60), initial=flow_of(0.11, 0.12))
     flows = [flow_of(0.21, 0.22), *[flow_of(0.31, 0.32)] * 18, flow_of(0.41, 0.42)]
     epochs = tuple(e.model_copy(update={"flow": flow}) for e, flow in zip(result.epochs, flows, strict=True))
     results = [result.model_copy(update={"epochs": epochs})]
-    reading = reading_of(results, measure, ANY, quantity=quantity, moment=moment, **SIGMOID)
+    reading = reading_of(results, quantity, ANY, layers={"match": "conv*", "take": "factor"}, at=moment, **SIGMOID)
     assert numbers_of(reading) == {42: pytest.approx(value)}
 
 
@@ -184,38 +198,186 @@ def convolutions(*signals: float | None) -> GradientFlow:
     )
 
 
+def taken(signals: Sequence[float | None], take: str) -> float | None:
+    results = [make_result("relu", seed, initial=convolutions(*signals)) for seed in SEEDS]
+    reading = reading_of(results, "signal_l2", ANY, layers={"match": "*", "take": take}, at="init", **RELU)
+    return numbers_of(reading)[42]
+
+
 @pytest.mark.parametrize(
-    ("signals", "factor", "largest"),
+    ("signals", "take", "value"),
     [
-        ((1.0, 4.0, 2.0, 8.0), 0.5, 2.0),
-        ((8.0, 4.0, 2.0, 1.0), 2.0, 2.0),
-        ((1.0, 1.0, 1.0, 8.0), 0.5, 1.0),
-        ((0.0, 2.0, 4.0, 8.0), 0.0, 0.5),
-        ((1.0, 2.0, 4.0, 0.0), None, None),
-        ((None, 2.0, 4.0, 8.0), None, None),
-        ((1.0, 2.0, 4.0, None), None, None),
-        ((1.0, None, 4.0, 8.0), None, None),
-        ((1.0, math.inf, 4.0, 8.0), None, None),
+        ((1.0, 4.0, 2.0, 8.0), "factor", 0.5),
+        ((1.0, 4.0, 2.0, 8.0), "largest_factor", 2.0),
+        ((1.0, 4.0, 2.0, 8.0), "least_factor", 0.25),
+        ((1.0, 4.0, 2.0, 8.0), "total", 0.125),
+        ((1.0, 4.0, 2.0, 8.0), "spread", 8.0),
+        ((1.0, 4.0, 2.0, 8.0), "greatest", 8.0),
+        ((1.0, 4.0, 2.0, 8.0), "least", 1.0),
+        ((1.0, 4.0, 2.0, 8.0), "mean", 64**0.25),
+        ((1.0, 10.0, 100.0), "slope", -1.0),
+        ((1000.0, 100.0, 10.0, 1.0), "slope", 1.0),
+        ((0.0, 2.0, 4.0, 8.0), "factor", 0.0),
+        ((0.0, 2.0, 4.0, 8.0), "largest_factor", 0.5),
+        ((1.0, 2.0, 4.0, 0.0), "factor", None),
+        ((None, 2.0, 4.0, 8.0), "factor", None),
+        ((1.0, None, 4.0, 8.0), "largest_factor", None),
+        ((1.0, math.inf, 4.0, 8.0), "total", None),
+        ((0.0, 2.0, 4.0, 8.0), "slope", None),
     ],
 )
-@pytest.mark.parametrize("measure", ["factor", "largest_factor"])
-def test_factor_is_the_mean_step_and_largest_factor_the_one_that_breaks_monotony(
-    measure: str, signals: Sequence[float | None], factor: float | None, largest: float | None
+def test_what_is_made_of_the_layers(signals: Sequence[float | None], take: str, value: float | None) -> None:
+    assert taken(signals, take) == (None if value is None else pytest.approx(value))
+
+
+def test_one_layer_is_read_by_its_name() -> None:
+    results = [make_result("relu", seed, initial=convolutions(1.0, 4.0, 2.0)) for seed in SEEDS]
+    assert numbers_of(reading_of(results, "signal_l2", ANY, layer="conv2", at="init", **RELU))[42] == 4
+    missing = reading_of(results, "signal_l2", ANY, layer="conv9", at="init", **RELU)
+    assert (missing.outcome, missing.reason) == ("not run", "has no layer conv9")
+
+
+def test_a_ratio_of_two_networks_is_paired_by_seed() -> None:
+    results = [make_result("sigmoid", seed, factor=0.1 * (seed - 40)) for seed in SEEDS]
+    results += [make_result("identity", seed, factor=0.2 * (seed - 40)) for seed in reversed(SEEDS)]
+    asked = {"of": {"activation": "sigmoid"}, "against": {"activation": "identity"}, "by": "ratio"}
+    factor = {"layers": {"match": "conv*", "take": "factor"}, "at": "init"}
+    found = reading_of(results, "signal_l2", {"below": 1.0}, **asked, **factor)
+    assert numbers_of(found) == dict.fromkeys(SEEDS, pytest.approx(0.5))
+    assert found.outcome == "reproduced"
+
+
+# --- the numerical error, of its layers and its moment --------------------------------------------
+
+
+def errors_at(epoch: int, *errors: float) -> MomentErrors:
+    layers = tuple(
+        LayerError(name=f"conv{i}", weight_mean_abs=x, weight_l2=x, signal_l2=x, signal_rms=x)
+        for i, x in enumerate(errors, 1)
+    )
+    return MomentErrors(epoch=epoch, layers=layers)
+
+
+NUMERICS = (errors_at(0, 0.1, 0.0, 0.0, 0.2), errors_at(1, 0.3, 0.0, 0.0, 0.0), errors_at(20, 0.0, 0.0, 0.4, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ({"layers": {"match": "conv*", "take": "factor"}, "at": "init"}, (1.1 / 0.8) ** (1 / 3) - 1),
+        ({"layers": {"match": "conv*", "take": "total"}, "at": "init"}, 1.1 / 0.8 - 1),
+        ({"layers": {"match": "conv*", "take": "largest_factor"}, "at": "init"}, 1 / 0.8 - 1),
+        ({"layers": {"match": "conv*", "take": "factor"}, "at": 1}, 1.3 ** (1 / 3) - 1),
+        ({"layers": {"match": "conv*", "take": "factor"}, "at": "last"}, 0.0),
+        ({"layers": {"match": "conv*", "take": "largest_factor"}, "at": "last"}, 1.0 / 0.6 - 1),
+        ({"layer": "conv3", "at": "last"}, 1 / 0.6 - 1),
+        ({"layer": "conv1", "at": "last"}, 0.0),
+        ({"layer": "conv1", "at": 2}, None),
+        ({"layers": {"match": "conv*", "take": "spread"}, "at": "init"}, 1.2 / 0.8 - 1),
+    ],
+)
+def test_the_error_is_that_of_the_reading_s_layers_at_its_moment(asked: dict[str, Any], error: float | None) -> None:
+    results = [make_result("sigmoid", seed, curve=climb(10, 60), numerics=NUMERICS) for seed in SEEDS]
+    found = reading_of(results, "signal_l2", ANY, **asked, **SIGMOID)
+    assert found.numerical_error == (None if error is None else pytest.approx(error))
+
+
+@pytest.mark.parametrize(("precision", "outcome"), [("fp32", "reproduced"), ("bf16", "inconclusive")])
+def test_below_float32_an_error_that_was_not_measured_decides_nothing(precision: str, outcome: Outcome) -> None:
+    run = make_run([make_result("sigmoid", seed, curve=climb(10, 60), factor=0.3) for seed in SEEDS])
+    run = run.model_copy(update={"study": run.study.model_copy(update={"precision": precision})})
+    (claim,) = [claim for claim in CLAIMS if claim.id == "sigmoid-gradient-shrinks"]
+    (verdict,) = judged(run, [claim])
+    assert {reading.outcome for reading in verdict.readings} == {outcome}
+
+
+# --- theory and counts ----------------------------------------------------------------------------
+
+
+def test_theory_stands_beside_what_is_measured() -> None:
+    layers = tuple(
+        LayerPrediction(
+            name=f"conv{i}",
+            above="x",
+            measured=0.14,
+            predicted=p,
+            bound=0.25 * i,
+            twin_measured=0.13,
+            twin_predicted=0.12,
+        )
+        for i, p in ((1, None), (2, 0.2))
+    )
+    results = [make_result("sigmoid", seed, predictions=layers) for seed in SEEDS]
+    asked = {"at": "init", **SIGMOID}
+    values = {
+        quantity: numbers_of(reading_of(results, quantity, ANY, layer="conv2", **asked))[42]
+        for quantity in ("mean_field_factor", "chi", "bound", "twin_factor", "twin_mean_field_factor")
+    }
+    assert values == {
+        "mean_field_factor": 0.2,
+        "chi": pytest.approx(0.04),
+        "bound": 0.5,
+        "twin_factor": 0.13,
+        "twin_mean_field_factor": 0.12,
+    }
+    greatest = reading_of(results, "bound", ANY, layers={"match": "*", "take": "greatest"}, **asked)
+    assert numbers_of(greatest)[42] == 0.5
+    nothing = reading_of(results, "chi", ANY, layer="conv1", **asked)
+    assert (nothing.outcome, "max-pool" in nothing.reason) == ("not run", True)
+
+
+def change_layers(change: Callable[[list[LayerShape]], object]) -> Callable[[CellResult], CellResult]:
+    def changed(result: CellResult) -> CellResult:
+        layers = list(result.layers)
+        change(layers)
+        return result.model_copy(update={"layers": tuple(layers)})
+
+    return changed
+
+
+def update(**fields: Any) -> Callable[[CellResult], CellResult]:
+    return lambda result: result.model_copy(update=fields)
+
+
+EXTRA = LayerShape(name="norm1", kind="BatchNorm2d", shape=(32, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("activations", "change", "values"),
+    [
+        pytest.param(("relu", "sigmoid"), update(), [0, 261_322, 0], id="as it should be"),
+        pytest.param(("relu", "sigmoid"), update(parameters=261_323), [0, 261_323, 0], id="a parameter more"),
+        pytest.param(("sigmoid",), update(initial_weights_sha256="other"), [0, 261_322, 1], id="other weights"),
+        pytest.param(("sigmoid",), change_layers(lambda x: x.insert(1, EXTRA)), [0, 261_322, 1], id="a layer more"),
+        pytest.param(("sigmoid",), change_layers(lambda x: x.pop()), [0, 261_322, 1], id="a layer less"),
+        pytest.param(
+            ("relu", "sigmoid"),
+            change_layers(lambda x: x.__setitem__(-1, x[-1].model_copy(update={"shape": (100,)}))),
+            [1, 261_322, 0],
+            id="a hundred classes",
+        ),
+        pytest.param(("relu", "sigmoid"), update(layers=()), [6, 261_322, 0], id="shapes never recorded"),
+    ],
+)
+@pytest.mark.parametrize("seeds", [SEEDS, SEEDS[:1]], ids=["three seeds", "one seed"])
+def test_the_architecture_is_judged_exactly_from_any_number_of_seeds(
+    seeds: Sequence[int],
+    activations: tuple[str, ...],
+    change: Callable[[CellResult], CellResult],
+    values: list[float],
 ) -> None:
-    results = [make_result("relu", seed, initial=convolutions(*signals)) for seed in SEEDS]
-    reading = reading_of(results, measure, ANY, quantity="signal_l2", moment="init", **RELU)
-    value = factor if measure == "factor" else largest
-    assert numbers_of(reading) == dict.fromkeys(SEEDS, value if value is None else pytest.approx(value))
-    assert reading.outcome == ("not reproduced" if value is None else "reproduced")
+    results = [
+        change(r) if r.cell.activation in activations else r
+        for r in results_of({name: DOCUMENT[name] for name in ("sigmoid", "relu")}, seeds=seeds)
+    ]
+    (verdict,) = judged(make_run(results), CLAIMS[:1])
+    assert [numbers_of(reading) for reading in verdict.readings] == [dict.fromkeys(seeds, value) for value in values]
+    assert {r.method for r in verdict.readings} == {"exact"}
+    right = [value == expected for value, expected in zip(values, (0, 261_322, 0), strict=True)]
+    assert [r.outcome for r in verdict.readings] == ["reproduced" if x else "not reproduced" for x in right]
 
 
-def test_a_gradient_that_shrinks_on_the_whole_but_not_at_every_layer_does_not_shrink_layer_wise() -> None:
-    nets = results_of(DOCUMENT)
-    shrinks = next(claim for claim in CLAIMS if claim.id == "sigmoid-gradient-shrinks")
-    bumpy = [r.model_copy(update={"initial": convolutions(0.001, 0.002, 0.001, 1.0)}) for r in nets]
-    (verdict,) = judge([shrinks], make_run(bumpy))
-    wrong = [reading.label for reading in verdict.readings if reading.outcome == "not reproduced"]
-    assert verdict.outcome == "not reproduced"
-    assert all("initialisation" in label for label in wrong)
-    signal = [r for r in verdict.readings if "initialisation" in r.label and "signal" in r.label]
-    assert [(r.measure, r.outcome) for r in signal] == [("factor", "reproduced"), ("largest_factor", "not reproduced")]
+def test_one_seed_with_other_weights_refutes_that_only_the_activation_changes() -> None:
+    results = swap(results_of(DOCUMENT), update(initial_weights_sha256="other"), "readme sigmoid seed 43")
+    (verdict,) = judged(make_run(results), CLAIMS[:1])
+    assert verdict.readings[2].outcome == "not reproduced"

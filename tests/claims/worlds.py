@@ -6,14 +6,14 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from factories import make_result, make_run
-from hypothesis import strategies as st
 
-from vgharness.claims.evidence import Measurement
+from vgharness.claims.evidence import Evidence
+from vgharness.claims.loading import load_claims
 from vgharness.claims.published import published_curves
-from vgharness.claims.spec import Accept, Claim, ReadingSpec, load_claims
-from vgharness.claims.verdicts import decide, judge
-from vgharness.records import Architecture, CellResult, Outcome, Reading, Run, SeedValue
-from vgharness.statistics import Summary
+from vgharness.claims.spec import Claim, ReadingSpec
+from vgharness.claims.subject import Subject
+from vgharness.claims.verdicts import judge
+from vgharness.records import Architecture, CellResult, Document, Outcome, Reading, Run, Verdict
 
 CLAIMS = load_claims()
 SEEDS = (42, 43, 44)
@@ -61,40 +61,75 @@ def _result_of(name: str, net: Net, architecture: Architecture, seed: int) -> Ce
     )
 
 
-def claim_of(measure: str, accept: Mapping[str, float], architecture: Any = None, **fields: Any) -> Claim:
-    reading: Any = {"label": measure, "measure": measure, "accept": accept, **fields}
+def tuples(value: Any) -> Any:
+    """As the loader gives it: lists are tuples."""
+    if isinstance(value, dict):
+        return {key: tuples(each) for key, each in value.items()}
+    return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def claim_of(quantity: str, accept: Mapping[str, Any] | None, variant: str = "", **fields: Any) -> Claim:
+    """A claim of one reading; ``of`` and ``against`` are the factors of their networks."""
+    named = {
+        key: Subject(factors=value) if isinstance(value, dict) else value
+        for key, value in fields.items()
+        if key in ("of", "against")
+    }
+    reading = {"quantity": quantity, "accept": accept, **fields, **named}
     return Claim(
-        id="made-up", sentences=("It is so.",), readings=(reading,), architecture=architecture, document_epochs=20
+        id="made-up",
+        sentences=("It is so.",),
+        readings=(ReadingSpec.model_validate(tuples(reading)),),
+        document=Document(title="made up"),
+        recipe=CLAIMS[0].recipe,
+        for_each="architecture",
+        variant=variant,
     )
 
 
-def reading_of(results: Iterable[CellResult], measure: str, accept: Mapping[str, float], **fields: Any) -> Reading:
-    (verdict,) = judge([claim_of(measure, accept, **fields)], make_run(results))
+def reading_of(
+    results: Iterable[CellResult], quantity: str, accept: Mapping[str, Any] | None, **fields: Any
+) -> Reading:
+    (verdict,) = judge([claim_of(quantity, accept, **fields)], Evidence.of(make_run(results)))
     (reading,) = verdict.readings
-    assert (verdict.outcome, verdict.reason) == (reading.outcome, reading.reason)
+    assert verdict.outcome == reading.outcome
     return reading
 
 
+def judged(run: Run, claims: Iterable[Claim] | None = None) -> tuple[Verdict, ...]:
+    return judge(CLAIMS if claims is None else claims, Evidence.of(run))
+
+
 def outcomes(run: Run) -> dict[str, Outcome]:
-    return {verdict.claim: verdict.outcome for verdict in judge(CLAIMS, run)}
+    return {verdict.claim: verdict.outcome for verdict in judged(run)}
 
 
 def numbers_of(reading: Reading) -> dict[int, float | None]:
     return {value.seed: value.value for value in reading.values}
 
 
+def bounds_of(reading: Reading) -> set[tuple[float | None, float | None] | None]:
+    return {(x.bounds.low, x.bounds.high) if x.bounds else None for x in reading.values}
+
+
 SIGMOID: dict[str, Any] = {"of": {"activation": "sigmoid"}}
 RELU: dict[str, Any] = {"of": {"activation": "relu"}}
-GAP: dict[str, Any] = {"of": {"activation": "relu"}, "against": {"activation": "sigmoid"}}
-RATIO: dict[str, Any] = {"of": {"activation": "sigmoid"}, "against": {"activation": "relu"}, "threshold": 50}
+GAP: dict[str, Any] = {"of": {"activation": "relu"}, "against": {"activation": "sigmoid"}, "by": "difference"}
+RATIO: dict[str, Any] = {
+    "of": {"activation": "sigmoid"},
+    "against": {"activation": "relu"},
+    "by": "ratio",
+    "passes": {"above": 50.0},
+}
 ANY: dict[str, float] = {"at_least": -1e9}
-BAND = {"at_least": 42, "at_most": 48}
+BAND = {"at_least": 42.0, "at_most": 48.0}
 
 # A world in which all of the README is true, its published curves apart: they contradict its table.
 DOCUMENT = {
     "sigmoid": Net(climb(45, 73), factor=0.3),
     "relu": Net(climb(60, 82.5), factor=0.9),
     "tanh": Net(factor=0.8),
+    "identity": Net(factor=0.95),
     "sigmoid 2": Net(climb(60, 70)),
     "relu 2": Net(climb(62, 73)),
     "sigmoid 6": Net(step(None)),
@@ -105,37 +140,6 @@ PLOTS = {name: Net([row["test_accuracy_percent"] for row in rows]) for name, row
 HELD = {claim.id for claim in CLAIMS} - {"published-curves"}
 
 
-def values_of(numbers: Iterable[float], **fields: Any) -> list[SeedValue]:
-    return [SeedValue(seed=seed, value=number, **fields) for seed, number in enumerate(numbers, SEEDS[0])]
-
-
-def spec_of(measure: str, accept: Accept | Mapping[str, float]) -> ReadingSpec:
-    """A reading that names all that any measure needs."""
-    return ReadingSpec.model_validate(
-        {
-            "label": measure,
-            "measure": measure,
-            "accept": accept,
-            "epoch": "last",
-            "quantity": "signal_l2",
-            "moment": "init",
-            **RATIO,
-        }
-    )
-
-
-def decided(
-    accept: Accept | Mapping[str, float], numbers: Iterable[float], measure: str = "accuracy", **fields: Any
-) -> Reading:
-    """What is decided of one number per seed."""
-    return decide(spec_of(measure, accept), Measurement(values_of(numbers, **fields)))
-
-
-def decided_by(accept: Accept | Mapping[str, float], numbers: Iterable[float], summary: Summary) -> Reading:
-    """What is decided of a measurement that brings its own summary."""
-    return decide(spec_of("accuracy", accept), Measurement(values_of(numbers), summary))
-
-
 def cut(result: CellResult, epochs: int, status: str) -> CellResult:
     return result.model_copy(update={"epochs": result.epochs[:epochs], "status": status})
 
@@ -143,14 +147,3 @@ def cut(result: CellResult, epochs: int, status: str) -> CellResult:
 def swap(results: Iterable[CellResult], change: Callable[[CellResult], CellResult], *names: str) -> list[CellResult]:
     """``results`` with ``change`` made to those whose cell's name ends in one of ``names``."""
     return [change(result) if result.cell.name.endswith(names) else result for result in results]
-
-
-small = st.integers(-20, 20).map(lambda x: x / 2)
-few = st.lists(small, min_size=3, max_size=7)
-
-
-@st.composite
-def accepts(draw: st.DrawFn) -> Accept:
-    low, high = sorted(draw(st.lists(st.integers(-10, 10), min_size=2, max_size=2, unique=True)))
-    lower, upper = draw(st.sampled_from(("at_least", "above", ""))), draw(st.sampled_from(("at_most", "below")))
-    return Accept(**{name: end for name, end in ((lower, low), (upper, high)) if name})

@@ -1,28 +1,26 @@
-"""The page, the figures and the terminal's table, on made-up runs."""
+"""The page and the figures, on made-up runs."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import CANONICAL, SYNTHETIC, make_result, make_run, paired
+from factories import CANONICAL, SYNTHETIC, make_reading, make_result, make_run, make_verdict, paired
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
-from rich.console import Console
 
-from vgharness.claims.spec import load_claims
-from vgharness.claims.verdicts import judge
-from vgharness.records import Provenance, Run
+from vgharness.claims.loading import load_claims
+from vgharness.records import OUTCOMES, Document, Provenance, Run
 from vgharness.report.figures import Picture, draw
 from vgharness.report.study_page import render, write_report
-from vgharness.report.verdict_table import interval, measured, tally_line, verdict_tables
 from vgharness.storage.store import load_run
+from vgharness.study.judging import judged as judged_by
 
 pytestmark = pytest.mark.fast
 
@@ -30,7 +28,7 @@ NAMES = ("loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_grad
 
 
 def judged(run: Run) -> Run:
-    return run.model_copy(update={"verdicts": judge(load_claims(), run)})
+    return judged_by(run, load_claims())
 
 
 def study_run(data: Provenance = CANONICAL, **changes: object) -> Run:
@@ -125,7 +123,8 @@ def test_every_claim_is_in_the_first_table_and_links_to_its_evidence(page: str) 
         assert f'href="#claim-{claim.id}-script"' in table
     parsed = Page(page)
     assert len(parsed.ids) == len(set(parsed.ids))
-    assert {link.removeprefix("#") for link in parsed.links} <= set(parsed.ids)
+    within = {link.removeprefix("#") for link in parsed.links if link.startswith("#")}
+    assert within <= set(parsed.ids)
 
 
 def test_the_page_is_self_contained(page: str) -> None:
@@ -134,7 +133,9 @@ def test_the_page_is_self_contained(page: str) -> None:
     assert "link" not in parsed.tags
     assert len(parsed.sources) == 6
     assert all(source.startswith("data:image/png;base64,") for source in parsed.sources)
-    assert not re.search(r"https?://|url\(", page)
+    assert not re.search(r"url\(|@import", page)
+    # No address but that of the document, to be followed by who wants to.
+    assert {link for link in parsed.links if not link.startswith("#")} == {load_claims()[0].document.address}
 
 
 def test_the_page_says_what_it_rests_on(page: str) -> None:
@@ -202,10 +203,10 @@ def test_two_architectures_are_told_apart() -> None:
 
 
 def test_a_seed_that_diverged_shows_no_number_that_is_none() -> None:
-    results = [make_result(seed=s, curve=[10.0, 20.0]) for s in (42, 43)]
+    results = [make_result(seed=s, curve=[10.0] * 20) for s in (42, 43)]
     broken = make_result(seed=44, curve=[10.0], epochs=20, status="diverged", reason="the loss is not finite")
     text = Page(page_without_figures(judged(make_run([*results, broken])))).text
-    assert "not finite" in text
+    assert "1 of 3 seeds diverged" in text
     assert not re.search(r"\b(None|nan|inf)\b", text)
 
 
@@ -262,17 +263,122 @@ def test_gradient_axes_are_logarithmic(drawn: Drawn) -> None:
     assert drawn.scales[2:4] == [["log"] * 4] * 2
 
 
-def test_a_reading_shows_mean_interval_and_seeds() -> None:
-    verdict = next(v for v in study_run().verdicts if v.claim == "sigmoid-epoch-1")
-    assert measured(verdict.readings[0]) == "10 %"
-    assert interval(verdict.readings[0]) == "95 % in 9.75 to 10.2, 3 seeds"
+# --- pages of other documents ----------------------------------------------------------------------------
+
+PAPER = Document(title="A paper <on> depth", address="https://example.org/paper?a=1&b=2")
 
 
-def test_terminal_table_fits_80_columns_and_names_every_claim() -> None:
-    buffer = StringIO()
-    run = study_run()
-    Console(file=buffer, width=80).print(*verdict_tables(run), tally_line(run), sep="\n")
-    lines = buffer.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80
-    assert all(any(claim.id[:20] in line for line in lines) for claim in load_claims())
-    assert f"{sum(v.outcome == 'reproduced' for v in run.verdicts)} reproduced" in lines[-1]
+def of_a_paper(*verdicts: object, document: Document = PAPER, **changes: object) -> Run:
+    results = [make_result("gelu", seed, curve=[30.0, 40.0]) for seed in (42, 43)]
+    return make_run(results, document=document, verdicts=verdicts or (make_verdict(variant=""),), **changes)
+
+
+def test_the_heading_is_the_documents_with_a_link_to_it() -> None:
+    parsed = Page(page_without_figures(of_a_paper()))
+    assert "Is what “A paper <on> depth” says true?" in parsed.text
+    assert PAPER.address in parsed.links
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "paper.md", ""])
+def test_no_other_address_is_linked(address: str) -> None:
+    parsed = Page(page_without_figures(of_a_paper(document=Document(title="A paper", address=address))))
+    assert all(link.startswith("#") for link in parsed.links)
+
+
+def test_nothing_on_the_page_of_another_document_speaks_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")
+    run = of_a_paper()
+    html = render(run, draw(run))
+    assert not re.search(r"readme|sigmoid|relu|published", html, re.IGNORECASE)
+
+
+def test_a_run_that_was_held_against_nothing_has_a_page_too() -> None:
+    text = Page(page_without_figures(make_run([make_result(curve=[10.0])]))).text
+    assert "What was measured" in text
+    assert "Verdicts" not in text
+
+
+def test_networks_that_differ_are_drawn_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: titles.extend(map(str, panel_titles(figure))))
+    deep = [make_result("gelu", depth=6, curve=[30.0]), make_result("gelu", depth=8, curve=[20.0])]
+    he = make_result("gelu", depth=6, curve=[30.0])
+    he = he.model_copy(update={"cell": he.cell.model_copy(update={"init": "kaiming"})})
+    pictures = draw(make_run([*deep, he]))
+    assert {"script: test loss (nats)", "script, init kaiming: test loss (nats)"} <= set(titles)
+    assert "Networks of depth 6." in pictures[0].caption
+
+
+def panel_titles(figure: Figure) -> list[str]:
+    return [axes.get_title() for axes in figure.axes]
+
+
+# --- how verdicts are shown ------------------------------------------------------------------------------
+
+
+def test_the_judged_words_are_marked_in_the_sentence() -> None:
+    html = page_without_figures(of_a_paper(make_verdict(sentence="It <is> so, and more.", words=("It <is> so",))))
+    assert html.count("<mark>It &lt;is&gt; so</mark>, and more.") == 2  # in the table, and beside its readings
+
+
+def test_every_outcome_has_its_own_sign_and_colour() -> None:
+    html = page_without_figures(of_a_paper(*(make_verdict(each, claim=each.replace(" ", "-")) for each in OUTCOMES)))
+    signs = re.findall(r'<li class="verdict ([\w-]+)"><span aria-hidden="true">(.)</span> 1 ', html)
+    assert [name for name, _ in signs] == [each.replace(" ", "-") for each in OUTCOMES]
+    assert len({sign for _, sign in signs}) == len(OUTCOMES)
+    for name, _ in signs:
+        assert re.search(rf"^\.{name} {{ color:", html, re.MULTILINE), name
+
+
+def test_how_many_stand_after_holms_correction_is_under_the_tally() -> None:
+    text = Page(page_without_figures(of_a_paper(make_verdict(p=0.001)))).text
+    assert "Of 1 that was decided, 1 stands after Holm's correction over the 1 claim that ran." in text
+
+
+def test_what_is_only_shown_beside_stands_apart() -> None:
+    verdict = make_verdict(
+        "reproduced", make_reading(label="of the text"), make_reading(label="its plot", context=True)
+    )
+    html = page_without_figures(of_a_paper(verdict))
+    article = html[html.index("<article") :]
+    assert article.index("of the text") < article.index("Beside it") < article.index("its plot")
+    assert "its plot" not in html[: html.index("<article")]
+
+
+def test_the_row_of_a_mixed_claim_says_what_holds_and_what_does_not() -> None:
+    early, late = make_reading(label="early", value=1.5), make_reading("not reproduced", label="late", value=0.5)
+    html = page_without_figures(of_a_paper(make_verdict("mixed", early, late)))
+    text = Page(html[: html.index("<article")]).text
+    assert "✓ early: 1.50 %" in text
+    assert "✗ late: 0.500 %" in text
+
+
+def test_a_claim_of_which_some_readings_did_not_run_shows_those_that_did() -> None:
+    ran, gone = (
+        make_reading(label="early", value=1.5),
+        make_reading("not run", (), label="late", reason="needs 20 epochs"),
+    )
+    text = Page(page_without_figures(of_a_paper(make_verdict("inconclusive", ran, gone, reason="1 of 2 ran")))).text
+    for part in ("2 readings", "1 reproduced, 1 not run", "1 of 2 ran", "1.50 %", "needs 20 epochs"):
+        assert part in text, part
+
+
+def test_answers_and_divergence_are_shown() -> None:
+    reading = make_reading(
+        "inconclusive", [44.0, None, 50.0], printed=(45.0,), could_be_one_run=True, further_low=31.0, further_high=62.0,
+        mean_is_printed="open", low=41.0, high=53.0, value=47.0, reason="1 of 3 seeds diverged",
+    )  # fmt: skip
+    text = Page(page_without_figures(of_a_paper(make_verdict("inconclusive", reading)))).text
+    for part in (
+        "is our mean 45? open", "could 45 be one run of ours? yes (95 % of runs in 31 to 62 %)",
+        "1 of 3 seeds diverged", "43: diverged",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_variants_of_any_name_have_anchors_of_their_own() -> None:
+    verdicts = [make_verdict(variant=name) for name in ("", "a b", "a-b", 'x" onclick="y', "ü")]
+    parsed = Page(page_without_figures(of_a_paper(*verdicts)))
+    anchors = [each for each in parsed.ids if each.startswith("claim-")]
+    assert len(set(anchors)) == len(verdicts)
+    assert not any(re.search(r"[\s\"]", each) for each in anchors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from vgharness.records import Record
 
@@ -17,10 +17,12 @@ class Accept(Record):
     at_most: its upper end, itself accepted.
     below: its upper end, itself not accepted.
     printed: a number that the document prints from one run, or the two ends of a range. The accepted interval is then
-        that, widened by ``within`` or ``within_factor``; with neither, all that is asked is whether it could be one run.
+        that, widened by ``within`` or ``within_factor``; with neither, only whether it could be one run is asked.
     within: how far from ``printed`` the mean may be on either side.
     within_factor: by what factor it may differ from ``printed``, over 1.
     """
+
+    model_config = ConfigDict(strict=True)  # a wrong type is an error, not converted
 
     at_least: float | None = None
     above: float | None = None
@@ -89,6 +91,8 @@ class Accept(Record):
     def __str__(self) -> str:
         if self.printed:
             printed = " to ".join(f"{x:,.6g}" for x in self.printed)
+            if self.within == 0:
+                return f"exactly {printed}"
             if self.within is not None:
                 return f"{printed} ± {self.within:,.6g}"
             return f"{printed} within ×{self.within_factor:g}" if self.within_factor else f"{printed} as one run"

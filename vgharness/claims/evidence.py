@@ -1,131 +1,151 @@
-"""The part of a run that one reading of a claim is measured on."""
+"""What claims are judged on: cells of runs, or of a study that is only planned, and tests of pytest sessions."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-import numpy as np
+from vgharness.claims.measurement import NotRunError
+from vgharness.claims.spec import ANY_DATA, Claim, ReadingSpec, Recipe
+from vgharness.claims.subject import Subject, pick
+from vgharness.errors import UsageError
+from vgharness.formatting import count
+from vgharness.records import Cell, CellResult, Precision, Provenance, Run, Sample, Session, Study
 
-from vgharness.records import Architecture, Cell, CellResult, Epoch, GradientFlow, Run, SeedValue, nan_if_none
-from vgharness.statistics import Summary
-
-if TYPE_CHECKING:
-    from vgharness.claims.spec import Claim, ReadingSpec, Subject  # which checks its measures by their table
-
-
-class NotRunError(Exception):
-    """The run does not hold what a reading needs; the message says what is missing."""
+CIFAR10: Final = "CIFAR-10"
 
 
-class Measurement(NamedTuple):
-    """What a measure found in a run.
-
-    values: one per seed.
-    summary: over the seeds, where that is not simply their mean on the measure's scale; None: it is.
-    error: bound of the relative error that the run's precision may have put into it; None: not known.
-    """
-
-    values: Sequence[SeedValue]
-    summary: Summary | None = None
-    error: float | None = None
-
-
+@dataclass(frozen=True)
 class Evidence:
-    """The results of a run that one reading of a claim speaks of, for one architecture.
+    """What there is to judge claims on.
 
-    claim: the claim.
-    spec: which of its readings.
-    architecture: whose cells count.
-    run: where they are.
+    cells: each with its result; without one where it is only planned.
+    data: the images that they are trained on; ``None``: there are no cells.
+    precision: of the arithmetic.
+    planned: every cell that the runs' studies were to hold, trained or not.
+    sessions: pytest sessions.
     """
 
-    def __init__(self, claim: Claim, spec: ReadingSpec, architecture: Architecture, run: Run) -> None:
-        self.claim, self.spec, self.architecture, self.run = claim, spec, architecture, run
+    cells: tuple[tuple[Cell, CellResult | None], ...] = ()
+    data: Provenance | None = None
+    precision: Precision = "fp32"
+    planned: tuple[Cell, ...] = ()
+    sessions: tuple[Session, ...] = ()
 
-    @property
-    def of(self) -> Subject:
-        """The networks that the reading is measured of."""
-        assert self.spec.of is not None  # ReadingSpec has checked
-        return self.spec.of
+    @classmethod
+    def of(cls, *saved: Run | Session) -> Evidence:
+        """Puts runs and sessions together; a cell that several runs hold counts once.
 
-    @property
-    def against(self) -> Subject:
-        """The networks that those are compared with."""
-        assert self.spec.against is not None
-        return self.spec.against
+        Raises :class:`~vgharness.errors.UsageError` where runs were made of other images or at another precision.
+        """
+        runs = [each for each in saved if isinstance(each, Run)]
+        cells: dict[Cell, CellResult] = {}
+        for run in runs:
+            for what, value, first in (
+                ("images", run.data.sha256, runs[0].data.sha256),
+                ("precision", run.study.precision, runs[0].study.precision),
+            ):
+                if value != first:
+                    raise UsageError(f"the runs differ in their {what}: judge them one by one")
+            for result in run.results:
+                cells.setdefault(result.cell, result)
+        return cls(
+            cells=tuple(cells.items()),
+            data=runs[0].data if runs else None,
+            precision=runs[0].study.precision if runs else "fp32",
+            planned=tuple(cell for run in runs for cell in run.study.cells),
+            sessions=tuple(each for each in saved if isinstance(each, Session)),
+        )
 
-    def results(self, subject: Subject) -> dict[int, CellResult]:
-        """Finds, by seed, the results of the cells of ``subject`` that were trained by the published recipe.
+    @classmethod
+    def of_plan(cls, study: Study, data: Provenance) -> Evidence:
+        """What ``study`` will hold once it is trained on ``data``."""
+        cells = tuple((cell, None) for cell in study.cells)
+        return cls(cells=cells, data=data, precision=study.precision, planned=study.cells)
+
+    def variants(self, claim: Claim) -> tuple[str, ...]:
+        """The values of the factor for each of which ``claim`` is judged by itself: its own, or all that there are."""
+        if claim.variant or not claim.for_each:
+            return (claim.variant,)
+        return tuple(dict.fromkeys(str(getattr(cell, claim.for_each, "")) for cell in self.planned)) or ("",)
+
+    def check_data(self, claim: Claim) -> None:
+        """Raises :class:`NotRunError` where the claim speaks of other images than there are."""
+        wanted = claim.recipe.data
+        if wanted == ANY_DATA or self.data is None:
+            return
+        fits = self.data.is_cifar10 if wanted == CIFAR10 else wanted in (self.data.kind, self.data.description)
+        if not fits:
+            raise NotRunError(f"needs all of {wanted}" if wanted == CIFAR10 else f"needs the images of {wanted}")
+
+    def cells_of(
+        self, subject: Subject, claim: Claim, variant: str, epochs: int
+    ) -> dict[int, tuple[Cell, CellResult | None]]:
+        """Finds, by seed, the cells of ``subject`` that are trained for ``epochs`` or longer.
 
         Cells that ended in an exception do not count. Raises :class:`NotRunError` where there are no others.
         """
-        wanted = Cell(architecture=self.architecture, activation=subject.activation, depth=subject.depth, seed=0)
-        found = {r.cell.seed: r for r in self.run.results if r.cell.same_network(wanted) and r.status != "failed"}
-        if not found:
-            raise NotRunError(f"needs {subject} in the {self.architecture} architecture")
-        return found
-
-    def per_seed(self, measure: Callable[..., SeedValue | float], *subjects: Subject) -> Measurement:
-        """Measures each seed: ``measure`` is called with its results, one for each of ``subjects``.
-
-        Seeds that lack what it needs are left out. Raises :class:`NotRunError` where that leaves none.
-        """
-        columns = [self.results(subject) for subject in subjects]
-        values, missing = [], f"needs a seed with both {' and '.join(map(str, subjects))}"
-        for seed in sorted(set.intersection(*map(set, columns))):
-            try:
-                value = measure(*(column[seed] for column in columns))
-            except NotRunError as error:
-                missing = str(error)
-                continue
-            values.append(value if isinstance(value, SeedValue) else SeedValue(seed=seed, value=value))
-        if not values:
+        own = {**({claim.for_each: variant} if variant else {}), **subject.factors}
+        wanted = {**{name: value for name, value in claim.recipe.factors.items() if name not in own}, **own}
+        usable = [(cell, (cell, result)) for cell, result in self.cells if result is None or result.status != "failed"]
+        found, missing = pick(usable, wanted)
+        if missing:
             raise NotRunError(missing)
-        return Measurement(values)
+        enough = {seed: each for seed, each in found.items() if each[0].epochs >= epochs}
+        if not enough:
+            longest = max(cell.epochs for cell, _ in found.values())
+            trained = f"trained for {longest}" if longest else "measured at initialisation only"
+            raise NotRunError(f"needs {count(epochs, 'epoch')} of {subject}, which is {trained}")
+        return enough
 
-    def accuracy(self, result: CellResult) -> float:
-        """Gives the test accuracy, percent, mean over the reading's epochs."""
-        epochs = self.spec.epoch
-        assert epochs is not None
-        return float(np.mean([self._test_accuracy(result, n) for n in self._epoch_numbers(result, epochs)]))
-
-    def curve(self, result: CellResult) -> list[float]:
-        """Gives the test accuracy, percent, after each of the document's epochs."""
-        self._epoch_numbers(result, "last")
-        return [self._test_accuracy(result, n) for n in range(1, self.claim.document_epochs + 1)]
-
-    def flow(self, result: CellResult) -> GradientFlow | None:
-        """Finds the convolutions' gradient flow at the reading's moment; None where the network had diverged before."""
-        moment = self.spec.moment
-        flow = result.initial
-        if moment != "init":
-            (number,) = self._epoch_numbers(result, "last" if moment == "last" else (1,))
-            flow = next((e.flow for e in result.epochs if e.epoch == number), None)
-        if flow is None and result.status != "diverged":
-            raise NotRunError(f"{result.cell.name} has no gradients from {moment}")
-        return flow and flow.select("conv*")
-
-    def _epoch_numbers(self, result: CellResult, epochs: tuple[int, ...] | Literal["last"]) -> tuple[int, ...]:
-        """Turns ``last`` into the number of the document's last epoch."""
-        if epochs != "last":
-            return epochs
-        if result.cell.epochs < self.claim.document_epochs:
-            raise NotRunError(f"needs {self.claim.document_epochs} epochs; trained for {result.cell.epochs}")
-        return (self.claim.document_epochs,)
-
-    def _test_accuracy(self, result: CellResult, number: int) -> float:
-        for epoch in result.epochs:
-            if epoch.epoch == number:
-                return accuracy_of(epoch)
-        if result.status == "diverged":
-            return math.nan
-        raise NotRunError(f"{result.cell.name} has no epoch {number}")
+    def sample_of(self, subject: Subject) -> Sample:
+        """Finds the measurement of a test; of several sessions' the last. Raises :class:`NotRunError` where there is
+        none."""
+        found = [sample for session in self.sessions if (sample := session.sample(subject.label))]
+        if not found:
+            raise NotRunError(f"needs a session with {subject.label}")
+        return found[-1]
 
 
-def accuracy_of(epoch: Epoch) -> float:
-    """Gives the test accuracy, percent; NaN where a loss was not finite, as a network of NaN still puts out a class."""
-    if epoch.train_loss is None or epoch.test_loss is None:
-        return math.nan
-    return nan_if_none(epoch.test_accuracy)
+def epochs_needed(spec: ReadingSpec, recipe: Recipe) -> int:
+    """How long a network must be trained for a reading: 0, at initialisation, where that is enough."""
+    last = recipe.epochs or 1
+    if spec.curve is not None:
+        return last
+    if spec.passes:
+        return 1
+    if spec.over:
+        return last if spec.over.epochs[1] == "last" else spec.over.epochs[1]
+    if spec.at == "last":
+        return last
+    return spec.at if isinstance(spec.at, int) else 0
+
+
+def lacking(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -> str:
+    """Says what ``evidence`` lacks for a reading; empty where it lacks nothing."""
+    try:
+        evidence.check_data(claim)
+        for subject in _subjects(spec):
+            if subject.test:
+                evidence.sample_of(subject)
+            else:
+                evidence.cells_of(subject, claim, variant, epochs_needed(spec, claim.recipe))
+    except NotRunError as missing:
+        return str(missing)
+    return ""
+
+
+def seeds_of(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -> int:
+    """Counts the seeds that a reading will have, where nothing is lacking."""
+    columns: list[Iterable[int]] = []
+    for subject in _subjects(spec):
+        if subject.test:
+            columns.append(evidence.sample_of(subject).seeds)
+        else:
+            columns.append(evidence.cells_of(subject, claim, variant, epochs_needed(spec, claim.recipe)))
+    return len(set.intersection(*map(set, columns)))
+
+
+def _subjects(spec: ReadingSpec) -> Sequence[Subject]:
+    return [spec.of] if spec.against is None else [spec.of, spec.against]

@@ -1,4 +1,4 @@
-"""Speed on this machine, of which nothing is judged; and whether the diagnosis is right.
+"""Speed on this machine, of which nothing is judged; and whether diagnosis and verdicts are right.
 
     python -m vgharness.bench train         # training, beside the baseline script and the hardware's floor
     python -m vgharness.bench scale         # time and memory as a study grows
@@ -7,6 +7,7 @@
     python -m vgharness.bench gallery       # sick and healthy models, judged
     python -m vgharness.bench trainability  # random networks, judged and then trained
     python -m vgharness.bench zoo           # known-good models, judged
+    python -m vgharness.bench verdicts      # simulated studies, judged
 
 Exit status: 0 done; 2 bad input.
 """
@@ -21,7 +22,7 @@ import typer
 from rich.console import Console
 
 from vgharness.cli.bench_tables import print_check_costs, print_costs, print_growths, print_judged, print_speeds
-from vgharness.cli.diagnosis_tables import print_trainability, print_zoo
+from vgharness.cli.diagnosis_tables import print_trainability, print_verdicts, print_zoo
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
 from vgharness.cli.progress import counted
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from vgharness.benchmarks.scaling import Growths
     from vgharness.benchmarks.throughput import TrainSpeeds
     from vgharness.benchmarks.trainability import Trainability
+    from vgharness.benchmarks.verdicts import Verdicts
     from vgharness.benchmarks.zoo import Zoo
     from vgharness.records import Machine, Record
 
@@ -53,7 +55,7 @@ Json = Annotated[Path | None, typer.Option(help="also write the values to this f
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Measure speed on this machine, as ratios within one run, and how right the diagnosis is.",
+    help="Measure speed on this machine, as ratios within one run, and how right diagnosis and verdicts are.",
 )
 
 
@@ -242,6 +244,28 @@ def zoo(
     with usage_errors(_PROGRAM):
         _check({"--seed": (seed, 0)})
         _run("cpu", json, measure, print_zoo)
+
+
+@app.command()
+def verdicts(
+    studies: Annotated[int, typer.Option(help="simulated for each row")] = 2000,
+    seed: Annotated[int, typer.Option(help="of the simulation")] = 1,
+    json: Json = None,
+) -> None:
+    """Judge simulated studies whose truth is known: how often verdicts are wrong, and intervals miss.
+
+    Some two minutes. Exit status: 0 done, 2 bad input.
+    """
+
+    def measure(where: torch.device, machine: Machine) -> Verdicts:
+        from vgharness.benchmarks.verdicts import ROWS, as_verdicts, simulate
+
+        rows = counted(console(), "simulating", simulate(studies, seed), ROWS)
+        return as_verdicts(tuple(rows), studies, seed, machine)
+
+    with usage_errors(_PROGRAM):
+        _check({"--studies": (studies, 40), "--seed": (seed, 0)})
+        _run("cpu", json, measure, print_verdicts)
 
 
 def _check(options: Mapping[str, tuple[int | None, int]]) -> None:

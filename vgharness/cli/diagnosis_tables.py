@@ -1,4 +1,4 @@
-"""How right the diagnosis is, as ``vgharness bench trainability`` and ``bench zoo`` found it, as tables and lines."""
+"""How right diagnosis and verdicts are, as ``vgharness bench`` found it (``trainability``, ``zoo``, ``verdicts``)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 
 from vgharness.cli.bench_tables import new_table, print_machine
-from vgharness.formatting import count, duration, escaped, number, percent
+from vgharness.formatting import count, duration, escaped, listing, number, percent
 
 if TYPE_CHECKING:
     from vgharness.benchmarks.trainability import Optimizers, Separation, Trainability
+    from vgharness.benchmarks.verdicts import Verdicts
     from vgharness.benchmarks.zoo import Zoo
 
 _NONE: Final = "–"
@@ -80,3 +81,41 @@ def print_zoo(screen: Console, found: Zoo) -> None:
         screen.print(
             f"most memory of one process: {largest.memory / 2**30:.2f} GiB, {escaped(largest.model)}", soft_wrap=True
         )
+
+
+def print_verdicts(screen: Console, found: Verdicts) -> None:
+    """Prints coverage and false verdicts per law and number of seeds, and what comes of honest numbers."""
+    print_machine(screen, found.machine)
+    table = new_table(
+        f"{found.studies:,} simulated studies for each row, seed {found.seed}",
+        "seeds are",
+        "n",
+        "interval covers",
+        "false “reproduced”",
+        "false “not reproduced”",
+    )
+    for x in found.laws:
+        rates = (x.coverage, x.worst_reproduced, x.worst_not_reproduced)
+        table.add_row(x.law, str(x.seeds), *(f"{100 * rate:.1f} %" for rate in rates))
+    screen.print(table)
+    table = new_table(
+        "a number printed from one honest run", "sd", "±", "n", "reproduced", "not reproduced", "one run?"
+    )
+    for y in found.honest:
+        rates = (y.reproduced, y.not_reproduced, y.could_be_one_run)
+        shares = (f"{100 * rate:.1f} %" for rate in rates)
+        table.add_row(f"{y.spread:g} points", f"{y.within:g}", str(y.seeds), *shares)
+    screen.print(table)
+    for z in found.many:
+        shares = listing(f"{outcome} {100 * share:.0f} %" for outcome, share in sorted(z.outcomes.items()))
+        screen.print(
+            f"{z.readings} readings, each true value the very end of what is accepted, {z.seeds} seeds: {shares}"
+        )
+    for w in found.needed:
+        screen.print(f"{w.seeds} seeds, undecided: as many as were asked for decided in {100 * w.decided:.0f} %")
+    screen.print(
+        "False: what is accepted ends at the truth, or half a standard deviation to the wrong side of it; the worse of "
+        "the two. Where seeds are of two kinds, a few of them may all be of one: no rule sees a kind that none of them "
+        "showed (of five, one that fewer than 45 % take).",
+        soft_wrap=True,
+    )

@@ -2,9 +2,10 @@
 
     python -m vgharness.full --preset quick
     python -m vgharness.full --device cuda
+    python -m vgharness.full --preset script --plan
 
-Exit status: 0 every claim that ran was reproduced; 1 some was not, or none ran; 2 bad input; 3 a cell failed or
-diverged; 130 interrupted.
+Exit status: 0 every claim that ran was reproduced, or --plan; 1 some was not, or none ran; 2 bad input; 3 a cell
+failed or diverged; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,13 +13,21 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 from rich.console import Console
 
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
+from vgharness.cli.verdicts import (
+    CLAIMS_HELP,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    chosen_claims,
+    print_verdicts,
+    verdict_status,
+)
 from vgharness.errors import UsageError
 from vgharness.formatting import percent
 from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation, Precision, Run, Study
@@ -31,17 +40,32 @@ from vgharness.system.terminal import complain, console
 if TYPE_CHECKING:
     import torch
 
+    from vgharness.claims.spec import Claim
     from vgharness.data.image_set import ImageSet
 
-REPRODUCED, NOT_REPRODUCED, FAILED, INTERRUPTED = 0, 1, 3, 130
+FAILED, INTERRUPTED = 3, 130
 _PROGRAM: Final = "vgharness.full"
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+Preset = Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; by default full on a GPU, quick without one")]
+Data = Annotated[
+    str | None,
+    typer.Option(help="cifar10, synthetic, or a folder with train/<class>/ and test/<class>/ 32×32 RGB images"),
+]
+Activations = Annotated[str | None, typer.Option(help=f"which to train: {','.join(ACTIVATIONS)}")]
+Jobs = Annotated[
+    int | None, typer.Option(help="networks that train side by side on a CPU; by default one for each core")
+]
+Plan = Annotated[
+    bool, typer.Option("--plan", help="print what can be decided and how long it takes, train and write nothing")
+]
 
 
 @dataclass(frozen=True)
 class Options:
     """What was asked for on the command line, checked as far as that goes without PyTorch.
 
-    ``None`` stands for what the preset says, and for the preset of the device.
+    ``None`` stands for what the preset says, for the preset of the device, and for the studied README's claims.
     """
 
     device: str
@@ -53,28 +77,39 @@ class Options:
     depths: tuple[int, ...]
     jobs: int | None
     precision: Precision
+    claims: Path | None
     out: Path
 
 
+class _Task(NamedTuple):
+    """What is to be done, once the device is known.
+
+    study: to train.
+    source: of the images.
+    claims: to judge.
+    device: to train on.
+    """
+
+    study: Study
+    source: str
+    claims: tuple[Claim, ...]
+    device: torch.device
+
+
 def full(
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    preset: Annotated[
-        str | None, typer.Option(help=f"{', '.join(PRESETS)}; by default full on a GPU, quick without one")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="cifar10, synthetic, or a folder with train/<class>/ and test/<class>/ 32×32 RGB images"),
-    ] = None,
+    device: Device = "auto",
+    preset: Preset = None,
+    data: Data = None,
     epochs: Annotated[int | None, typer.Option(help="epochs to train, in place of the preset's")] = None,
     seeds: Annotated[int | None, typer.Option(help=f"how many seeds, counted from {FIRST_SEED}")] = None,
     seed: Annotated[str | None, typer.Option(help="which seeds, in place of --seeds: 42,43,44")] = None,
-    activations: Annotated[str | None, typer.Option(help=f"which to train: {','.join(ACTIVATIONS)}")] = None,
+    activations: Activations = None,
     depths: Annotated[str, typer.Option(help="how many convolutions, 2 to 10; two claims need 2,4,6,8,10")] = "4",
-    jobs: Annotated[
-        int | None, typer.Option(help="networks that train side by side on a CPU; by default one for each core")
-    ] = None,
+    jobs: Jobs = None,
     precision: Annotated[str, typer.Option(help="fp32, tf32 (a GPU only) or bf16")] = "fp32",
+    claims: Annotated[Path | None, typer.Option(help=CLAIMS_HELP)] = None,
     out: Annotated[Path, typer.Option(help="where the page, the figures and run.json go")] = Path("reports"),
+    plan_only: Plan = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")] = False,
 ) -> None:
     """Train the networks, measure their gradients, judge every claim, write the page.
@@ -93,9 +128,13 @@ def full(
             depths=_depths(depths),
             jobs=_positive("--jobs", jobs),
             precision=named_precision(precision),
+            claims=claims,
             out=out,
         )
         try:
+            if plan_only:
+                _plan(console(), options)
+                return
             run = _run(console(), options)
         except KeyboardInterrupt:
             complain(_PROGRAM, "interrupted before anything was trained")
@@ -110,25 +149,68 @@ def exit_status(run: Run) -> int:
         return INTERRUPTED
     if any(result.status in ("failed", "diverged") for result in run.results):
         return FAILED
-    ran = [verdict.outcome for verdict in run.verdicts if verdict.outcome != "not run"]
-    # Where nothing ran nothing was reproduced either.
-    return REPRODUCED if ran and all(outcome == "reproduced" for outcome in ran) else NOT_REPRODUCED
+    return verdict_status(run.verdicts)
+
+
+def _plan(screen: Console, options: Options) -> None:
+    """Says what the study can decide, and how long it takes; leaves nothing behind."""
+    task = _task(screen, options, chosen_claims(options.claims))
+    from vgharness.claims.outlook import outlooks
+    from vgharness.cli.progress import study_line
+    from vgharness.data.on_device import DeviceImages
+    from vgharness.data.planned import planned_images
+    from vgharness.report.outlook_table import table_of_outlooks
+    from vgharness.training.estimate import expected_seconds
+
+    study = task.study
+    images = planned_images(task.source, train_images=study.train_images, test_images=study.test_images)
+    screen.print(table_of_outlooks(outlooks(task.claims, study, images.provenance)))
+    seconds = expected_seconds(study, DeviceImages(images, task.device), options.jobs)
+    screen.print(study_line(study, seconds), soft_wrap=True)
 
 
 def _run(screen: Console, options: Options) -> Run:
+    claims = chosen_claims(options.claims)
     store = RunStore()
     check_folder(options.out, "--out")
     store.check("the folder of saved runs")
-    configure_process()
-    # Slow to import, so only once the arguments are known to be good.
+    task = _task(screen, options, claims)
+    from vgharness.claims.outlook import outlooks
     from vgharness.cli.progress import StudyProgress, decoding
     from vgharness.data.images import load_images
-    from vgharness.precision import check_precision
+    from vgharness.report.outlook_table import outlook_lines
     from vgharness.report.study_page import FILES
     from vgharness.study.run import run_study
-    from vgharness.system.device import pick_device
 
     check_folder(options.out, "--out", FILES)
+    study = task.study
+    with decoding(screen) as progress:
+        images = load_images(
+            task.source, train_images=study.train_images, test_images=study.test_images, progress=progress
+        )
+    screen.print(*outlook_lines(outlooks(task.claims, study, images.provenance)), sep="\n", soft_wrap=True)
+    if study.precision != "fp32":
+        _warn_of_precision(screen, study, images, task.device)
+    with StudyProgress(screen) as callback:
+        run = run_study(
+            study,
+            images,
+            device=task.device,
+            claims=task.claims,
+            command=_command(task, options),
+            callback=callback,
+            jobs=options.jobs,
+        )
+    _conclude(screen, store, run, options.out)
+    return run
+
+
+def _task(screen: Console, options: Options, claims: tuple[Claim, ...]) -> _Task:
+    configure_process()
+    # Slow to import, so only once the arguments are known to be good.
+    from vgharness.precision import check_precision
+    from vgharness.system.device import pick_device
+
     device = pick_device(options.device)
     check_precision(options.precision, device)
     preset = options.preset or ("full" if device.type == "cuda" else "quick")
@@ -142,21 +224,7 @@ def _run(screen: Console, options: Options) -> Run:
         precision=options.precision,
     )
     screen.print(f"preset {preset} on {device}, {study.precision}; images: {shown(source)}", soft_wrap=True)
-    with decoding(screen) as progress:
-        images = load_images(source, train_images=study.train_images, test_images=study.test_images, progress=progress)
-    if study.precision != "fp32":
-        _warn_of_precision(screen, study, images, device)
-    with StudyProgress(screen) as callback:
-        run = run_study(
-            study,
-            images,
-            device=device,
-            command=_command(study, str(device), source, options.depths),
-            callback=callback,
-            jobs=options.jobs,
-        )
-    _conclude(screen, store, run, options.out)
-    return run
+    return _Task(study, source, claims, device)
 
 
 def _warn_of_precision(screen: Console, study: Study, images: ImageSet, device: torch.device) -> None:
@@ -174,9 +242,8 @@ def _warn_of_precision(screen: Console, study: Study, images: ImageSet, device: 
 def _conclude(screen: Console, store: RunStore, run: Run, out: Path) -> None:
     """Saves the run, prints its verdicts and writes its page."""
     from vgharness.report.study_page import write_report
-    from vgharness.report.verdict_table import tally_line, verdict_tables
 
-    screen.print(*verdict_tables(run), tally_line(run), sep="\n")
+    print_verdicts(screen, run.verdicts)
     try:
         saved = store.save(run, run.study.preset)
     except UsageError:  # what was trained is not to be lost: its page holds it too
@@ -194,16 +261,19 @@ def _conclude(screen: Console, store: RunStore, run: Run, out: Path) -> None:
         screen.print(f"page written to {shown(write_report(run, out))}", soft_wrap=True)
 
 
-def _command(study: Study, device: str, source: str, depths: tuple[int, ...]) -> str:
+def _command(task: _Task, options: Options) -> str:
     """What gives this study again, whatever the defaults are where it is typed."""
+    study = task.study
     trained = [cell for cell in study.cells if cell.epochs]
     seeds = dict.fromkeys(str(cell.seed) for cell in study.cells)
-    parts = ["--device", device, "--preset", study.preset, "--data", source]
+    parts = ["--device", str(task.device), "--preset", study.preset, "--data", task.source]
     parts += ["--epochs", str(trained[0].epochs), "--seed", ",".join(seeds), "--precision", study.precision]
     if all(cell.epochs for cell in study.cells):  # the plan has no cells of its own: --activations was given
         parts += ["--activations", ",".join(dict.fromkeys(cell.activation for cell in trained))]
-    if depths != (4,):
-        parts += ["--depths", ",".join(map(str, depths))]
+    if options.depths != (4,):
+        parts += ["--depths", ",".join(map(str, options.depths))]
+    if options.claims is not None:
+        parts += ["--claims", str(options.claims)]
     return f"python -m vgharness.full {shlex.join(parts)}"
 
 

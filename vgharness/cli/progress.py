@@ -10,7 +10,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vgharness.formatting import duration, escaped
+from vgharness.formatting import count, duration, escaped
 from vgharness.records import Cell, CellResult, Epoch, Study, nan_if_none
 from vgharness.training.callback import Callback
 
@@ -40,6 +40,18 @@ def counted(console: Console, what: str, items: Iterable[Item], total: int) -> I
         yield from bar.track(items, total=total, description=what)
 
 
+def study_line(study: Study, expected_seconds: float | None) -> str:
+    """``6 networks to train, 3 to measure at initialisation; expected to take about 1 min 5 s here``; without the time
+    where that is not known."""
+    trained = sum(cell.epochs > 0 for cell in study.cells)
+    at_start = len(study.cells) - trained
+    return (
+        f"{count(trained, 'network')} to train"
+        + (f", {at_start} to measure at initialisation" if at_start else "")
+        + (f"; expected to take about {duration(expected_seconds)} here" if expected_seconds is not None else "")
+    )
+
+
 class StudyProgress(Callback):
     """A bar over the whole study, cells side by side, and a line per cell; when piped, no bar and a line per epoch."""
 
@@ -49,13 +61,7 @@ class StudyProgress(Callback):
         self.task = self.bar.add_task("", total=None)
 
     def study_started(self, study: Study, expected_seconds: float | None) -> None:
-        trained = sum(cell.epochs > 0 for cell in study.cells)
-        at_start = len(study.cells) - trained
-        self.console.print(
-            f"{trained} networks to train"
-            + (f", {at_start} to measure at initialisation" if at_start else "")
-            + (f"; expected to take about {duration(expected_seconds)} here" if expected_seconds is not None else "")
-        )
+        self.console.print(study_line(study, expected_seconds))
         self.started = self.shown = time.monotonic()
         self.cells = study.cells
         self.epochs = sum(cell.epochs for cell in study.cells)

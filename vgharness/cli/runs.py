@@ -13,13 +13,13 @@ import typer
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, moment
-from vgharness.storage.store import DEFAULT_ROOT, RunStore, Skipped, load_session
+from vgharness.storage.store import DEFAULT_ROOT, RunStore, Skipped, load, load_session
 from vgharness.system.files import shown
 from vgharness.system.terminal import console, say, say_json
 
 if TYPE_CHECKING:
     from vgharness.gradflow.comparison import Comparison
-    from vgharness.records import Session
+    from vgharness.records import Run, Session
     from vgharness.report.tables import Sheet
 
 REGRESSION = 1
@@ -113,6 +113,17 @@ def compare_runs(
         _print([conclusion, *sheets] if markdown else [*sheets, conclusion], markdown)
     if found.regressions:
         raise typer.Exit(REGRESSION)
+
+
+def load_saved(storage: Path, which: str) -> tuple[Path, Run | Session]:
+    """Finds and loads a study's run or a session: ``which`` is its number, its name or its file's path.
+
+    Later files of that name that cannot be read are reported on stderr. Raises
+    :class:`~vgharness.errors.UsageError` where there is none, or where it cannot be read.
+    """
+    found = RunStore(storage).find(which, kind=None)
+    _say_skipped(found.skipped)
+    return found.path, load(found.path)
 
 
 def _load(storage: Path, which: str | None) -> tuple[Path, Session]:

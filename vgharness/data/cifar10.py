@@ -14,6 +14,8 @@ from torchvision.datasets.utils import calculate_md5, download_url, extract_arch
 from vgharness.data.image_set import Arrays, ImageSet, with_provenance
 from vgharness.errors import UsageError
 
+DESCRIPTION = "CIFAR-10, the canonical files"
+
 
 def load_cifar10(cache: Path) -> ImageSet:
     """Reads CIFAR-10 from the folder ``cache``; downloads and unpacks it there where it is missing or damaged.
@@ -36,8 +38,7 @@ def load_cifar10(cache: Path) -> ImageSet:
     arrays: list[Tensor] = []
     for split in splits:
         arrays += [torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(split.targets)]
-    description = "CIFAR-10, the canonical files"
-    return with_provenance(Arrays(*arrays), tuple(splits[0].classes), "cifar10", "canonical", description)
+    return with_provenance(Arrays(*arrays), tuple(splits[0].classes), "cifar10", "canonical", DESCRIPTION)
 
 
 def _fetch_cifar10_archive(cache: Path) -> Path:

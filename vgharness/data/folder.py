@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +32,7 @@ Progress = Callable[[int, int], None]
 _LabelledFile = tuple[str, int]
 
 
-class _Files(NamedTuple):
+class Files(NamedTuple):
     """The image files of a folder.
 
     train: path and label of those to train on, sorted by class and name.
@@ -43,6 +44,12 @@ class _Files(NamedTuple):
     test: list[_LabelledFile]
     classes: tuple[str, ...]
 
+    @property
+    def look_like_cifar10(self) -> bool:
+        """Whether they have CIFAR-10's classes, and as many images of each."""
+        counts = [set(Counter(label for _, label in files).values()) for files in (self.train, self.test)]
+        return self.classes == CIFAR10_CLASSES and counts == [{5000}, {1000}]
+
 
 def load_folder(folder: Path, cache: Path, progress: Progress) -> ImageSet:
     """Reads ``folder/train/<class>/*`` and ``folder/test/<class>/*``, images of 32×32 pixels in RGB.
@@ -52,26 +59,29 @@ def load_folder(folder: Path, cache: Path, progress: Progress) -> ImageSet:
 
     Raises :class:`~vgharness.errors.UsageError` where the folder is of another form or an image cannot be read.
     """
-    files = _list_folder(folder)
+    files = list_folder(folder)
     kept = cache / "packed" / f"{_fingerprint(folder, [*files.train, *files.test])}.pt"
     arrays = _kept(kept)
     if arrays is None:
         arrays = _decode(folder, files, progress)
         _keep(kept, arrays)
-    counts = [set(torch.bincount(labels).tolist()) for labels in (arrays.train_labels, arrays.test_labels)]
-    looks_like_cifar10 = files.classes == CIFAR10_CLASSES and counts == [{5000}, {1000}]
     sha256 = digest_of(arrays)
+    return folder_images(folder, files, arrays, sha256)
+
+
+def folder_images(folder: Path, files: Files, arrays: Arrays, sha256: str) -> ImageSet:
+    """Makes an image set of a folder's ``files``, decoded to ``arrays`` of that hash, and its provenance."""
     known = KNOWN_FOLDERS.get(sha256)
-    if known is None and looks_like_cifar10:
+    if known is None and files.look_like_cifar10:
         known = "CIFAR-10's classes and image counts, not the canonical files"
     description = f"image folder “{folder.resolve().name}”" + (f": {known}" if known else "")
     return with_provenance(
-        arrays, files.classes, "folder", "re-encoded" if looks_like_cifar10 else "no", description, sha256
+        arrays, files.classes, "folder", "re-encoded" if files.look_like_cifar10 else "no", description, sha256
     )
 
 
-def _list_folder(folder: Path) -> _Files:
-    """Lists the image files, or says what the folder lacks."""
+def list_folder(folder: Path) -> Files:
+    """Lists the image files. Raises :class:`~vgharness.errors.UsageError` that says what the folder lacks."""
     wanted = "it needs train/<class>/ and test/<class>/ with 32×32 RGB images"
     if not folder.is_dir():
         raise UsageError(f"--data {folder}: no such folder; give an existing one, 'cifar10' or 'synthetic'")
@@ -96,7 +106,7 @@ def _list_folder(folder: Path) -> _Files:
         if empty := sorted(set(range(len(found.classes))) - set(found.targets)):
             raise UsageError(f"--data {folder}: no image in {split}/{found.classes[empty[0]]}/; put some there")
         listed.append(found.samples)
-    return _Files(listed[0], listed[1], tuple(found.classes))
+    return Files(listed[0], listed[1], tuple(found.classes))
 
 
 def _fingerprint(folder: Path, files: Sequence[_LabelledFile]) -> str:
@@ -108,7 +118,7 @@ def _fingerprint(folder: Path, files: Sequence[_LabelledFile]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _decode(folder: Path, files: _Files, progress: Progress) -> Arrays:
+def _decode(folder: Path, files: Files, progress: Progress) -> Arrays:
     """Decodes every file, several at a time."""
     samples = [*files.train, *files.test]
     pixels = np.empty((len(samples), SIZE, SIZE, 3), dtype=np.uint8)

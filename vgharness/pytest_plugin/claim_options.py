@@ -11,5 +11,13 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("vgharness: claims of a run (-m full)")
-    group.addoption("--run", type=Path, help="judge this saved run instead of training one")
+    group.addoption("--claims", type=Path, metavar="FILE", help="judge this claims file instead of the README's claims")
+    group.addoption(
+        "--run",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="judge this saved run or pytest session (file, number or name) instead of training one; may be given "
+        "several times: they count as one",
+    )
     group.addoption("--device", default="auto", help="where to train: auto, cpu, cuda or cuda:N")

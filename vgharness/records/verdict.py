@@ -54,6 +54,8 @@ class Reading(FiniteRecord):
     further_low: lower end of the 95 % prediction interval of one further run.
     further_high: upper end.
     could_be_one_run: whether what is printed lies in that; ``None``: nothing is printed, or there is no such interval.
+    mean_is_printed: whether ``value`` is what is printed, as far as the claim asks: ``yes``: its interval lies in what
+        is accepted; ``no``: outside; ``None``: nothing is printed, or this is not asked.
     scale: on which mean and intervals were taken; ``logit``: of a percentage.
     method: how the interval was taken; ``exact``: a count that no seed changes.
     numerical_error: bound of the relative error that the run's precision may have put into ``value``.
@@ -78,6 +80,7 @@ class Reading(FiniteRecord):
     further_low: float | None = None
     further_high: float | None = None
     could_be_one_run: bool | None = None
+    mean_is_printed: Literal["yes", "no", "open"] | None = None
     scale: Literal["linear", "log", "logit"] = "linear"
     method: Literal["t", "exact"] | None = None
     numerical_error: float | None = None

@@ -1,14 +1,15 @@
-"""The three figures that the studied README names, drawn from a run.
+"""The three figures of a study, under the names that the studied README gives them, drawn from a run.
 
-Seeds are thin lines, their mean a thick one, the published plots dashed. Activations and layers differ in marker or
-line as well as in colour (Okabe–Ito). Gradient axes are logarithmic, and so means of gradients are geometric.
+Seeds are thin lines, their mean a thick one, the plots that the studied README published dashed. Activations and layers
+differ in marker or line as well as in colour (Okabe–Ito). Gradient axes are logarithmic, and so means of gradients are
+geometric.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +18,20 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vgharness.claims.loading import load_claims
 from vgharness.claims.published import published_curves
 from vgharness.formatting import number
-from vgharness.records import Activation, Architecture, CellResult, Epoch, GradientFlow, Quantity, Run, nan_if_none
+from vgharness.records import Activation, Cell, CellResult, Epoch, GradientFlow, Quantity, Run, nan_if_none
 from vgharness.statistics import Scale, mean_over_seeds
 from vgharness.theory import FUNCTIONS
 
-_LAYER_STYLES = (("#000000", "o"), ("#D55E00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"))
+_LAYER_STYLES = (
+    ("#000000", "o"), ("#D55E00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"),
+    ("#56B4E9", "P"), ("#E69F00", "X"), ("#000000", "<"), ("#D55E00", ">"), ("#0072B2", "p"),
+)  # fmt: skip
+_README_DEPTH: Final = 4
+# What sets networks apart beside activation and depth, where it is not the default.
+_SETTINGS: Final = ("norm", "init", "optimizer", "schedule", "learning_rate", "batch_size")
 _QUANTITIES: tuple[tuple[Quantity, str], ...] = (
     ("weight_mean_abs", "mean |∂L/∂W|"),
     ("signal_l2", "error signal ‖∂L/∂h‖₂"),
@@ -41,7 +49,7 @@ _DPI = 110
 class Picture(NamedTuple):
     """A figure.
 
-    name: its file, as the README calls it.
+    name: its file.
     title: what it shows.
     caption: the same at length.
     png: with its panels side by side.
@@ -56,10 +64,12 @@ class Picture(NamedTuple):
 
 
 def draw(run: Run) -> tuple[Picture, ...]:
-    """The README's figures of ``run``; panels for which it holds nothing say so."""
-    groups = _groups(run)
-    published = run.data.is_cifar10
+    """The figures of ``run``; panels for which it holds nothing say so."""
+    depth = _depth(run)
+    groups = _groups(run, depth)
+    published = run.data.is_cifar10 and is_studied_readme(run)
     overlay = " Dashed: the published plots, read off their pixels." if published else ""
+    overlay += f" Networks of depth {depth}." if len({r.cell.depth for r in run.results if r.epochs}) > 1 else ""
     return (
         Picture(
             CURVES,
@@ -71,8 +81,8 @@ def draw(run: Run) -> tuple[Picture, ...]:
             GRADIENTS,
             "Gradients per layer",
             "Averaged over each epoch's batches; epoch 0: the first batch at the initial weights. Thin: one seed; "
-            "thick: their geometric mean. Above, the README's own quantity; below, the error signal that theory speaks "
-            "of. Logarithmic; one scale across a row." + overlay,
+            "thick: their geometric mean. Above, the weights' gradient, mean |∂L/∂W|; below, the error signal that "
+            "theory speaks of. Logarithmic; one scale across a row." + overlay,
             *(_png(_gradients(groups, published, narrow)) for narrow in (False, True)),
         ),
         Picture(
@@ -85,16 +95,35 @@ def draw(run: Run) -> tuple[Picture, ...]:
     )
 
 
-_Groups = dict[Architecture, dict[Activation, list[CellResult]]]
+def is_studied_readme(run: Run) -> bool:
+    """Whether the run was held against the README that this project studies, whose plots are known."""
+    return run.document is not None and run.document == load_claims()[0].document
 
 
-def _groups(run: Run) -> _Groups:
-    """The trained networks of the README's depth, by architecture and activation."""
+_Groups = dict[str, dict[Activation, list[CellResult]]]
+
+
+def _depth(run: Run) -> int:
+    """Of the networks that are drawn: the studied README's, or where none has that, the first's."""
+    depths = [result.cell.depth for result in run.results if result.epochs]
+    return _README_DEPTH if _README_DEPTH in depths or not depths else depths[0]
+
+
+def _groups(run: Run, depth: int) -> _Groups:
+    """The trained networks of that depth, by activation and by all else that sets them apart."""
     groups: _Groups = {}
     for result in run.results:
-        if result.cell.depth == 4 and result.cell.epochs and result.epochs:
-            groups.setdefault(result.cell.architecture, {}).setdefault(result.cell.activation, []).append(result)
+        if result.cell.depth == depth and result.cell.epochs and result.epochs:
+            groups.setdefault(_settings(result.cell), {}).setdefault(result.cell.activation, []).append(result)
     return groups
+
+
+def _settings(cell: Cell) -> str:
+    """``script``; ``script, init kaiming`` where that is not the default."""
+    others = {name: getattr(cell, name) for name in _SETTINGS}
+    defaults = Cell.model_fields
+    changed = (f"{name.replace('_', ' ')} {x}" for name, x in others.items() if x != defaults[name].default)
+    return ", ".join([cell.architecture, *changed])
 
 
 def _loss_and_accuracy(groups: _Groups, published: bool, narrow: bool) -> Figure:
@@ -103,7 +132,7 @@ def _loss_and_accuracy(groups: _Groups, published: bool, narrow: bool) -> Figure
         ("test_accuracy_percent", "test accuracy (%)", lambda epoch: epoch.test_accuracy),
     )
     figure, axes = _grid(len(groups), len(columns), narrow)
-    for (architecture, activations), row in zip(groups.items(), axes, strict=False):
+    for (network, activations), row in zip(groups.items(), axes, strict=False):
         for (key, label, value), ax in zip(columns, row, strict=True):
             for activation, results in activations.items():
                 style = FUNCTIONS[activation]
@@ -112,7 +141,7 @@ def _loss_and_accuracy(groups: _Groups, published: bool, narrow: bool) -> Figure
                 if published and activation in published_curves():
                     shown = [epoch[key] for epoch in published_curves()[activation]]
                     _dashed(ax, shown, style.color, f"{activation}, published")
-            _epochs_axis(ax, f"{architecture}: {label}")
+            _epochs_axis(ax, f"{network}: {label}")
             ax.legend(fontsize=8, frameon=False)
     return figure
 
@@ -120,10 +149,10 @@ def _loss_and_accuracy(groups: _Groups, published: bool, narrow: bool) -> Figure
 def _gradients(groups: _Groups, published: bool, narrow: bool) -> Figure:
     rows = [(a, q, label) for a in groups for q, label in _QUANTITIES]
     figure, axes = _grid(len(rows), max((len(x) for x in groups.values()), default=0), narrow)
-    for (architecture, quantity, label), row in zip(rows, axes, strict=False):
+    for (network, quantity, label), row in zip(rows, axes, strict=False):
         for ax in row[1:]:
             ax.sharey(row[0])
-        for (activation, results), ax in zip(groups[architecture].items(), row, strict=False):
+        for (activation, results), ax in zip(groups[network].items(), row, strict=False):
             names = [x.name for x in results[0].epochs[0].flow.select("conv*").layers]
             for index, (name, (color, marker)) in enumerate(zip(names, _LAYER_STYLES, strict=False)):
                 curves = [[_quantity(flow, index, quantity) for flow in _flows(r)] for r in results]
@@ -132,17 +161,17 @@ def _gradients(groups: _Groups, published: bool, narrow: bool) -> Figure:
                 if published and quantity == "weight_mean_abs" and activation in published_curves():
                     _dashed(ax, [epoch[key] for epoch in published_curves()[activation]], color, None)
             ax.set_yscale("log", nonpositive="mask")
-            _epochs_axis(ax, f"{architecture}, {activation}: {label}")
+            _epochs_axis(ax, f"{network}, {activation}: {label}")
             ax.legend(fontsize=8, frameon=False, ncols=2)
-        for ax in row[len(groups[architecture]) :]:
+        for ax in row[len(groups[network]) :]:
             ax.set_visible(False)
     return figure
 
 
 def _heatmaps(groups: _Groups, narrow: bool) -> Figure:
     maps = {
-        (architecture, activation): mean_over_seeds([r.heatmap for r in results if r.heatmap], "log")
-        for architecture, activations in groups.items()
+        (network, activation): mean_over_seeds([r.heatmap for r in results if r.heatmap], "log")
+        for network, activations in groups.items()
         for activation, results in activations.items()
         if any(r.heatmap for r in results)
     }
@@ -150,16 +179,16 @@ def _heatmaps(groups: _Groups, narrow: bool) -> Figure:
     positive = [x[x > 0] for x in maps.values() if (x > 0).any()]
     norm = LogNorm(min(x.min() for x in positive), max(x.max() for x in positive)) if positive else None
     image = None
-    for (architecture, activations), row in zip(groups.items(), axes, strict=False):
+    for (network, activations), row in zip(groups.items(), axes, strict=False):
         for activation, ax in zip(activations, row, strict=False):
             ax.set_xticks([])
             ax.set_yticks([])
-            shown = maps.get((architecture, activation))
+            shown = maps.get((network, activation))
             if shown is None:
                 ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes)
                 continue
             image = ax.imshow(shown, norm=norm, cmap="viridis")
-            ax.set_title(f"{architecture}, {activation}: mean {number(float(shown.mean()))}", fontsize=10)
+            ax.set_title(f"{network}, {activation}: mean {number(float(shown.mean()))}", fontsize=10)
         for ax in row[len(activations) :]:
             ax.set_visible(False)
     if image is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,9 +10,10 @@ from vgharness.formatting import escaped, interval, listing, number, percent
 from vgharness.gradflow.diagnosis import Diagnosis, diagnose, summary
 from vgharness.gradflow.rows import Row, table_rows
 from vgharness.gradflow.summary import FACTOR_HEADING
-from vgharness.records import Sample, Session
+from vgharness.records import Document, Sample, Session, Verdict
 from vgharness.report.tables import BRANCH, row_factor, row_notes
 from vgharness.report.templates import environment
+from vgharness.report.verdict_rows import FILTERS, verdict_values
 from vgharness.statistics import Summary
 from vgharness.system.files import write_text
 
@@ -47,17 +49,33 @@ class _Section(NamedTuple):
     notes: tuple[str, ...]
 
 
-def write_session_page(session: Session, page: Path, *, parameters: bool = False) -> Path:
-    """Writes ``page`` and returns its path. ``parameters``: with a row for each."""
-    write_text(page, render_session(session, parameters=parameters))
+def write_session_page(
+    session: Session,
+    page: Path,
+    *,
+    parameters: bool = False,
+    document: Document | None = None,
+    verdicts: Sequence[Verdict] = (),
+) -> Path:
+    """Writes ``page`` and returns its path. ``parameters``: with a row for each. ``verdicts``: those on the claims of
+    ``document``, shown first."""
+    write_text(page, render_session(session, parameters=parameters, document=document, verdicts=verdicts))
     return page
 
 
-def render_session(session: Session, *, parameters: bool = False) -> str:
-    """The page as a string. Whatever the session holds is escaped."""
-    template = environment().get_template("session.html.j2")
-    sections = [_section(sample, parameters) for sample in session.samples]
-    return template.render(session=session, sections=sections, factor_heading=FACTOR_HEADING, branch=BRANCH)
+def render_session(
+    session: Session, *, parameters: bool = False, document: Document | None = None, verdicts: Sequence[Verdict] = ()
+) -> str:
+    """The page as a string, of what :func:`write_session_page` takes. Whatever the session holds is escaped."""
+    pages = environment()
+    pages.filters |= FILTERS
+    return pages.get_template("session.html.j2").render(
+        session=session,
+        sections=[_section(sample, parameters) for sample in session.samples],
+        factor_heading=FACTOR_HEADING,
+        branch=BRANCH,
+        **verdict_values(document, verdicts),
+    )
 
 
 def _section(sample: Sample, parameters: bool) -> _Section:

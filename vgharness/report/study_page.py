@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from vgharness.claims.measures import MEASURES
+from vgharness.claims.verdicts import REENCODED_POINTS
 from vgharness.gradflow.summary import FACTOR
-from vgharness.records import CellResult, LayerPrediction, LayerShape, Outcome, Reading, Run, Verdict, nan_if_none
-from vgharness.report.figures import FIGURES, Picture, draw
+from vgharness.records import CellResult, LayerPrediction, LayerShape, Run, nan_if_none
+from vgharness.report.figures import FIGURES, Picture, draw, is_studied_readme
 from vgharness.report.templates import environment
-from vgharness.report.verdict_table import deciding, interval, measured, seed_value, tally
+from vgharness.report.verdict_rows import FILTERS, figures_of_quantities, verdict_values
 from vgharness.statistics import scale_of, summarise
 from vgharness.storage.store import to_json
 from vgharness.system.files import write_text, write_whole
 
-_SYMBOLS: dict[Outcome, str] = {
-    "reproduced": "✓",
-    "not reproduced": "✗",
-    "inconclusive": "?",
-    "not run": "–",
-    "error": "!",
-}
 # What a report consists of.
 FILES: Final = (*FIGURES, "run.json", "index.html")
 _NETWORKS = "networks"
@@ -45,60 +38,24 @@ def write_report(run: Run, out: Path) -> Path:
 def render(run: Run, pictures: tuple[Picture, ...]) -> str:
     """The page as a string. Whatever the run holds is escaped."""
     pages = environment()
-    pages.filters |= {
-        "measured": measured,
-        "interval": interval,
-        "seed_value": seed_value,
-        "data_uri": _data_uri,
-    }
+    pages.filters |= {**FILTERS, "data_uri": _data_uri}
+    quantities = dict.fromkeys(reading.quantity for verdict in run.verdicts for reading in verdict.readings)
     return pages.get_template("index.html.j2").render(
         run=run,
         pictures=pictures,
-        counts=tally(run.verdicts),
-        symbols=_SYMBOLS,
-        rows=list(_rows(run)),
         networks=_networks(run),
         numerics=_numerics(run),
         moments=_moments(run),
         predictions=_predictions(run),
-        shown_in={name: measure.shown_in for name, measure in MEASURES.items() if measure.shown_in},
         networks_anchor=_NETWORKS,
+        is_studied_readme=is_studied_readme(run),
+        reencoded_points=REENCODED_POINTS,
+        **verdict_values(run.document, run.verdicts, dict.fromkeys(quantities, _NETWORKS) | figures_of_quantities()),
     )
 
 
 def _data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-class _Row(NamedTuple):
-    """A verdict, as the page's first table shows it.
-
-    anchor: of its evidence.
-    reading: the one that stands for it.
-    tally: how many of its readings came out how.
-    measured_something: whether any reading has a value.
-    architecture: where the run has several.
-    """
-
-    verdict: Verdict
-    anchor: str
-    reading: Reading
-    tally: list[tuple[Outcome, int]]
-    measured_something: bool
-    architecture: str | None
-
-
-def _rows(run: Run) -> Iterator[_Row]:
-    several = len({verdict.architecture for verdict in run.verdicts}) > 1
-    for verdict in run.verdicts:
-        yield _Row(
-            verdict=verdict,
-            anchor=f"claim-{verdict.claim}-{verdict.architecture}",
-            reading=deciding(verdict),
-            tally=tally(verdict.readings),
-            measured_something=any(reading.values for reading in verdict.readings),
-            architecture=verdict.architecture if several else None,
-        )
 
 
 def _networks(run: Run) -> list[tuple[CellResult, list[LayerShape]]]:

@@ -133,9 +133,9 @@ class RunStore:
                     skipped.append(Skipped(place.path, _reason(place.path, error)))
         return Listing(tuple(entries), tuple(skipped))
 
-    def find(self, which: str | None = None, kind: Kind = "session") -> Found:
-        """The saved file of that ``kind`` that ``which`` means: a number (``3``, ``0003``), a name (its latest), the
-        path of a file, or ``None`` for the latest of all.
+    def find(self, which: str | None = None, kind: Kind | None = "session") -> Found:
+        """The saved file of that ``kind`` (``None``: of either) that ``which`` means: a number (``3``, ``0003``), a
+        name (its latest), the path of a file, or ``None`` for the latest of all.
 
         The latest is the one with the highest number; of several machines', the one written last. Raises
         :class:`~vgharness.errors.UsageError` where there is none, and where a number is there twice.
@@ -156,7 +156,7 @@ class RunStore:
         named = ([place for place in places if which in (None, place.name)] for places in per_machine)
         return self._latest(named, which, kind)
 
-    def _latest(self, per_machine: Iterable[list[_Place]], which: str | None, kind: Kind) -> Found:
+    def _latest(self, per_machine: Iterable[list[_Place]], which: str | None, kind: Kind | None) -> Found:
         latest: list[Entry] = []
         skipped: list[Skipped] = []
         for places in per_machine:
@@ -166,12 +166,13 @@ class RunStore:
                 except UsageError as error:
                     skipped.append(Skipped(place.path, _reason(place.path, error)))
                     continue
-                if entry.kind == kind:
+                if kind in (None, entry.kind):
                     latest.append(entry)
                     break
         if latest:
             return Found(max(latest, key=lambda entry: entry.path.stat().st_mtime_ns).path, tuple(skipped))
-        wanted = f"{'saved ' if which is None else ''}{kind}{'' if which is None else f' {which!r}'}"
+        what = kind or "run or session"
+        wanted = f"{'saved ' if which is None else ''}{what}{'' if which is None else f' {which!r}'}"
         unreadable = f" ({len(skipped)} cannot be read)" if skipped else ""
         raise UsageError(f"{shown(self.root)}: no {wanted} here{unreadable}; `vgharness list` shows what is saved")
 

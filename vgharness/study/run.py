@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import torch
 
-from vgharness.claims.spec import Claim, load_claims
-from vgharness.claims.verdicts import judge
+from vgharness.claims.loading import load_claims
+from vgharness.claims.spec import Claim
 from vgharness.data.image_set import ImageSet
 from vgharness.data.on_device import DeviceImages
 from vgharness.records import Run, Study
+from vgharness.study.judging import judged
 from vgharness.system.environment import commit, describe
 from vgharness.training.callback import Callback
 from vgharness.training.estimate import expected_seconds
@@ -60,5 +61,4 @@ def run_study(
         results=execution.results,
         seconds=time.perf_counter() - started,
     )
-    verdicts = judge(load_claims() if claims is None else claims, unjudged)
-    return Run(**{**dict(unjudged), "verdicts": verdicts})
+    return judged(unjudged, load_claims() if claims is None else claims)

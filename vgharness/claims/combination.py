@@ -1,0 +1,101 @@
+"""From a claim's readings to its verdict, and from verdicts to those that stand after correction for their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from vgharness.formatting import count
+from vgharness.records import Outcome, Reading, Verdict
+from vgharness.statistics import CONFIDENCE
+
+# Of alternatives the best counts; an error comes before what is merely open, for it must not go unseen.
+_BEST_FIRST: Final[tuple[Outcome, ...]] = ("reproduced", "error", "inconclusive", "not run", "not reproduced")
+_SETTLED: Final = ("reproduced", "mixed", "not reproduced")
+
+
+class Combined(NamedTuple):
+    """What a claim's readings come to.
+
+    outcome: its verdict.
+    reason: in one line, where the outcome alone does not say it.
+    p: the least level of error at which the outcome would still be what it is; ``None``: nothing was decided.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    p: float | None = None
+
+
+def combine(readings: Sequence[Reading]) -> Combined:
+    """Combines a claim's readings. Those that are only context do not count; of those that share ``either`` the best
+    does.
+
+    All hold: reproduced. Some hold and some do not: mixed. None holds and some fail: not reproduced. Else inconclusive,
+    or not run where none ran; an error where a computation raised.
+    """
+    deciding = _deciding(readings)
+    held = [each for each in deciding if each.outcome == "reproduced"]
+    failed = [each for each in deciding if each.outcome == "not reproduced"]
+    if errors := [each for each in deciding if each.outcome == "error"]:
+        return Combined("error", errors[0].reason)
+    missing = _missing(deciding)
+    if len(held) == len(deciding):
+        return Combined("reproduced", _common_reason(held), max(_levels(held), default=None))
+    if held and failed:
+        p = max(_corrected(held, len(deciding)), _corrected(failed, len(deciding)))
+        return Combined("mixed", _joined(f"{len(held)} of {count(len(deciding), 'reading')} hold", missing), p)
+    if failed:
+        reason = _joined(_common_reason(failed) if len(deciding) == 1 else "", missing)
+        return Combined("not reproduced", reason, _corrected(failed, len(deciding)))
+    if all(each.outcome == "not run" for each in deciding):
+        return Combined("not run", deciding[0].reason)
+    undecided = next((each.reason for each in deciding if each.outcome == "inconclusive"), "")
+    share = f"{len(held)} of {count(len(deciding), 'reading')} hold" if held else ""
+    return Combined("inconclusive", _joined(share, undecided, missing))
+
+
+def standing_after_holm(verdicts: Iterable[Verdict]) -> frozenset[tuple[str, str]]:
+    """Finds the verdicts, by claim and variant, that stand after Holm's correction (1979) over all claims that ran: the
+    chance that any of them is due to chance is then 5 % at most. What ran and stayed open counts in their number."""
+    ran = [each for each in verdicts if each.outcome not in ("not run", "error")]
+    levels = sorted(
+        ((1.0 if each.p is None else each.p, each) for each in ran if each.outcome in _SETTLED),
+        key=lambda pair: pair[0],
+    )
+    standing = set()
+    for place, (p, verdict) in enumerate(levels):
+        if p * (len(ran) - place) > 1 - CONFIDENCE:
+            break
+        standing.add((verdict.claim, verdict.variant))
+    return frozenset(standing)
+
+
+def _deciding(readings: Sequence[Reading]) -> list[Reading]:
+    groups: dict[str, list[Reading]] = {}
+    for index, reading in enumerate(readings):
+        if not reading.context:
+            groups.setdefault(reading.either or f"reading {index}", []).append(reading)
+    return [min(group, key=lambda each: _BEST_FIRST.index(each.outcome)) for group in groups.values()]
+
+
+def _levels(readings: Iterable[Reading]) -> list[float]:
+    return [1.0 if each.p is None else each.p for each in readings]
+
+
+def _corrected(readings: Sequence[Reading], tried: int) -> float:
+    """Of several readings one is enough: the least of their levels, times how many could have been it (Bonferroni)."""
+    return min(min(_levels(readings)) * tried, 1.0)
+
+
+def _missing(deciding: Sequence[Reading]) -> str:
+    missing = [each for each in deciding if each.outcome == "not run"]
+    return f"{len(missing)} not run: {missing[0].reason}" if missing else ""
+
+
+def _common_reason(readings: Sequence[Reading]) -> str:
+    return next((each.reason for each in readings if each.reason), "")
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)

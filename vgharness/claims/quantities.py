@@ -1,0 +1,78 @@
+"""What a reading can measure: the quantities by name, and what can be made of one over layers and epochs."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from vgharness.statistics import Scale
+
+Kind = Literal["epoch", "layer", "flow", "theory", "count"]
+TakeLayers = Literal[
+    "factor", "largest_factor", "least_factor", "total", "spread", "slope", "mean", "greatest", "least"
+]
+TakeEpochs = Literal["mean", "spread", "greatest", "least"]
+
+
+class Quantity(NamedTuple):
+    """Something that a run holds a value of for each seed.
+
+    words: its name in words.
+    kind: where it stands: ``epoch``: one value per epoch of a training; ``layer``: one per layer at each moment;
+        ``flow``: one at each moment; ``theory``: one per layer at initialisation; ``count``: one per network.
+    scale: on which its values are averaged over the seeds.
+    unit: of its values.
+    has_error: whether the precision of the arithmetic bears on it, as a study measures that.
+    figure: file name of the figure that shows it on the page; empty: none does.
+    """
+
+    words: str
+    kind: Kind
+    scale: Scale = "log"
+    unit: str = ""
+    has_error: bool = False
+    figure: str = ""
+
+
+_CURVES, _GRADIENTS = "loss_acc_comparison.png", "grad_norms_per_layer.png"
+QUANTITIES: Final[dict[str, Quantity]] = {
+    "test_accuracy": Quantity("test accuracy", "epoch", "logit", "%", figure=_CURVES),
+    "train_accuracy": Quantity("accuracy on the training images", "epoch", "logit", "%"),
+    "test_loss": Quantity("test loss", "epoch", unit="nats", figure=_CURVES),
+    "train_loss": Quantity("training loss", "epoch", unit="nats"),
+    "signal_l2": Quantity("error signal ‖∂L/∂h‖₂", "layer", has_error=True, figure=_GRADIENTS),
+    "signal_rms": Quantity("error signal ‖∂L/∂h‖₂ ÷ √n", "layer", has_error=True),
+    "weight_l2": Quantity("‖∂L/∂W‖₂", "layer", has_error=True),
+    "weight_mean_abs": Quantity("mean |∂L/∂W|", "layer", has_error=True, figure=_GRADIENTS),
+    "relative_update": Quantity("‖ΔW‖₂ ÷ ‖W‖₂ of a step", "layer"),
+    "saturated": Quantity("share of saturated units", "layer", "linear"),
+    "output_rms": Quantity("‖h‖₂ ÷ √n of the output", "layer"),
+    "output_zeros": Quantity("share of zeros in the output", "layer", "linear"),
+    "output_spread": Quantity("spread of the outputs over the samples", "flow"),
+    "mean_field_factor": Quantity("mean field's factor √χ", "theory", unit="×"),
+    "chi": Quantity("mean field's χ", "theory", unit="×"),
+    "bound": Quantity("the greatest factor that the weights allow", "theory", unit="×"),
+    "twin_factor": Quantity("factor of the twin with average pools", "theory", unit="×"),
+    "twin_mean_field_factor": Quantity("mean field's factor √χ of that twin", "theory", unit="×"),
+    "parameters": Quantity("parameters", "count", "linear"),
+    "rows_that_differ": Quantity("rows of the table of shapes that differ", "count", "linear"),
+    "network_differences": Quantity("modules and initial weights that differ", "count", "linear"),
+}
+LAYER_WORDS: Final[dict[str, str]] = {
+    "factor": "factor per layer toward the input",
+    "largest_factor": "the largest of the factors toward the input",
+    "least_factor": "the least of the factors toward the input",
+    "total": "first layer ÷ last layer",
+    "spread": "greatest ÷ least over the layers",
+    "slope": "slope toward the input",
+    "mean": "mean over the layers",
+    "greatest": "greatest over the layers",
+    "least": "least over the layers",
+}
+EPOCH_WORDS: Final[dict[str, str]] = {
+    "mean": "mean",
+    "spread": "greatest ÷ least",
+    "greatest": "greatest",
+    "least": "least",
+}
+RATIOS: Final = ("factor", "largest_factor", "least_factor", "total", "spread")
+SLOPE_UNIT: Final = "decades per layer"

@@ -1,0 +1,77 @@
+"""``vgharness judge FILE RUN…``: holds the claims of a file against what was measured and saved.
+
+    vgharness judge claims.toml run.json
+    vgharness judge claims.toml main 12 --junit verdicts.xml
+
+Exit status: 0 every claim that ran was reproduced; 1 some was not, or none ran; 2 bad input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vgharness.cli.errors import usage_errors
+from vgharness.cli.runs import Storage, load_saved
+from vgharness.cli.verdicts import README_CLAIMS, chosen_claims, print_verdicts, verdict_status
+from vgharness.errors import UsageError
+from vgharness.formatting import escaped
+from vgharness.storage.store import DEFAULT_ROOT
+from vgharness.system.files import check_file, shown, write_whole
+from vgharness.system.terminal import console, say, say_json
+
+
+def judge(
+    claims: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help=f"a claims file (TOML), or the word {README_CLAIMS}: the studied README's own claims"
+        ),
+    ],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="file, number or name of a study's run or of a pytest session; several count as one"
+        ),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="print everything as JSON, for other programs")] = False,
+    junit: Annotated[
+        Path | None, typer.Option(help="also write JUnit XML to this file: a test case for each claim")
+    ] = None,
+    storage: Storage = DEFAULT_ROOT,
+) -> None:
+    """Judge a file of claims by saved runs and pytest sessions, all of them together.
+
+    Exit status: 0 every claim that ran was reproduced, 1 some claim was not or none ran, 2 bad input.
+    """
+    with usage_errors("vgharness judge"):
+        if junit is not None:
+            check_file(junit, "--junit")
+        chosen = chosen_claims(None if claims == README_CLAIMS else claims)
+        saved = [load_saved(storage, each) for each in runs]
+        if junit is not None:
+            _check_is_no_input(junit, [Path(claims), *(path for path, _ in saved)])
+        from vgharness.report.junit import junit_xml
+        from vgharness.report.verdict_json import as_json
+        from vgharness.study.judging import judge as judge_claims
+
+        verdicts = judge_claims(chosen, *(loaded for _, loaded in saved))
+        document = chosen[0].document
+        if json:
+            say_json(as_json(document, [str(path) for path, _ in saved], verdicts))
+        else:
+            say(f"{escaped(document.title)}, judged on {', '.join(shown(path) for path, _ in saved)}")
+            print_verdicts(console(), verdicts)
+        if junit is not None:
+            write_whole(junit, junit_xml(document, verdicts))
+            say(f"JUnit XML written to {shown(junit)}", stderr=json)
+    raise typer.Exit(verdict_status(verdicts))
+
+
+def _check_is_no_input(junit: Path, inputs: Iterable[Path]) -> None:
+    for path in inputs:
+        if junit.exists() and path.exists() and junit.samefile(path):
+            raise UsageError(f"--junit {shown(junit)}: this is what is to be judged; give another file")

@@ -385,7 +385,7 @@ def test_a_latest_run_that_is_cut_off_is_said_to_be_skipped(store: RunStore) -> 
 def test_what_a_file_holds_reaches_no_terminal_raw(store: RunStore) -> None:
     raw = "2026\x1b]0;title\x07\n9999  forged"
     forged = session(sample()).model_copy(
-        update={"created": raw, "machine": MACHINE.model_copy(update={"id": f"id{raw}".replace("/", "")})}
+        update={"created": raw, "machine": MACHINE.model_copy(update={"system": raw, "processor": raw})}
     )
     path = store.root / "machine" / "0001_a.json"
     path.parent.mkdir(parents=True)

@@ -118,6 +118,7 @@ def twice(values: list[Any]) -> list[Any]:
 RESULT: Keys = ("results", 0)
 EPOCH: Keys = (*RESULT, "epochs", 0)
 LAYER: Keys = (*EPOCH, "flow", "layers", 0)
+THREE_ROWS = {"initial": json.loads(make_flow(layers=2).model_dump_json()), "numerics": []}
 NEGATIVE = "greater than or equal to 0"
 
 RUN_EDITS: list[tuple[Keys, Any, str]] = [
@@ -132,12 +133,12 @@ RUN_EDITS: list[tuple[Keys, Any, str]] = [
     ((*RESULT, "layers", 0, "shape"), [32, 0, 32], "results.0.layers.0.shape.1: .*greater than or equal to 1"),
     ((*RESULT, "predictions", 0, "bound"), -1, f"results.0.predictions.0.bound: .*{NEGATIVE}"),
     ((*RESULT, "predictions", 0, "above"), "conv3", "script relu seed 42: predictions are not of the same layers"),
-    ((*RESULT, "layers"), lambda rows: rows[1:], "script relu seed 42: layers are not of the same layers"),
     ((*RESULT, "numerics", 0, "layers", 0, "signal_l2"), -1, f"numerics.0.layers.0.signal_l2: .*{NEGATIVE}"),
     ((*RESULT, "numerics", 0, "layers"), [], "results.0.numerics.0.layers: .*at least 1"),
     ((*RESULT, "numerics"), lambda moments: moments[::-1], "results.0: numerics are of moments in order"),
     ((*RESULT, "numerics", 1, "epoch"), 3, "results.0: numerics are of moments in order, up to the last finished"),
     ((*RESULT, "numerics", 1, "layers"), lambda rows: rows[1:], "results.0: numerics are not of the same layers"),
+    (RESULT, lambda result: {**result, "epochs": []} | THREE_ROWS, "gradients are not of the same"),
     ((*RESULT, "epochs"), lambda epochs: epochs[1:], "results.0: epochs are numbered 1, 2, 3 and so on"),
     ((*RESULT, "epochs"), lambda epochs: epochs[::-1], "results.0: epochs are numbered 1, 2, 3 and so on"),
     ((*EPOCH, "epoch"), 2, "results.0: epochs are numbered 1, 2, 3 and so on"),

@@ -103,8 +103,7 @@ def print_verdicts(screen: Console, found: Verdicts) -> None:
     )
     for y in found.honest:
         rates = (y.reproduced, y.not_reproduced, y.could_be_one_run)
-        shares = (f"{100 * rate:.1f} %" for rate in rates)
-        table.add_row(f"{y.spread:g} points", f"{y.within:g}", str(y.seeds), *shares)
+        table.add_row(f"{y.spread:g} points", f"{y.within:g}", str(y.seeds), *(f"{100 * rate:.1f} %" for rate in rates))
     screen.print(table)
     for z in found.many:
         shares = listing(f"{outcome} {100 * share:.0f} %" for outcome, share in sorted(z.outcomes.items()))

@@ -25,17 +25,12 @@ from vgharness.system.terminal import console, say, say_json
 
 
 def judge(
-    claims: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE", help=f"a claims file (TOML), or the word {README_CLAIMS}: the studied README's own claims"
-        ),
+    file: Annotated[
+        str, typer.Argument(help=f"a claims file (TOML), or the word {README_CLAIMS}: the studied README's own claims")
     ],
     runs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RUN...", help="file, number or name of a study's run or of a pytest session; several count as one"
-        ),
+        typer.Argument(help="file, number or name of a study's run or of a pytest session; several count as one"),
     ],
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON, for other programs")] = False,
     junit: Annotated[
@@ -50,10 +45,10 @@ def judge(
     with usage_errors("vgharness judge"):
         if junit is not None:
             check_file(junit, "--junit")
-        chosen = chosen_claims(None if claims == README_CLAIMS else claims)
+        chosen = chosen_claims(None if file == README_CLAIMS else file)
         saved = [load_saved(storage, each) for each in runs]
         if junit is not None:
-            _check_is_no_input(junit, [Path(claims), *(path for path, _ in saved)])
+            _check_is_no_input(junit, [Path(file), *(path for path, _ in saved)])
         from vgharness.report.junit import junit_xml
         from vgharness.report.verdict_json import as_json
         from vgharness.study.judging import judge as judge_claims

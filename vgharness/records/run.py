@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from vgharness.records.base import Count, FiniteRecord, Name, NotNegative, Percent, Record, Size
-from vgharness.records.flow import GradientFlow, LayerKey
+from vgharness.records.base import FROM_FILE, Count, FiniteRecord, Name, NotNegative, Percent, Record, Size
+from vgharness.records.flow import GradientFlow
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.study import Cell, Study
 from vgharness.records.verdict import Verdict
@@ -160,7 +160,9 @@ class CellResult(Record):
         return self
 
     @model_validator(mode="after")
-    def _same_layers_at_every_moment(self) -> CellResult:
+    def _same_layers_at_every_moment(self, info: ValidationInfo) -> CellResult:
+        if info.context is not FROM_FILE:  # what was measured just now has them
+            return self
         flows = [epoch.flow.row_keys for epoch in self.epochs]
         if any(a != b for a, b in pairwise([*([self.initial.row_keys] if self.initial else []), *flows])):
             raise ValueError("the flows are not of the same layers in every epoch")
@@ -211,7 +213,9 @@ class Run(Record):
         return self
 
     @model_validator(mode="after")
-    def _networks_of_one_shape_have_the_same_layers(self) -> Run:
+    def _same_layers_in_networks_of_one_shape(self, info: ValidationInfo) -> Run:
+        if info.context is not FROM_FILE:
+            return self
         shapes: dict[tuple[object, ...], dict[str, object]] = {}
         for result in self.results:
             cell = result.cell
@@ -225,11 +229,8 @@ class Run(Record):
 
 
 def _layers_of(result: CellResult) -> dict[str, list[object]]:
-    flow: list[LayerKey] = next(
-        (epoch.flow.row_keys for epoch in result.epochs), result.initial.row_keys if result.initial else []
-    )
+    flows = [*([result.initial] if result.initial else []), *(epoch.flow for epoch in result.epochs)]
     return {
-        "layers": [(layer.name, layer.shape) for layer in result.layers],
-        "gradients": [*flow],
+        "gradients": [*flows[0].row_keys] if flows else [],
         "predictions": [(layer.name, layer.above) for layer in result.predictions],
     }

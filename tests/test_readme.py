@@ -62,11 +62,10 @@ def test_claims_of_ones_own_are_judged_on_a_study_and_on_a_session(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The example as it stands, but on fewer images: what is said of the initialisation comes out as is said."""
-    import torch
+    import torch._dynamo  # noqa: F401  # cannot be imported twice either
 
     from vgharness.claims.loading import load_claims
 
-    torch.optim.SGD([torch.zeros(1)], lr=0.1)  # imports what cannot be imported twice either
     monkeypatch.setitem(PRESETS, "quick", replace(PRESETS["quick"], train_images=16, test_images=16))
     monkeypatch.setattr("vgharness.report.figures._DPI", 30)
     for name in ("NOTES.md", "test_depth.py", "depth.toml"):

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch._dynamo
 from typer.testing import CliRunner
 
 from vgharness.cli import main as cli
 
-# Pytester forgets what is first imported inside one of its sessions, and numpy and torch cannot be imported twice.
+# Pytester forgets what is first imported in a test of its own, and numpy and torch (its first step of an optimizer
+# imports its compiler) cannot be imported twice.
 from vgharness.gradflow import measurement  # noqa: F401
 from vgharness.report import tables  # noqa: F401
 from vgharness.study.presets import PRESETS
@@ -22,8 +24,6 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_python_example_runs_and_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
-    import torch
-
     (example,) = re.findall(r"## From Python\n\n```python\n(.*?)```", README, re.DOTALL)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -62,8 +62,6 @@ def test_claims_of_ones_own_are_judged_on_a_study_and_on_a_session(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The example as it stands, but on fewer images: what is said of the initialisation comes out as is said."""
-    import torch._dynamo  # noqa: F401  # cannot be imported twice either
-
     from vgharness.claims.loading import load_claims
 
     monkeypatch.setitem(PRESETS, "quick", replace(PRESETS["quick"], train_images=16, test_images=16))

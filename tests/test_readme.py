@@ -1,15 +1,19 @@
 """What README.md shows, run."""
 
+import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch._dynamo
 from typer.testing import CliRunner
 
 from vgharness.cli import main as cli
 
-# Pytester forgets what is first imported inside one of its sessions, and numpy and torch cannot be imported twice.
+# Pytester forgets what is first imported in a test of its own, and numpy and torch (its first step of an optimizer
+# imports its compiler) cannot be imported twice.
 from vgharness.gradflow import measurement  # noqa: F401
 from vgharness.report import tables  # noqa: F401
 from vgharness.study.presets import PRESETS
@@ -20,8 +24,6 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_python_example_runs_and_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
-    import torch
-
     (example,) = re.findall(r"## From Python\n\n```python\n(.*?)```", README, re.DOTALL)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -54,6 +56,43 @@ def test_your_own_model_is_guarded_in_under_twenty_lines_by_the_commands_as_they
         else:
             result = CliRunner().invoke(cli.app, arguments)
             assert (program, result.exit_code) == ("vgharness", 0), result.output
+
+
+def test_claims_of_ones_own_are_judged_on_a_study_and_on_a_session(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example as it stands, but on fewer images: what is said of the initialisation comes out as is said."""
+    from vgharness.claims.loading import load_claims
+
+    monkeypatch.setitem(PRESETS, "quick", replace(PRESETS["quick"], train_images=16, test_images=16))
+    monkeypatch.setattr("vgharness.report.figures._DPI", 30)
+    for name in ("NOTES.md", "test_depth.py", "depth.toml"):
+        Path(name).write_text(block(f"file: {name}"), encoding="utf-8")
+    test, full, judge = (shlex.split(line) for line in block("commands: depth").splitlines())
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", *test[1:]).assert_outcomes(passed=3)
+    trained = CliRunner().invoke(cli.app, [*full[1:], "--device", "cpu"])
+    assert trained.exit_code == 0, trained.output
+    judged = CliRunner().invoke(cli.app, [*judge[1:], "--json"])
+    found = {each["claim"]: each["outcome"] for each in json.loads(judged.stdout)["verdicts"]}
+    assert [*found] == [claim.id for claim in load_claims("depth.toml")]
+    assert len(found) == 10
+    del found["deeper-learns-slowly"]
+    false = {"no-dead-units", "ten-times-as-large"}
+    assert found == {claim: "not reproduced" if claim in false else "reproduced" for claim in found}
+    assert "“Notes on depth”" in Path("page/index.html").read_text(encoding="utf-8")
+    assert Path("claims.xml").read_text(encoding="utf-8").count("<testcase ") == 10
+
+
+def test_the_language_of_claims_is_described() -> None:
+    from vgharness.claims import quantities, spec, subject
+
+    (section,) = re.findall(r"^### What a claims file may say\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    words = set(re.findall(r"`([a-z_0-9]+)`", section.replace("`[[claim.reading]]`", "")))
+    words |= set(re.findall(r"(\w+) =", section))
+    keys = {*spec.ReadingSpec.model_fields, *spec.Accept.model_fields, *spec.Layers.model_fields}
+    keys |= {*spec.Epochs.model_fields, *spec.Passes.model_fields, *spec.Row.model_fields}
+    takes = {*quantities.LAYER_WORDS, *quantities.EPOCH_WORDS}
+    assert words >= {*keys, *takes, *quantities.QUANTITIES, *subject.KNOWN_FACTORS}
 
 
 def test_every_preset_is_described() -> None:

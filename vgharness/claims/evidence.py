@@ -8,7 +8,7 @@ from typing import Final
 
 from vgharness.claims.measurement import NotRunError
 from vgharness.claims.spec import ANY_DATA, Claim, ReadingSpec, Recipe
-from vgharness.claims.subject import Subject, pick
+from vgharness.claims.subject import KNOWN_FACTORS, Factors, Subject, factor_of, pick, shown
 from vgharness.errors import UsageError
 from vgharness.formatting import count
 from vgharness.records import Cell, CellResult, Precision, Provenance, Run, Sample, Session, Study
@@ -35,7 +35,7 @@ class Evidence:
 
     @classmethod
     def of(cls, *saved: Run | Session) -> Evidence:
-        """Puts runs and sessions together; a cell that several runs hold counts once.
+        """Puts runs and sessions together; a cell that several runs hold counts once, as the one that got furthest.
 
         Raises :class:`~vgharness.errors.UsageError` where runs were made of other images or at another precision.
         """
@@ -49,7 +49,8 @@ class Evidence:
                 if value != first:
                     raise UsageError(f"the runs differ in their {what}: judge them one by one")
             for result in run.results:
-                cells.setdefault(result.cell, result)
+                known = cells.get(result.cell)
+                cells[result.cell] = result if known is None or _use(result) > _use(known) else known
         return cls(
             cells=tuple(cells.items()),
             data=runs[0].data if runs else None,
@@ -65,17 +66,23 @@ class Evidence:
         return cls(cells=cells, data=data, precision=study.precision, planned=study.cells)
 
     def variants(self, claim: Claim) -> tuple[str, ...]:
-        """The values of the factor for each of which ``claim`` is judged by itself: its own, or all that there are."""
-        if claim.variant or not claim.for_each:
-            return (claim.variant,)
-        return tuple(dict.fromkeys(str(getattr(cell, claim.for_each, "")) for cell in self.planned)) or ("",)
+        """The values of the factor for each of which ``claim`` is judged by itself: its own, or all that there are.
 
-    def check_data(self, claim: Claim) -> None:
-        """Raises :class:`NotRunError` where the claim speaks of other images than there are."""
-        wanted = claim.recipe.data
-        if wanted == ANY_DATA or self.data is None:
+        One empty text where there is none, and for a claim about tests of a session, which have no factors.
+        """
+        of_cells = any(not subject.test for spec in claim.readings for subject in subjects_of(spec))
+        if claim.variant or not claim.for_each or not of_cells:
+            return (claim.variant,)
+        values = [factor_of(cell, claim.for_each) for cell in self.planned]
+        return tuple(dict.fromkeys(shown(value) for value in values if value is not None)) or ("",)
+
+    def check_data(self, spec: ReadingSpec, claim: Claim) -> None:
+        """Raises :class:`NotRunError` where the claim speaks of other images than there are; a session's tests bring
+        inputs of their own."""
+        wanted, data = claim.recipe.data, self.data
+        if wanted == ANY_DATA or spec.of.test:
             return
-        fits = self.data.is_cifar10 if wanted == CIFAR10 else wanted in (self.data.kind, self.data.description)
+        fits = data is not None and (data.is_cifar10 if wanted == CIFAR10 else wanted in (data.kind, data.description))
         if not fits:
             raise NotRunError(f"needs all of {wanted}" if wanted == CIFAR10 else f"needs the images of {wanted}")
 
@@ -86,18 +93,39 @@ class Evidence:
 
         Cells that ended in an exception do not count. Raises :class:`NotRunError` where there are no others.
         """
-        own = {**({claim.for_each: variant} if variant else {}), **subject.factors}
-        wanted = {**{name: value for name, value in claim.recipe.factors.items() if name not in own}, **own}
-        usable = [(cell, (cell, result)) for cell, result in self.cells if result is None or result.status != "failed"]
-        found, missing = pick(usable, wanted)
+        usable = [
+            (cell, _epochs(cell, result), (cell, result))
+            for cell, result in self.cells
+            if result is None or result.status != "failed"
+        ]
+        found, missing = pick(usable, self._wanted(subject, claim, variant))
         if missing:
             raise NotRunError(missing)
-        enough = {seed: each for seed, each in found.items() if each[0].epochs >= epochs}
+        enough = {seed: each for seed, each in found.items() if _epochs(*each) >= epochs}
         if not enough:
-            longest = max(cell.epochs for cell, _ in found.values())
+            longest = max(_epochs(*each) for each in found.values())
             trained = f"trained for {longest}" if longest else "measured at initialisation only"
             raise NotRunError(f"needs {count(epochs, 'epoch')} of {subject}, which is {trained}")
         return enough
+
+    def _wanted(self, subject: Subject, claim: Claim, variant: str) -> Factors:
+        """The factors that the cells of ``subject`` have: its own and, where it has none, the variant's and the
+        recipe's, in the order in which a missing one is worth naming."""
+        own = dict(subject.factors)
+        if variant:
+            values = (factor_of(cell, claim.for_each) for cell in self.planned)
+            value = next((x for x in values if x is not None and shown(x) == variant), variant)
+            own = {claim.for_each: value, **own}
+        elif claim.for_each and claim.for_each not in KNOWN_FACTORS:
+            raise NotRunError(f"needs networks with a {claim.for_each.replace('_', ' ')}, which no study's cell has")
+        return {**{name: value for name, value in claim.recipe.factors.items() if name not in own}, **own}
+
+    def seeds(self, subject: Subject, claim: Claim, variant: str, epochs: int) -> Iterable[int]:
+        """The seeds of a subject, of cells those that are trained for ``epochs`` or longer. Raises
+        :class:`NotRunError` where there are none."""
+        if subject.test:
+            return self.sample_of(subject).seeds
+        return self.cells_of(subject, claim, variant, epochs)
 
     def sample_of(self, subject: Subject) -> Sample:
         """Finds the measurement of a test; of several sessions' the last. Raises :class:`NotRunError` where there is
@@ -116,36 +144,49 @@ def epochs_needed(spec: ReadingSpec, recipe: Recipe) -> int:
     if spec.passes:
         return 1
     if spec.over:
-        return last if spec.over.epochs[1] == "last" else spec.over.epochs[1]
+        first, end = spec.over.epochs
+        return max(first, last) if end == "last" else end
     if spec.at == "last":
         return last
     return spec.at if isinstance(spec.at, int) else 0
 
 
 def lacking(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -> str:
-    """Says what ``evidence`` lacks for a reading; empty where it lacks nothing."""
+    """Says what ``evidence`` lacks for a reading: the images, the networks, and where all are there the epochs; empty
+    where it lacks nothing."""
+    reasons: list[str] = []
     try:
-        evidence.check_data(claim)
-        for subject in _subjects(spec):
-            if subject.test:
-                evidence.sample_of(subject)
-            else:
-                evidence.cells_of(subject, claim, variant, epochs_needed(spec, claim.recipe))
+        evidence.check_data(spec, claim)
     except NotRunError as missing:
-        return str(missing)
-    return ""
+        reasons.append(str(missing))
+    # Other images are no reason to train longer: then only networks that are not there at all are worth naming too.
+    epochs = 0 if reasons else epochs_needed(spec, claim.recipe)
+    for subject in subjects_of(spec):
+        try:
+            evidence.seeds(subject, claim, variant, epochs)
+        except NotRunError as missing:
+            reasons.append(str(missing))
+    first, *others = dict.fromkeys(reasons) or [""]
+    return " and ".join([first, *(reason.removeprefix("needs ") for reason in others)])
 
 
 def seeds_of(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -> int:
     """Counts the seeds that a reading will have, where nothing is lacking."""
-    columns: list[Iterable[int]] = []
-    for subject in _subjects(spec):
-        if subject.test:
-            columns.append(evidence.sample_of(subject).seeds)
-        else:
-            columns.append(evidence.cells_of(subject, claim, variant, epochs_needed(spec, claim.recipe)))
+    epochs = epochs_needed(spec, claim.recipe)
+    columns = [evidence.seeds(subject, claim, variant, epochs) for subject in subjects_of(spec)]
     return len(set.intersection(*map(set, columns)))
 
 
-def _subjects(spec: ReadingSpec) -> Sequence[Subject]:
+def subjects_of(spec: ReadingSpec) -> Sequence[Subject]:
+    """The networks of a reading: its own and, where it compares, those that they are compared with."""
     return [spec.of] if spec.against is None else [spec.of, spec.against]
+
+
+def _epochs(cell: Cell, result: CellResult | None) -> int:
+    """How many epochs a cell is trained for, as far as it is known; one that diverged would have gone on."""
+    return len(result.epochs) if result is not None and result.status == "interrupted" else cell.epochs
+
+
+def _use(result: CellResult) -> tuple[bool, bool, int]:
+    """Of two results of one cell the greater is of more use."""
+    return result.status != "failed", result.status != "interrupted", len(result.epochs)

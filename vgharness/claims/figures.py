@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Final, NamedTuple
 
-import numpy as np
-
-from vgharness.claims.layers import error_of, of_layer, of_layers
+from vgharness.claims.layers import error_of, of_layer, of_layers, spread
 from vgharness.claims.measurement import NotRunError
 from vgharness.claims.spec import Epochs, Moment, ReadingSpec, Recipe
-from vgharness.records import CellResult, Epoch, GradientFlow, LayerKey, LayerPrediction, Sample, nan_if_none
+from vgharness.records import (
+    CellResult,
+    Epoch,
+    GradientFlow,
+    LayerGradient,
+    LayerKey,
+    LayerPrediction,
+    Sample,
+    nan_if_none,
+)
+from vgharness.statistics import mean_of
 
 
 class Figure(NamedTuple):
@@ -69,16 +78,15 @@ def of_cell(spec: ReadingSpec, result: CellResult, setting: Setting) -> Figure:
 
 
 def of_sample(spec: ReadingSpec, sample: Sample, seed: int) -> Figure:
-    """Reads the figure of one of a session's models."""
+    """Reads the figure of one of a session's models. Raises :class:`NotRunError` where the measurement lacks it."""
     index = sample.seeds.index(seed)
     flow = sample.flows[index]
-    if spec.what.kind == "flow":
-        return point(nan_if_none(getattr(flow, spec.quantity)))
-    name = spec.quantity.removeprefix("custom:")
-    if spec.quantity not in sample.quantities and name not in sample.custom:
-        raise NotRunError(f"{sample.label} has no {name}")
-    column = sample.values(name)
-    return point(_of_flow(spec, flow, {layer.key: column[layer.key][index] for layer in flow.layers}))
+    if not spec.is_custom:
+        return point(_of_flow(spec, flow, sample.label))
+    if spec.what.words not in sample.custom:
+        raise NotRunError(f"{sample.label} has no quantity {spec.what.words}")
+    column = sample.values(spec.what.words)
+    return point(_of_layers(spec, flow, {layer.key: column[layer.key][index] for layer in flow.layers}))
 
 
 def curve_of(result: CellResult, spec: ReadingSpec, setting: Setting) -> tuple[float, ...]:
@@ -148,12 +156,17 @@ _THEORY: Final[dict[str, Callable[[LayerPrediction], float | None]]] = {
 
 
 def _theory(spec: ReadingSpec, result: CellResult) -> float:
-    if not result.predictions:
+    """Theory's word on a layer's factor, or what is made of several: of all of them the product is its total."""
+    read = _THEORY[spec.quantity]
+    values = {LayerKey(each.name): nan_if_none(read(each)) for each in result.predictions}
+    if not values:
         raise NotRunError(f"{result.cell.name} has no predictions")
-    values = {LayerKey(each.name): nan_if_none(_THEORY[spec.quantity](each)) for each in result.predictions}
-    value = of_layer(values, spec.layer) if spec.layer is not None else math.nan
-    if spec.layers:
-        value = of_layers(values, {}, spec.layers)
+    if spec.layers is None:
+        value = of_layer(values, str(spec.layer))
+    else:
+        value = of_layers(values, {}, spec.layers, spec.what.scale)
+        if spec.layers.take == "total":
+            value = math.prod(value for key, value in values.items() if fnmatchcase(key.name, spec.layers.match))
     if math.isnan(value):
         raise NotRunError(f"theory says nothing of {spec.layer or 'a layer'}: a max-pool lies before the next one")
     return value
@@ -165,15 +178,13 @@ def _at(spec: ReadingSpec, result: CellResult, moment: Moment, setting: Setting)
     epoch = next((each for each in result.epochs if each.epoch == number), None)
     if epoch is not None and spec.what.kind == "epoch":
         value = _of_epoch(epoch, spec.quantity)
-        return value + setting.shift if spec.what.unit == "%" else value
+        return min(value + setting.shift, 100.0) if spec.what.unit == "%" else value
     flow = epoch.flow if epoch is not None else result.initial if number == 0 else None
-    if flow is None:
-        if result.status == "diverged":
-            return math.nan
-        raise NotRunError(f"{result.cell.name} has no {f'epoch {number}' if number else 'gradients at initialisation'}")
-    if spec.what.kind == "flow":
-        return nan_if_none(getattr(flow, spec.quantity))
-    return _of_flow(spec, flow, {layer.key: nan_if_none(getattr(layer, spec.quantity)) for layer in flow.layers})
+    if flow is not None:
+        return _of_flow(spec, flow, result.cell.name)
+    if result.status == "diverged":
+        return math.nan
+    raise NotRunError(f"{result.cell.name} has no {f'epoch {number}' if number else 'gradients at initialisation'}")
 
 
 def _number(result: CellResult, moment: Moment, recipe: Recipe) -> int:
@@ -183,11 +194,36 @@ def _number(result: CellResult, moment: Moment, recipe: Recipe) -> int:
     return 0 if moment == "init" else int(moment)
 
 
-def _of_flow(spec: ReadingSpec, flow: GradientFlow, values: Mapping[LayerKey, float]) -> float:
-    if spec.layer is not None:
-        return of_layer(values, spec.layer)
-    assert spec.layers is not None
-    return of_layers(values, flow.select(spec.layers.match).links(), spec.layers)
+def _of_flow(spec: ReadingSpec, flow: GradientFlow, name: str) -> float:
+    """NaN where the value is not finite. Raises :class:`NotRunError` where it was not measured: of a layer that is
+    frozen or that no gradient reached there is none. ``name``: whose flow it is."""
+    if spec.what.kind == "flow":
+        value = getattr(flow, spec.quantity)
+        if value is None:
+            raise NotRunError(f"{name} has no {spec.what.words}")
+        return float(value)
+    values = {}
+    for layer in flow.last_passes():
+        value = getattr(layer, spec.quantity)
+        measured = value is not None or layer.state == "nonfinite" or spec.quantity in layer.nonfinite
+        if measured:
+            values[layer.key] = nan_if_none(value)
+        elif _is_read(spec, layer) and spec.what.has_error:  # an activation's shares are only where there is one
+            why = "" if layer.state == "ok" else f", which is {layer.state}"
+            raise NotRunError(f"{name} has no {spec.what.words} of {layer.key}{why}")
+    return _of_layers(spec, flow, values)
+
+
+def _is_read(spec: ReadingSpec, layer: LayerGradient) -> bool:
+    if spec.layers is not None:
+        return fnmatchcase(layer.name, spec.layers.match)
+    return str(layer.of_forward_pass) == spec.layer
+
+
+def _of_layers(spec: ReadingSpec, flow: GradientFlow, values: Mapping[LayerKey, float]) -> float:
+    if spec.layers is None:
+        return of_layer(values, str(spec.layer))
+    return of_layers(values, flow.select(spec.layers.match).links(), spec.layers, spec.what.scale)
 
 
 def _of_epoch(epoch: Epoch, quantity: str) -> float:
@@ -214,24 +250,27 @@ def _first_epoch(spec: ReadingSpec, result: CellResult, setting: Setting) -> Fig
 def _over_epochs(spec: ReadingSpec, over: Epochs, result: CellResult, setting: Setting) -> Figure:
     first, last = (_number(result, moment, setting.recipe) for moment in over.epochs)
     values = [_at(spec, result, number, setting) for number in range(first, last + 1)]
+    if len(values) < (2 if over.take == "rises" else 1):
+        raise NotRunError(f"{result.cell.name} has too few epochs from {first} on")
     if not all(map(math.isfinite, values)):
         return point(math.nan)
     value = _TAKE_EPOCHS[over.take](values)
-    grain = 0.0 if over.take == "spread" else _grain(spec, value, setting)
-    return point(value, grain=grain)
+    return point(value, grain=_grain(spec, value, setting))
 
 
 _TAKE_EPOCHS: Final[dict[str, Callable[[Sequence[float]], float]]] = {
-    "mean": lambda values: float(np.mean(values)),
-    "spread": lambda values: max(values) / min(values) if min(values) > 0 else math.nan,
+    "mean": mean_of,
+    "spread": spread,
     "greatest": max,
     "least": min,
+    "rises": lambda values: mean_of([float(after > before) for before, after in pairwise(values)]),
 }
 
 
 def _grain(spec: ReadingSpec, value: float, setting: Setting) -> float:
     """Of an accuracy on n images: the standard deviation of a share of n, in points."""
-    if spec.what.unit != "%" or not math.isfinite(value):
+    is_accuracy = spec.what.unit == "%" and not (spec.over and spec.over.take in ("spread", "rises"))
+    if not is_accuracy or not math.isfinite(value):
         return 0.0
     images = setting.test_images if spec.quantity == "test_accuracy" else setting.train_images
     # With half an image added to either side: 0 and 100 % are not without scatter.
@@ -242,11 +281,16 @@ def _grain(spec: ReadingSpec, value: float, setting: Setting) -> float:
 def _numerical_error(
     spec: ReadingSpec, result: CellResult, moment: Moment, recipe: Recipe, value: float
 ) -> float | None:
-    """Of a gradient quantity, at the moment of the reading; ``None`` where that was not measured."""
+    """Of a gradient quantity, at the moment of the reading; ``None`` where that was not measured of each layer that is
+    read."""
     if not spec.what.has_error:
         return None
     number = _number(result, moment, recipe)
-    layers = next((each.layers for each in result.numerics if each.epoch == number), None)
-    match = spec.layer if spec.layer is not None else spec.layers.match if spec.layers else "*"
-    errors = [nan_if_none(getattr(x, spec.quantity)) for x in layers or () if fnmatchcase(x.name, match)]
-    return error_of(errors, spec.layers, value) if errors else None
+    measured = next((each.layers for each in result.numerics if each.epoch == number), ())
+    known = {layer.name: nan_if_none(getattr(layer, spec.quantity)) for layer in measured}
+    epoch = next((each for each in result.epochs if each.epoch == number), None)
+    flow = epoch.flow if epoch is not None else result.initial
+    read = [layer.name for layer in flow.last_passes() if _is_read(spec, layer)] if flow is not None else []
+    if not read or not known.keys() >= set(read):
+        return None
+    return error_of([known[name] for name in read], spec.layers, value)

@@ -13,6 +13,7 @@ import numpy as np
 from vgharness.claims.measurement import NotRunError
 from vgharness.claims.spec import Layers
 from vgharness.records import LayerKey, factors_toward_input, last_passes
+from vgharness.statistics import Scale, mean_of
 
 Links = Mapping[LayerKey, tuple[LayerKey, ...]]
 
@@ -26,22 +27,26 @@ def of_layer(values: Mapping[LayerKey, float], name: str) -> float:
     return last[name]
 
 
-def of_layers(values: Mapping[LayerKey, float], links: Links, layers: Layers) -> float:
+def of_layers(values: Mapping[LayerKey, float], links: Links, layers: Layers, scale: Scale) -> float:
     """What ``layers`` makes of the values per layer, in forward order; NaN where one that it needs is not finite.
 
-    ``links``: by forward pass, those that it feeds. Raises :class:`NotRunError` where no layer matches, or only one
-    where it takes two.
+    ``links``: by forward pass, those that it feeds. ``scale``: on which a mean over the layers is taken. Raises
+    :class:`NotRunError` where no layer matches, or only one where it takes two.
     """
     chosen = {key: value for key, value in last_passes(values).items() if fnmatchcase(key.name, layers.match)}
     if not chosen:
         raise NotRunError(f"has no layer {layers.match}")
-    if "factor" in layers.take:
-        factors = list(factors_toward_input(chosen, links).values())
-        if not factors:
-            raise NotRunError(f"has one layer {layers.match}; a factor needs two")
-        return _FACTORS[layers.take](factors) if all(map(math.isfinite, factors)) else math.nan
     numbers = list(chosen.values())
-    return _TAKES[layers.take](numbers) if all(map(math.isfinite, numbers)) else math.nan
+    factors = list(factors_toward_input(chosen, links).values())
+    if (layers.take == "slope" and len(numbers) < 2) or ("factor" in layers.take and not factors):
+        raise NotRunError(f"has one layer {layers.match}; a {layers.take.replace('_', ' ')} needs two")
+    if not all(map(math.isfinite, numbers)):
+        return math.nan
+    if "factor" in layers.take:
+        return _factor(layers.take, factors)
+    if layers.take == "mean":
+        return mean_of(numbers) if scale == "linear" else _geometric_mean(numbers)
+    return _TAKES[layers.take](numbers)
 
 
 def error_of(errors: Sequence[float], layers: Layers | None, value: float) -> float:
@@ -73,7 +78,8 @@ def _ratio_error(numerator: float, denominator: float) -> float:
     return (1 + numerator) / (1 - denominator)
 
 
-def _spread(numbers: Sequence[float]) -> float:
+def spread(numbers: Sequence[float]) -> float:
+    """Greatest ÷ least; NaN where one is not positive."""
     return max(numbers) / min(numbers) if min(numbers) > 0 else math.nan
 
 
@@ -89,22 +95,26 @@ def _slope_weights(many: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return place / max(float(place @ place), 1e-300)
 
 
+def _factor(take: str, factors: Sequence[float]) -> float:
+    # Between two layers that no gradient reached there is no factor: that it is gone, those nearer the output say.
+    known = [factor for factor in factors if not math.isnan(factor)]
+    if not known or not all(map(math.isfinite, known)):
+        return math.nan
+    if take == "factor":
+        return _geometric_mean(known)
+    return max(known) if take == "largest_factor" else min(known)
+
+
 def _geometric_mean(numbers: Sequence[float]) -> float:
     if min(numbers) < 0:
-        return float(np.mean(numbers))
+        return mean_of(numbers)  # a user's own quantity: what can be negative has no logarithm
     return 0.0 if min(numbers) == 0 else math.exp(math.fsum(map(math.log, numbers)) / len(numbers))
 
 
-_FACTORS: Final[dict[str, Callable[[Sequence[float]], float]]] = {
-    "factor": _geometric_mean,
-    "largest_factor": max,
-    "least_factor": min,
-}
 _TAKES: Final[dict[str, Callable[[Sequence[float]], float]]] = {
     "total": lambda numbers: numbers[0] / numbers[-1] if numbers[-1] else math.nan,
-    "spread": _spread,
+    "spread": spread,
     "slope": _slope,
-    "mean": _geometric_mean,
     "greatest": max,
     "least": min,
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -15,34 +15,33 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from vgharness.claims.accept import Accept
+from vgharness.claims.consistency import check_in_recipe
 from vgharness.claims.quantities import QUANTITIES
+from vgharness.claims.source import WrongError, read_table, read_text
 from vgharness.claims.spec import Claim, Epochs, Layers, Passes, ReadingSpec, Recipe, Row, moment_words
-from vgharness.claims.subject import KNOWN_FACTORS, Subject, Value, check_factor
+from vgharness.claims.subject import KNOWN_FACTORS, Subject, Value, check_factor, shown
 from vgharness.errors import UsageError
-from vgharness.formatting import escaped, listing
+from vgharness.formatting import escaped, listing, shorten
 from vgharness.records import Document
 
-MOST_BYTES: Final = 5_000_000
 MOST_READINGS: Final = 10_000
+_LONGEST_LINE: Final = 1000
 _TOP_KEYS: Final = ("document", "recipe", "factors", "for_each", "claim")
 _CLAIM_KEYS: Final = ("id", "sentences", "words", "data", "variant", "diverged_holds", "reading")
+_EXPANDED: Final = ("quantity", "at", "layer")
+_NO_FACTORS: Final = ("test", "name", "seed", "epochs", "data")
+# How a document's own markup is written; the quotes in a claims file leave it out.
+_MARKUP: Final = re.compile(r"[*_`#]|&nbsp;")
+
 _PARTS: Final[dict[str, type[BaseModel]]] = {
-    "accept": Accept,
     "layers": Layers,
     "over": Epochs,
     "passes": Passes,
     "rows": Row,
+    "accept": Accept,
 }
-_EXPANDED: Final = ("quantity", "at", "layer")
-# How a document's own markup is written; the quotes in a claims file leave it out.
-_MARKUP: Final = re.compile(r"[*_`#]|&nbsp;")
-
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class _WrongError(Exception):
-    """Something in a claims file is wrong; the message says where, from the claim on, and what."""
 
 
 def load_claims(path: Path | str | None = None) -> tuple[Claim, ...]:
@@ -53,41 +52,10 @@ def load_claims(path: Path | str | None = None) -> tuple[Claim, ...]:
     """
     source = files("vgharness.claims") / "document" / "claims.toml" if path is None else Path(path)
     try:
-        return _File(_table(source), source).claims()
-    except _WrongError as error:
-        raise UsageError(escaped(" ".join(f"{path or source.name}: {error}".split()))) from None
-
-
-def _table(source: Traversable | Path) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(_text(source))
-    except OSError as error:
-        raise _WrongError(f"cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _WrongError(f"not valid TOML: {error}") from error
-    except RecursionError:
-        raise _WrongError("not valid TOML: nested too deeply") from None
-    return {key: _as_tuples(value) for key, value in table.items()}
-
-
-def _text(source: Traversable | Path) -> str:
-    """The content of a file; of what is none (a pipe would be waited for), or a very large one, an error."""
-    if isinstance(source, Path) and source.exists() and not source.is_file():
-        raise _WrongError(f"{source.name} is no regular file")
-    content = source.read_bytes()
-    if len(content) > MOST_BYTES:
-        raise _WrongError(f"{source.name} has {len(content):,} bytes; at most {MOST_BYTES:,} are read")
-    return content.decode()
-
-
-def _as_tuples(value: Any, depth: int = 0) -> Any:
-    if depth > 20:
-        raise _WrongError("nested too deeply")
-    if isinstance(value, list):
-        return tuple(_as_tuples(each, depth + 1) for each in value)
-    if isinstance(value, dict):
-        return {key: _as_tuples(each, depth + 1) for key, each in value.items()}
-    return value
+        return _File(read_table(source), source).claims()
+    except WrongError as error:
+        line = escaped(" ".join(f"{path or source.name}: {error}".split()))
+        raise UsageError(shorten(line, _LONGEST_LINE)) from None
 
 
 class _File:
@@ -99,74 +67,82 @@ class _File:
         self.declared = self._declared()
         self.document, self.text = self._document()
         self.recipe = self._recipe()
+        self.for_each = self._for_each()
 
     def claims(self) -> tuple[Claim, ...]:
         entries = self.table.get("claim")
         if not isinstance(entries, tuple) or not entries:
-            raise _WrongError("no claims in it; each begins with [[claim]]")
-        for_each = self.table.get("for_each", "")
-        if for_each and for_each not in (*KNOWN_FACTORS, *self.declared):
-            raise _WrongError(
-                f"for_each: {for_each!r} is no factor; known: {listing((*KNOWN_FACTORS, *self.declared))}"
-            )
-        claims: list[Claim] = []
+            raise WrongError("no claims in it; each begins with [[claim]]")
+        claims: dict[str, Claim] = {}
+        readings = 0
         for number, entry in enumerate(entries, 1):
             name = _name_of(entry, number)
             try:
-                claims.append(self._claim(entry, for_each))
+                claim = self._claim(entry, MOST_READINGS - readings)
             except ValidationError as error:
-                raise _WrongError(f"{name}: {_first(error, Claim)}") from error
-            except (_WrongError, ValueError) as error:
-                raise _WrongError(f"{name}: {error}") from error
-            if sum(len(claim.readings) for claim in claims) > MOST_READINGS:
-                raise _WrongError(f"{name}: over {MOST_READINGS:,} readings in one file; split it")
-            if [claim.id for claim in claims].count(claims[-1].id) > 1:
-                raise _WrongError(f"{name}: id: it is there twice; give each claim its own")
-        return tuple(claims)
+                raise WrongError(f"{name}: {_first(error, Claim)}") from error
+            except (WrongError, ValueError) as error:
+                raise WrongError(f"{name}: {error}") from error
+            if claim.id in claims:
+                raise WrongError(f"{name}: id: it is there twice; give each claim its own")
+            claims[claim.id] = claim
+            readings += len(claim.readings)
+        return tuple(claims.values())
 
-    def _claim(self, entry: Mapping[str, Any], for_each: str) -> Claim:
+    def _claim(self, entry: Mapping[str, Any], most: int) -> Claim:
+        """``most``: how many readings it may have."""
         _check_keys("", entry, _CLAIM_KEYS)
         readings: list[ReadingSpec] = []
         tables = entry.get("reading", ())
         if not isinstance(tables, tuple) or not tables:
-            raise _WrongError("reading: a claim needs at least one [[claim.reading]]")
+            raise WrongError("reading: a claim needs at least one [[claim.reading]]")
         for number, table in enumerate(tables, 1):
             for fields in self._each_reading(table, f"reading {number}"):
-                if len(readings) >= MOST_READINGS:
-                    raise _WrongError(f"over {MOST_READINGS:,} readings; split the claim")
-                readings.append(_valid(ReadingSpec, fields, f"reading {number}"))
+                if len(readings) >= most:
+                    raise WrongError(f"reading {number}: over {MOST_READINGS:,} readings in one file; split it")
+                reading = _valid(ReadingSpec, fields, f"reading {number}")
+                try:
+                    check_in_recipe(reading, self.recipe)
+                except ValueError as error:
+                    raise WrongError(f"reading {number}: {error}") from error
+                readings.append(reading)
+        own = {key: value for key, value in entry.items() if key not in ("reading", "data")}
+        if "variant" in own and self.for_each:
+            check_factor(self.for_each, own["variant"], self.declared)
+            own["variant"] = shown(own["variant"])
+        recipe = dict(self.recipe)
+        if "data" in entry:
+            recipe["data"] = entry["data"]
         claim = Claim(
-            **{key: value for key, value in entry.items() if key not in ("reading", "data")},
+            **own,
             readings=tuple(readings),
             document=self.document,
-            recipe=self.recipe.model_copy(update={"data": entry.get("data", self.recipe.data)}),
-            for_each=for_each,
+            recipe=_valid(Recipe, recipe, ""),
+            for_each=self.for_each,
         )
-        self._check_sentences(claim)
-        if claim.variant:
-            check_factor(for_each or "variant", claim.variant, self.declared)
+        for sentence in claim.sentences if self.text is not None else ():
+            if _plain(sentence) not in str(self.text):
+                raise WrongError(f"sentences: no longer in {self.table['document']['file']}: {sentence!r}")
         return claim
-
-    def _check_sentences(self, claim: Claim) -> None:
-        if self.text is not None:
-            for sentence in claim.sentences:
-                if _plain(sentence) not in self.text:
-                    raise _WrongError(f"sentences: no longer in {self.table['document']['file']}: {sentence!r}")
 
     def _each_reading(self, table: object, where: str) -> Iterator[dict[str, Any]]:
         """Yields, of a reading with lists of quantities, layers or moments, one for each combination."""
         if not isinstance(table, dict):
-            raise _WrongError(f"{where}: it is no table")
+            raise WrongError(f"{where}: it is no table")
+        _check_keys(f"{where}: ", table, tuple(ReadingSpec.model_fields))
         fields = dict(table)
         for key in ("of", "against"):
             if key in fields:
                 fields[key] = self._subject(fields[key], f"{where}: {key}")
         accept = fields.get("accept")
-        if isinstance(accept, dict) and isinstance(accept.get("printed"), int | float):
+        if isinstance(accept, dict) and "printed" in accept and not isinstance(accept["printed"], tuple):
             fields["accept"] = {**accept, "printed": (accept["printed"],)}
         if isinstance(fields.get("curve"), dict):
             fields["curve"] = self._curve(fields["curve"], where)
         lists = {key: value for key in _EXPANDED if isinstance(value := fields.get(key), tuple)}
+        for key, value in lists.items():
+            if not value:
+                raise WrongError(f"{where}: {key}: it is empty")
         for combination in itertools.product(*lists.values()):
             one = {**fields, **dict(zip(lists, combination, strict=True))}
             if lists and isinstance(one.get("label"), str) and one["label"]:
@@ -175,12 +151,9 @@ class _File:
 
     def _subject(self, table: object, where: str) -> Subject:
         if not isinstance(table, dict):
-            raise _WrongError(f'{where}: it is no table such as {{ activation = "relu" }}')
+            raise WrongError(f'{where}: it is no table such as {{ activation = "relu" }}')
         own = {key: value for key, value in table.items() if key in ("test", "name")}
         factors = {key: value for key, value in table.items() if key not in own}
-        for key, value in own.items():
-            if not isinstance(value, str):
-                raise _WrongError(f"{where}.{key}: it is no text")
         return _valid(Subject, {**own, "factors": self._factors(factors, where)}, where)
 
     def _factors(self, table: Mapping[str, Any], where: str) -> dict[str, Value]:
@@ -188,51 +161,76 @@ class _File:
             try:
                 check_factor(name, value, self.declared)
             except ValueError as error:
-                raise _WrongError(f"{where}.{error}") from None
+                raise WrongError(f"{where}.{error}") from None
         return dict(table)
 
     def _curve(self, table: Mapping[str, Any], where: str) -> tuple[float, ...]:
         _check_keys(f"{where}: curve.", table, ("file", "column", "where"))
+        for key in ("file", "column"):
+            if not isinstance(table.get(key), str) or not table[key]:
+                raise WrongError(f"{where}: curve.{key}: it needs the name of a {key}")
+        wanted = table.get("where", {})
+        if not isinstance(wanted, dict):
+            raise WrongError(f'{where}: curve.where: it is no table such as {{ activation = "relu" }}')
         try:
-            text = _text(self._beside(str(table["file"])))
-            rows = list(csv.DictReader(text.splitlines()))
-            wanted = table.get("where", {})
-            values = tuple(float(row[table["column"]]) for row in rows if all(row[k] == v for k, v in wanted.items()))
-        except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
-            raise _WrongError(f"{where}: curve: not a column of numbers ({type(error).__name__}: {error})") from error
-        except OSError as error:
-            raise _WrongError(f"{where}: curve: {table['file']} cannot be read ({error.strerror})") from error
-        if self.recipe.epochs is None or len(values) != self.recipe.epochs:
-            raise _WrongError(f"{where}: curve: {len(values)} values; it needs one for each of the recipe's epochs")
-        return values
+            text = read_text(self._beside(table["file"]))
+        except WrongError as error:
+            raise WrongError(f"{where}: curve.file: {table['file']} {error}") from None
+        try:
+            rows = csv.DictReader(text.splitlines(), strict=True)
+            chosen = [row for row in rows if all(row[key] == shown(value) for key, value in wanted.items())]
+            return tuple(float(row[table["column"]]) for row in chosen)
+        except KeyError as error:
+            columns = listing(rows.fieldnames or ("none",), most=20)
+            raise WrongError(f"{where}: curve: {table['file']} has no column {error}; it has {columns}") from None
+        except (ValueError, TypeError, csv.Error) as error:
+            wrong = f"{where}: curve: column {table['column']} of {table['file']} is not one of numbers"
+            raise WrongError(f"{wrong} ({error})") from None
 
     def _declared(self) -> dict[str, tuple[Value, ...]]:
         declared = self.table.get("factors", {})
-        for name, values in declared.items() if isinstance(declared, dict) else [("", None)]:
-            if not isinstance(values, tuple) or not values or not all(isinstance(v, str | int | float) for v in values):
-                raise _WrongError(f"factors.{name}: give the values that it can have, as skip = [true, false]")
+        if not isinstance(declared, dict):
+            raise WrongError("factors: it is no table")
+        for name, values in declared.items():
+            if not name.isidentifier() or name in _NO_FACTORS:
+                raise WrongError(f"factors.{name}: a factor cannot be called so")
+            if not isinstance(values, tuple) or not values or not all(map(_is_value, values)):
+                raise WrongError(f"factors.{name}: give the values that it can have, as skip = [true, false]")
         return dict(declared)
+
+    def _for_each(self) -> str:
+        name = self.table.get("for_each", "")
+        known = (*KNOWN_FACTORS, *self.declared)
+        if "for_each" in self.table and name not in known:
+            raise WrongError(f"for_each: {name!r} is no factor; known: {listing(dict.fromkeys(known))}")
+        if name in self.recipe.factors:
+            raise WrongError(f"recipe.{name}: the claims are judged for each {name}: it is no part of the recipe")
+        return str(name)
 
     def _document(self) -> tuple[Document, str | None]:
         table = self.table.get("document")
         if not isinstance(table, dict):
-            raise _WrongError("document: say what the claims are about: [document] with a title, an address or a file")
+            raise WrongError("document: say what the claims are about: [document] with a title, an address or a file")
         _check_keys("document.", table, ("title", "address", "file"))
-        if not all(isinstance(value, str) and value for value in table.values()) or not table:
-            raise _WrongError("document: title, address and file are texts, at least one of them given")
+        given = {key: " ".join(value.split()) if isinstance(value, str) else "" for key, value in table.items()}
+        for key, value in given.items():
+            if not value:
+                raise WrongError(f"document.{key}: it is no text, or empty")
+        if not given:
+            raise WrongError("document: give a title, an address or a file")
         text = None
         if "file" in table:
             try:
-                text = _plain(_text(self._beside(table["file"])))
-            except (OSError, UnicodeDecodeError) as error:
-                raise _WrongError(f"document.file: {table['file']} cannot be read ({_why(error)})") from error
-        title = table.get("title") or table.get("file") or table["address"]
-        return Document(title=title, address=table.get("address", "")), text
+                text = _plain(read_text(self._beside(table["file"])))
+            except WrongError as error:
+                raise WrongError(f"document.file: {table['file']} {error}") from None
+        title = given.get("title") or given.get("file") or given["address"]
+        return Document(title=title, address=given.get("address", "")), text
 
     def _recipe(self) -> Recipe:
         table = self.table.get("recipe", {})
         if not isinstance(table, dict):
-            raise _WrongError("recipe: it is no table")
+            raise WrongError("recipe: it is no table")
         own = {key: value for key, value in table.items() if key in ("epochs", "data")}
         factors = {key: value for key, value in table.items() if key not in own}
         return _valid(Recipe, {**own, "factors": self._factors(factors, "recipe")}, "recipe")
@@ -247,32 +245,40 @@ def _valid(model: type[Model], fields: Mapping[str, Any], where: str) -> Model:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        raise _WrongError(f"{where}: {_first(error, model)}") from error
+        raise WrongError(": ".join(part for part in (where, _first(error, model)) if part)) from error
 
 
-def _first(error: ValidationError, model: Any) -> str:
+def _first(error: ValidationError, model: type[BaseModel]) -> str:
     """What is wrong, of several things the first: its key, and the known ones where it is none of them."""
-    first = error.errors()[0]
-    where = ".".join(
-        str(part) for part in first["loc"] if not str(part).startswith(("constrained", "literal", "tuple"))
-    )
-    if first["type"] == "extra_forbidden":
-        known = _PARTS.get(where.split(".")[0], model) if "." in where else model
-        return f"{where}: unknown key; known: {listing(known.model_fields)}"
-    if first["type"] == "missing":
-        return f"{where}: it is missing"
+    first = error.errors(include_url=False, include_input=False)[0]
+    # Of a value that may be of several types pydantic says which of them it was held against: that is no key.
+    where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part.isidentifier())
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        *parents, _ = first["loc"]
+        message = f"unknown key; known: {listing(_fields_at(model, parents))}"
+    if first["type"] == "missing":
+        message = "it is missing"
     # A message of our own that begins with the key stands for itself.
     named = re.match(r"\w+(\.\w+)?: ", message)
-    return message if named and not where else f"{where}: {message}" if where else message
+    return message if not where or (named and not first["loc"]) else f"{where}: {message}"
+
+
+def _fields_at(model: type[BaseModel], parents: Sequence[int | str]) -> Iterator[str]:
+    """The names of the fields of that part of a model."""
+    part: Any = model
+    for key in parents:
+        if isinstance(key, str):
+            part = _PARTS.get(key, part)
+    return iter(part.model_fields)
 
 
 def _check_keys(where: str, table: object, known: Sequence[str]) -> None:
     if not isinstance(table, dict):
-        raise _WrongError(f"{where or 'claim'}: it is no table")
+        raise WrongError(f"{where or 'claim'}: it is no table")
     for key in table:
         if key not in known:
-            raise _WrongError(f"{where}{key}: unknown key; known: {listing(known)}")
+            raise WrongError(f"{where}{key}: unknown key; known: {listing(known)}")
 
 
 def _name_of(entry: object, number: int) -> str:
@@ -290,5 +296,5 @@ def _plain(text: str) -> str:
     return " ".join(_MARKUP.sub("", text).split())
 
 
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+def _is_value(value: object) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else isinstance(value, int | float) and math.isfinite(value)

@@ -40,7 +40,7 @@ def measure(
     ``shifts``: points that are added to every accuracy of the networks, and of those that they are compared with.
     Seeds that lack what it needs are left out. Raises :class:`NotRunError` where that leaves none.
     """
-    evidence.check_data(claim)
+    evidence.check_data(spec, claim)
     if spec.curve is not None:
         return _curve_distances(spec, claim, variant, evidence, shifts[0])
     figures = _per_seed(spec, claim, variant, evidence, shifts)
@@ -155,7 +155,6 @@ def _worst_error(figures: list[Figure]) -> float | None:
 
 
 def _plateau(spec: ReadingSpec, evidence: Evidence) -> float | None:
-    plain = spec.what.unit == "%" and spec.by is None and spec.passes is None and not spec.is_ratio
-    if not plain or evidence.data is None:
+    if spec.unit != "%" or evidence.data is None:
         return None
     return _PLATEAU * 100 / len(evidence.data.classes)

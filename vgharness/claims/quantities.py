@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, Literal, NamedTuple
 
 from vgharness.statistics import Scale
 
 Kind = Literal["epoch", "layer", "flow", "theory", "count"]
+HeldBy = Literal["both", "study", "session"]
 TakeLayers = Literal[
     "factor", "largest_factor", "least_factor", "total", "spread", "slope", "mean", "greatest", "least"
 ]
-TakeEpochs = Literal["mean", "spread", "greatest", "least"]
+TakeEpochs = Literal["mean", "spread", "greatest", "least", "rises"]
 
 
 class Quantity(NamedTuple):
-    """Something that a run holds a value of for each seed.
+    """Something that a study's run or a pytest session holds a value of for each seed.
 
     words: its name in words.
     kind: where it stands: ``epoch``: one value per epoch of a training; ``layer``: one per layer at each moment;
         ``flow``: one at each moment; ``theory``: one per layer at initialisation; ``count``: one per network.
     scale: on which its values are averaged over the seeds.
     unit: of its values.
+    most: the most that a value can be; the least is 0.
+    held_by: which of the two; a user's own quantities are a session's.
     has_error: whether the precision of the arithmetic bears on it, as a study measures that.
     figure: file name of the figure that shows it on the page; empty: none does.
     """
@@ -29,25 +33,26 @@ class Quantity(NamedTuple):
     kind: Kind
     scale: Scale = "log"
     unit: str = ""
+    most: float = math.inf
+    held_by: HeldBy = "study"
     has_error: bool = False
     figure: str = ""
 
 
 _CURVES, _GRADIENTS = "loss_acc_comparison.png", "grad_norms_per_layer.png"
 QUANTITIES: Final[dict[str, Quantity]] = {
-    "test_accuracy": Quantity("test accuracy", "epoch", "logit", "%", figure=_CURVES),
-    "train_accuracy": Quantity("accuracy on the training images", "epoch", "logit", "%"),
+    "test_accuracy": Quantity("test accuracy", "epoch", "logit", "%", 100, figure=_CURVES),
+    "train_accuracy": Quantity("accuracy on the training images", "epoch", "logit", "%", 100),
     "test_loss": Quantity("test loss", "epoch", unit="nats", figure=_CURVES),
     "train_loss": Quantity("training loss", "epoch", unit="nats"),
-    "signal_l2": Quantity("error signal ‖∂L/∂h‖₂", "layer", has_error=True, figure=_GRADIENTS),
-    "signal_rms": Quantity("error signal ‖∂L/∂h‖₂ ÷ √n", "layer", has_error=True),
-    "weight_l2": Quantity("‖∂L/∂W‖₂", "layer", has_error=True),
-    "weight_mean_abs": Quantity("mean |∂L/∂W|", "layer", has_error=True, figure=_GRADIENTS),
-    "relative_update": Quantity("‖ΔW‖₂ ÷ ‖W‖₂ of a step", "layer"),
-    "saturated": Quantity("share of saturated units", "layer", "linear"),
-    "output_rms": Quantity("‖h‖₂ ÷ √n of the output", "layer"),
-    "output_zeros": Quantity("share of zeros in the output", "layer", "linear"),
-    "output_spread": Quantity("spread of the outputs over the samples", "flow"),
+    "signal_l2": Quantity("error signal ‖∂L/∂h‖₂", "layer", held_by="both", has_error=True, figure=_GRADIENTS),
+    "signal_rms": Quantity("error signal ‖∂L/∂h‖₂ ÷ √n", "layer", held_by="both", has_error=True),
+    "weight_l2": Quantity("‖∂L/∂W‖₂", "layer", held_by="both", has_error=True),
+    "weight_mean_abs": Quantity("mean |∂L/∂W|", "layer", held_by="both", has_error=True, figure=_GRADIENTS),
+    "saturated": Quantity("share of saturated units", "layer", "linear", most=1, held_by="session"),
+    "output_rms": Quantity("‖h‖₂ ÷ √n of the output", "layer", held_by="session"),
+    "output_zeros": Quantity("share of zeros in the output", "layer", "linear", most=1, held_by="session"),
+    "output_spread": Quantity("spread of the outputs over the samples", "flow", held_by="session"),
     "mean_field_factor": Quantity("mean field's factor √χ", "theory", unit="×"),
     "chi": Quantity("mean field's χ", "theory", unit="×"),
     "bound": Quantity("the greatest factor that the weights allow", "theory", unit="×"),
@@ -73,6 +78,7 @@ EPOCH_WORDS: Final[dict[str, str]] = {
     "spread": "greatest ÷ least",
     "greatest": "greatest",
     "least": "least",
+    "rises": "share of rises",
 }
 RATIOS: Final = ("factor", "largest_factor", "least_factor", "total", "spread")
 SLOPE_UNIT: Final = "decades per layer"

@@ -5,11 +5,13 @@ They are data, read from TOML by :func:`vgharness.claims.loading.load_claims`; `
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from vgharness.claims.accept import Accept
+from vgharness.claims.consistency import check_in_recipe, check_reading
 from vgharness.claims.quantities import (
     EPOCH_WORDS,
     LAYER_WORDS,
@@ -20,7 +22,7 @@ from vgharness.claims.quantities import (
     TakeEpochs,
     TakeLayers,
 )
-from vgharness.claims.subject import Subject, Value
+from vgharness.claims.subject import Subject, Text, Value
 from vgharness.formatting import listing
 from vgharness.records import Document, Record
 from vgharness.statistics import Scale
@@ -42,11 +44,12 @@ class Layers(Spec):
 
     match: a glob of their names.
     take: the geometric mean of the ``factor`` toward the input, its ``largest_factor`` or ``least_factor``; the
-        ``total``, first layer ÷ last; the ``spread``, greatest ÷ least; the ``slope`` of its logarithm toward the
-        input, in decades per layer; or ``mean``, ``greatest`` or ``least``.
+        ``total``, first layer ÷ last, of factors their product; the ``spread``, greatest ÷ least; the ``slope`` of its
+        logarithm toward the input, in decades per layer; or ``mean`` (geometric, of shares arithmetic), ``greatest`` or
+        ``least``.
     """
 
-    match: str = "*"
+    match: Text = "*"
     take: TakeLayers
 
 
@@ -54,7 +57,8 @@ class Epochs(Spec):
     """What is made of a quantity over several epochs.
 
     epochs: the first and the last of them.
-    take: their ``mean``, ``greatest``, ``least``, or ``spread``: greatest ÷ least.
+    take: their ``mean``, ``greatest`` or ``least``; the ``spread``, greatest ÷ least; or ``rises``, the share of the
+        epochs after the first in which it is more than in the epoch before.
     """
 
     epochs: tuple[EpochNumber, EpochNumber | Literal["last"]]
@@ -65,6 +69,8 @@ class Epochs(Spec):
         first, last = self.epochs
         if last != "last" and last < first:
             raise ValueError(f"its ends are swapped: epochs {first} to {last}")
+        if self.take == "rises" and last == first:
+            raise ValueError("rises need two epochs")
         return self
 
 
@@ -99,8 +105,8 @@ class Row(Spec):
     shapes: what they put out for one image; each must be the output of one of them.
     """
 
-    layers: str
-    shapes: tuple[tuple[int, ...], ...] = Field(min_length=1)
+    layers: Text
+    shapes: tuple[tuple[Annotated[int, Field(ge=1)], ...], ...] = Field(min_length=1)
 
 
 class ReadingSpec(Spec):
@@ -125,23 +131,23 @@ class ReadingSpec(Spec):
     words: of the claim's sentence, those that this reading judges.
     """
 
-    label: str = ""
+    label: Text = ""
     quantity: str
     of: Subject
     against: Subject | None = None
     by: Literal["ratio", "difference"] | None = None
-    layer: str | None = None
+    layer: Text | None = None
     layers: Layers | None = None
     at: Moment | None = None
     over: Epochs | None = None
     passes: Passes | None = None
     curve: tuple[float, ...] | None = None
-    rows: tuple[Row, ...] | None = None
-    ignoring: str | None = None
+    rows: tuple[Row, ...] | None = Field(default=None, min_length=1)
+    ignoring: Text | None = None
     accept: Accept | None = None
     context: bool = False
-    either: str | None = None
-    words: str = ""
+    either: Text | None = None
+    words: Text = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -152,58 +158,40 @@ class ReadingSpec(Spec):
         return fields
 
     @model_validator(mode="after")
-    def _complete(self) -> ReadingSpec:
-        what = self.what
-        if (self.accept is None) == (self.curve is None):
-            raise ValueError("accept: a reading needs what is accepted, or a published curve to be held against")
-        if self.quantity == "network_differences":
-            self._needs("against")
-        elif (self.against is None) != (self.by is None):
-            raise ValueError('by: give against and by = "ratio" or "difference", or neither')
-        if self.against and bool(self.of.test) != bool(self.against.test):
-            raise ValueError("against: no run can hold it: one is a study's network, the other of a session")
-        self._refuse_what_does_not_go_with(what)
-        if what.kind in ("layer", "theory") and (self.layer is None) == (self.layers is None):
-            raise ValueError(f"layers: {self.quantity!r} needs layer, or layers = {{ match, take }}")
-        if self.quantity == "rows_that_differ":
-            self._needs("rows")
-        if self.layers and what.kind == "theory" and self.layers.take in RATIOS[:-2]:
-            raise ValueError(f"layers.take: {self.quantity!r} is a factor already; use mean, greatest, least or spread")
-        moments = [name for name in ("at", "over", "passes", "curve") if getattr(self, name) is not None]
-        if what.kind in ("epoch", "layer", "flow") and len(moments) != 1:
-            raise ValueError(f"at: {self.quantity!r} needs one of at, over, passes, curve")
-        if self.is_slope and self.by == "ratio":
-            raise ValueError("by: slopes are compared by difference")
-        if self.of.test and self.at != "init":
-            raise ValueError("at: a test of a session is measured at init only")
-        if what.kind == "epoch" and self.at == "init":
-            raise ValueError(f"at: {self.quantity!r} is measured after an epoch: give its number, or last")
-        if self.curve is not None and (self.quantity != "test_accuracy" or self.against):
-            raise ValueError("curve: a published curve is one of test_accuracy, of one network")
+    def _consistent(self) -> ReadingSpec:
+        check_reading(self)
         return self
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is of a quantity that a session's user added."""
+        return _is_custom(self.quantity)
 
     @property
     def what(self) -> Quantity:
         """What is measured."""
-        if _is_custom(self.quantity):
-            return Quantity(self.quantity.removeprefix("custom:"), "layer")
+        if self.is_custom:
+            return Quantity(self.quantity.removeprefix("custom:"), "layer", held_by="session")
         return QUANTITIES[self.quantity]
 
     @property
     def is_ratio(self) -> bool:
-        """Whether its values are ratios, of two networks or of the layers of one."""
-        over = self.over is not None and self.over.take == "spread"
-        return self.by == "ratio" or over or (self.layers is not None and self.layers.take in RATIOS)
+        """Whether its values are ratios, of two networks or of the layers or epochs of one."""
+        if self.by == "ratio":
+            return True
+        of_layers = self.layers is not None and self.layers.take in RATIOS
+        of_epochs = self.over is not None and self.over.take == "spread"
+        return (of_layers or of_epochs) and not (self.passes or self._is_rises)
 
     @property
     def is_slope(self) -> bool:
         """Whether its values are slopes over the layers."""
-        return self.layers is not None and self.layers.take == "slope"
+        return self.layers is not None and self.layers.take == "slope" and not (self.passes or self._is_rises)
 
     @property
     def scale(self) -> Scale:
         """On which its values are averaged over the seeds."""
-        if self.by == "difference" or self.is_slope:
+        if self.by == "difference" or self.is_slope or (self._is_rises and not self.by):
             return "linear"
         if self.is_ratio or self.passes or self.curve is not None:
             return "log"
@@ -212,14 +200,18 @@ class ReadingSpec(Spec):
     @property
     def unit(self) -> str:
         """Of its values."""
-        if self.by == "ratio" or (self.is_ratio and not self.passes):
-            return "×"
-        if self.passes:
+        if self.passes and self.by != "ratio":
             return "epochs"
-        if self.is_slope:
-            return SLOPE_UNIT
+        if self.is_ratio or self.is_slope:
+            return "×" if self.is_ratio else SLOPE_UNIT
+        if self._is_rises:
+            return ""
         of_accuracies = self.what.unit == "%" and (self.by == "difference" or self.curve is not None)
         return "points" if of_accuracies else self.what.unit
+
+    @property
+    def _is_rises(self) -> bool:
+        return self.over is not None and self.over.take == "rises"
 
     @property
     def in_words(self) -> str:
@@ -240,30 +232,6 @@ class ReadingSpec(Spec):
             parts.append(moment_words(self.at))
         return ", ".join(parts)
 
-    def _needs(self, name: str) -> None:
-        if getattr(self, name) is None:
-            raise ValueError(f"{name}: {self.quantity!r} needs it")
-
-    def _refuse_what_does_not_go_with(self, what: Quantity) -> None:
-        of_layers, of_epochs = what.kind in ("layer", "theory"), what.kind in ("epoch", "layer", "flow")
-        allowed = {
-            "layer": of_layers,
-            "layers": of_layers,
-            "at": of_epochs or (what.kind == "theory" and self.at == "init"),
-            "over": of_epochs,
-            "passes": of_epochs,
-            "curve": what.kind == "epoch",
-            "rows": self.quantity == "rows_that_differ",
-            "ignoring": self.quantity == "network_differences",
-        }
-        for name, goes in allowed.items():
-            if getattr(self, name) is not None and not goes:
-                raise ValueError(f"{name}: it does not go with {self.quantity!r}")
-        if self.of.test and what.kind not in ("layer", "flow"):
-            raise ValueError(f"of: no run can hold it: a test of a session has no {what.words}")
-        if _is_custom(self.quantity) and not self.of.test:
-            raise ValueError(f"of: no run can hold it: {self.quantity!r} is measured in a session: name its test")
-
 
 class Recipe(Spec):
     """How the document's networks were trained: what the cells must have that its claims are judged on.
@@ -275,7 +243,7 @@ class Recipe(Spec):
 
     factors: dict[str, Value] = Field(default_factory=dict)
     epochs: EpochNumber | None = None
-    data: str = ANY_DATA
+    data: Text = ANY_DATA
 
 
 class Claim(Spec):
@@ -292,9 +260,9 @@ class Claim(Spec):
     diverged_holds: whether the sentence covers networks that diverge: those then count as holding.
     """
 
-    id: str = Field(pattern=r"^[a-z0-9-]+$")
-    sentences: tuple[str, ...] = Field(min_length=1)
-    words: tuple[str, ...] = ()
+    id: str = Field(pattern=r"^[a-z0-9-]+$", max_length=100)
+    sentences: tuple[Text, ...] = Field(min_length=1)
+    words: tuple[Text, ...] = ()
     readings: tuple[ReadingSpec, ...] = Field(min_length=1)
     document: Document
     recipe: Recipe = Recipe()
@@ -307,8 +275,24 @@ class Claim(Spec):
         for words in (*self.words, *(reading.words for reading in self.readings)):
             if words and words not in self.sentence:
                 raise ValueError(f"words: {words!r} is in none of its sentences")
+        return self
+
+    @model_validator(mode="after")
+    def _decides(self) -> Claim:
         if all(reading.context for reading in self.readings):
-            raise ValueError("reading: every one is context: one must decide")
+            raise ValueError("context: every reading is context: one must decide")
+        groups = Counter(reading.either for reading in self.readings if reading.either)
+        alone = [either for either, many in groups.items() if many == 1]
+        if alone:
+            raise ValueError(f"either: only one reading has {alone[0]!r}: of which others is it enough?")
+        if self.variant and not self.for_each:
+            raise ValueError("variant: it is one of the values of for_each, which the file does not give")
+        return self
+
+    @model_validator(mode="after")
+    def _within_the_recipe(self) -> Claim:
+        for reading in self.readings:
+            check_in_recipe(reading, self.recipe)
         return self
 
     @property

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from vgharness.formatting import listing
 from vgharness.records import Cell, Record
 
+
+def _one_line(text: str) -> str:
+    words = text.split()
+    if not words:
+        raise ValueError("it is empty")
+    return " ".join(words)
+
+
+# A text of a claims file, however it is broken there.
+Text = Annotated[str, AfterValidator(_one_line)]
 Value = str | int | float | bool
 Factors = Mapping[str, Value]
 _ANY_SEED: Final = 0
-
 # The factors of a study's cells that a claims file may use without declaring them.
 KNOWN_FACTORS: Final = tuple(name for name in Cell.model_fields if name not in ("seed", "epochs"))
 NO_NORM: Final = "none"
@@ -23,13 +32,13 @@ class Subject(Record):
     """The networks of one reading.
 
     factors: by name, what sets them apart from others of the document, such as ``activation``.
-    test: the node id of a test whose gradients a pytest session holds; empty: they are cells of a study.
+    test: the node id of a test whose gradients a pytest session holds; ``None``: they are cells of a study.
     name: of one of the test's measurements, where it has several.
     """
 
     factors: dict[str, Value] = Field(default_factory=dict)
-    test: str = ""
-    name: str = ""
+    test: Text | None = None
+    name: Text | None = None
 
     @model_validator(mode="after")
     def _cell_or_test(self) -> Subject:
@@ -42,7 +51,7 @@ class Subject(Record):
     @property
     def label(self) -> str:
         """The label of a session's sample."""
-        return f"{self.test} {self.name}".strip()
+        return f"{self.test} {self.name}" if self.name else str(self.test)
 
     def __str__(self) -> str:
         if self.test:
@@ -56,7 +65,7 @@ def check_factor(name: str, value: object, declared: Mapping[str, tuple[Value, .
     declares, or with a value that it cannot have."""
     if name in declared:
         if not any(_same(value, known) for known in declared[name]):
-            raise ValueError(f"{name}: {value!r} is not among those declared: {listing(map(_shown, declared[name]))}")
+            raise ValueError(f"{name}: {value!r} is not among those declared: {listing(map(shown, declared[name]))}")
         return
     if name not in KNOWN_FACTORS:
         known = listing([*KNOWN_FACTORS, *declared, "test", "name"])
@@ -70,43 +79,50 @@ def check_factor(name: str, value: object, declared: Mapping[str, tuple[Value, .
         raise ValueError(f"{name}: {value!r}: {detail}; another value is declared under [factors]") from None
 
 
+def factor_of(cell: Cell, name: str) -> Value | None:
+    """A cell's value of a factor; ``None`` for one that a study's cells do not have."""
+    value: Value | None = getattr(cell, name) if name in KNOWN_FACTORS else None
+    return NO_NORM if name == "norm" and value is None else value
+
+
+def shown(value: object) -> str:
+    """A factor's value as a claims file has it: ``true``, ``4``, ``relu``."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def missing_factors(cell: Cell, wanted: Factors) -> list[str]:
     """Names of those factors of ``wanted`` in which the cell differs, or which it does not have."""
-    return [name for name, value in wanted.items() if not _same(_of_cell(cell, name), value)]
+    return [name for name, value in wanted.items() if not _same(factor_of(cell, name), value)]
 
 
 Item = TypeVar("Item")
 
 
-def pick(cells: Iterable[tuple[Cell, Item]], wanted: Factors) -> tuple[dict[int, Item], str]:
+def pick(cells: Iterable[tuple[Cell, int, Item]], wanted: Factors) -> tuple[dict[int, Item], str]:
     """Finds, by seed, what belongs to the cells that have all the factors in ``wanted``.
 
-    Returns it and, where there is nothing or more than one kind of network fits, why. Of one network trained for
-    several numbers of epochs the longest counts.
+    ``cells``: each with the epochs that it is trained for; of one network trained for several the longest counts.
+    Returns it and, where there is nothing or more than one kind of network fits, why.
     """
-    fitting: dict[int, tuple[Cell, Item]] = {}
     cells = list(cells)
-    for cell, item in cells:
-        if missing_factors(cell, wanted):
-            continue
-        other = fitting.get(cell.seed)
-        if other and not cell.same_network(other[0]):
-            differ = [name for name in KNOWN_FACTORS if getattr(cell, name) != getattr(other[0], name)]
-            return {}, f"several kinds of network fit: say which {differ[0]}, for the subject or in [recipe]"
-        if other is None or cell.epochs > other[0].epochs:
-            fitting[cell.seed] = cell, item
+    fitting = [each for each in cells if not missing_factors(each[0], wanted)]
     if not fitting:
         # What the nearest cell lacks; of several as near, in what the subject says rather than the recipe.
         places = list(wanted)
-        lacks = (missing_factors(cell, wanted) for cell, _ in cells)
+        lacks = (missing_factors(cell, wanted) for cell, *_ in cells)
         nearest = min(lacks, key=lambda names: (len(names), -max(map(places.index, names))), default=places)
-        return {}, f"needs networks with {listing(_in_words(name, wanted[name]) for name in nearest)}"
-    return {seed: item for seed, (_, item) in sorted(fitting.items())}, ""
-
-
-def _of_cell(cell: Cell, name: str) -> Value | None:
-    value = getattr(cell, name, None) if name in KNOWN_FACTORS else None
-    return NO_NORM if name == "norm" and value is None else value
+        what = listing(_in_words(name, wanted[name]) for name in nearest) or "a study's cells"
+        return {}, f"needs networks with {what}"
+    first = fitting[0][0]
+    for cell, *_ in fitting:
+        if not cell.same_network(first):
+            differ = next(name for name in KNOWN_FACTORS if factor_of(cell, name) != factor_of(first, name))
+            return {}, f"several kinds of network fit: say which {differ}, for the subject or in [recipe]"
+    longest: dict[int, tuple[int, Item]] = {}
+    for cell, epochs, item in fitting:
+        if cell.seed not in longest or epochs > longest[cell.seed][0]:
+            longest[cell.seed] = epochs, item
+    return {seed: item for seed, (_, item) in sorted(longest.items())}, ""
 
 
 def _same(a: object, b: object) -> bool:
@@ -114,8 +130,4 @@ def _same(a: object, b: object) -> bool:
 
 
 def _in_words(name: str, value: Value) -> str:
-    return f"{name.replace('_', ' ')} {_shown(value)}"
-
-
-def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return f"{name.replace('_', ' ')} {shown(value)}"

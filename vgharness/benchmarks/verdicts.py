@@ -286,7 +286,7 @@ def _plateau(share: float) -> Law:
     def draw(rng: np.random.Generator, many: int) -> Array:
         return np.where(rng.random(many) < share, 10.0, rng.normal(35, 3, many))
 
-    name = f"{share:.0%} at chance (10.00 %), the others learn (35 ± 3 %)"
+    name = f"{share:.0%} at chance"
     grain = 1 / math.sqrt(_TEST_IMAGES * 0.1 * 0.9)
     return Law(name, "logit", draw, _points, grain, plateau=15.0, mixed=True)
 
@@ -305,13 +305,13 @@ def _censored(values: Sequence[float] | Array) -> list[SeedValue]:
 
 LAWS: Final = (
     Law("normal", "linear", lambda rng, many: rng.normal(0, 1, many), _points),
-    Law("lognormal, sd of the logarithm 0.25", "log", _lognormal(0.3, 0.25), _points),
-    Law("lognormal, sd of the logarithm 1", "log", _lognormal(0.3, 1.0), _points),
-    Law("bounded: 100 · beta(20, 1) %", "logit", _bounded, _points),
-    Law("heavy tails: t with 2 degrees of freedom", "linear", lambda rng, many: rng.standard_t(2, many), _points),
-    Law("tied: whole points, sd 0.5", "linear", lambda rng, many: rng.normal(50.3, 0.5, many), _rounded, 1 / 12**0.5),
-    Law("epoch of an event, sd 25 %", "log", _lognormal(5.3, 0.25), _epochs),
-    Law("epoch of an event, some later than the last", "log", _lognormal(16.0, 0.25), _censored),
+    Law("lognormal, sd 0.25", "log", _lognormal(0.3, 0.25), _points),
+    Law("lognormal, sd 1", "log", _lognormal(0.3, 1.0), _points),
+    Law("bounded, beta(20, 1)", "logit", _bounded, _points),
+    Law("heavy tails, t(2)", "linear", lambda rng, many: rng.standard_t(2, many), _points),
+    Law("tied, whole points", "linear", lambda rng, many: rng.normal(50.3, 0.5, many), _rounded, 1 / 12**0.5),
+    Law("epoch of an event", "log", _lognormal(5.3, 0.25), _epochs),
+    Law("epoch, some censored", "log", _lognormal(16.0, 0.25), _censored),
     *(_plateau(share) for share in (0.3, 0.55, 0.7, 0.9)),
 )
 

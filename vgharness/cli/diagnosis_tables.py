@@ -114,7 +114,7 @@ def print_verdicts(screen: Console, found: Verdicts) -> None:
         screen.print(f"{w.seeds} seeds, undecided: as many as were asked for decided in {100 * w.decided:.0f} %")
     screen.print(
         "False: what is accepted ends at the truth, or half a standard deviation to the wrong side of it; the worse of "
-        "the two. Where seeds are of two kinds, a few of them may all be of one: no rule sees a kind that none of them "
-        "showed (of five, one that fewer than 45 % take).",
+        "the two. Where some seeds stay at chance (10 %) and the others learn (35 ± 3 %), a few of them may all be of "
+        "one kind: no rule sees a kind that none of them showed (of five, one that fewer than 45 % take).",
         soft_wrap=True,
     )

@@ -142,6 +142,10 @@ def test_seeds_at_chance_and_seeds_that_learn_are_counted_not_averaged() -> None
     found = decided(Accept(at_most=15), values, scale="logit", grain=0.03, plateau=15.0)
     assert found.outcome == "inconclusive"
     assert found.reason == "3 of 5 seeds stay at chance (10 %), 2 learn (45.2 %)"
+    hidden = decided(Accept(at_most=40), (*(10.0,) * 9, 45.0), scale="logit", grain=0.03, plateau=15.0)
+    assert hidden.summary.high is not None
+    assert hidden.summary.high < 40
+    assert hidden.outcome == "inconclusive", "the interval of the mean is inside, one kind of seed is not"
     sure = decided(Accept(at_most=90), values, scale="logit", grain=0.03, plateau=15.0)
     assert sure.outcome == "reproduced", "all of both kinds are inside"
     assert "3 of 5 seeds stay at chance" in sure.reason

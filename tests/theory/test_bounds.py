@@ -1,5 +1,9 @@
 """Bounds of the error signal against plain autograd, for the document's networks and for any others."""
 
+import copy
+import math
+from collections.abc import Sequence
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from vgharness.models import DeepCNN
+from vgharness.probe.probe import GradientProbe
 from vgharness.records import ACTIVATIONS, Activation
 from vgharness.theory import FUNCTIONS, bound, operator_norm_bound
 
@@ -25,9 +30,9 @@ def per_sample_signals(model: nn.Module, inputs: Tensor, outgoing: Tensor) -> di
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> nn.Sequential:
+def networks(draw: st.DrawFn, activations: Sequence[Activation] = ACTIVATIONS) -> nn.Sequential:
     """Convolutions with pools between them and linear layers behind, of any weights, small or huge."""
-    activation = draw(st.sampled_from(ACTIVATIONS))
+    activation = draw(st.sampled_from(activations))
     torch.manual_seed(draw(st.integers(0, 2**31)))
     channels, size = draw(st.integers(1, 4)), 8
     layers: list[nn.Module] = []
@@ -158,3 +163,64 @@ def test_sigmoid_need_not_shrink_beyond() -> None:
     model = nn.Sequential(first, nn.Sigmoid(), second)
     signals = per_sample_signals(model, torch.zeros(1, 1).double(), torch.ones(1, 1).double())
     assert (signals["0"] / signals["2"]).item() == pytest.approx(2)
+
+
+def probed(model: nn.Module, inputs: Tensor, outgoing: Tensor) -> dict[str, float]:
+    """‖δ‖₂ of the batch at each layer, as the probe measures it."""
+    with GradientProbe(model) as probe:
+        model(inputs).backward(outgoing)
+    signals = {layer.name: layer.signal_l2 for layer in probe.flow().layers}
+    assert None not in signals.values()
+    return signals  # type: ignore[return-value]  # none is None
+
+
+@pytest.mark.deep
+@given(networks(["sigmoid"]), st.integers(1, 4))
+def test_the_probe_sees_no_sigmoid_network_beyond_its_bound(model: nn.Sequential, batch: int) -> None:
+    """What no sample exceeds the batch does not: convolutions or not, whatever depth, width and weights."""
+    generator = torch.Generator().manual_seed(batch)
+    inputs = torch.randn(batch, first_channels(model), 8, 8, dtype=torch.float64, generator=generator)
+    signals = probed(model, inputs, torch.randn(batch, 3, dtype=torch.float64, generator=generator))
+    for layer, above, factor in bound(model):
+        weights = operator_norm_bound(model.get_submodule(above))  # type: ignore[arg-type]
+        assert 0 < signals[layer] <= factor * signals[above] * (1 + 1e-6)
+        # sup φ' is 1/4, and no pool here adds to it.
+        assert factor <= weights / 4 * (1 + 1e-9)
+
+
+@st.composite
+def fresh_networks(draw: st.DrawFn) -> nn.Sequential:
+    """Sigmoid networks as they are initialised, of random depth, width and variance, with convolutions or without."""
+    torch.manual_seed(draw(st.integers(0, 2**31)))
+    depth, width = draw(st.integers(1, 6)), draw(st.integers(16, 32))
+    deviation = math.sqrt(draw(st.sampled_from([1 / 3, 1.0, 2.0])))
+    is_conv = draw(st.booleans())
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Conv2d(width, width, 3, padding=1) if is_conv else nn.Linear(width, width), nn.Sigmoid()]
+    model = nn.Sequential(*layers, *([nn.Flatten()] if is_conv else []), nn.Linear(16 * width if is_conv else width, 8))
+    for layer in model:
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.normal_(layer.weight, std=deviation / math.sqrt(layer.weight[0].numel()))
+    return model
+
+
+@pytest.mark.deep
+@given(fresh_networks())
+def test_a_sigmoid_network_shrinks_more_than_its_twins_with_the_same_weights(model: nn.Sequential) -> None:
+    """Not one by one, for a single vector may be turned to where the weights shrink it; over a batch, at initialisation,
+    each layer does. The twins have ReLU, and no activation at all."""
+    first = model[0]
+    is_conv = isinstance(first, nn.Conv2d)
+    width = first.weight.shape[1]  # type: ignore[index, union-attr]
+    inputs = torch.randn(16, width, 4, 4) if is_conv else torch.randn(16, width)
+    outgoing = torch.randn(16, 8)
+    signals = probed(model, inputs, outgoing)
+    for activation in (nn.ReLU, nn.Identity):
+        twin = copy.deepcopy(model)
+        for name, module in twin.named_children():
+            if isinstance(module, nn.Sigmoid):
+                twin.set_submodule(name, activation())
+        other = probed(twin, inputs, outgoing)
+        for layer, above, _ in bound(model):
+            assert signals[layer] / signals[above] < other[layer] / other[above]

@@ -164,3 +164,18 @@ def test_an_identity_is_an_activation_alone_and_nothing_beside_another() -> None
 def test_a_model_of_which_mean_field_says_nothing_is_refused(modules: list[nn.Module], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         mean_field_factors(nn.Sequential(nn.Linear(4, 4), *modules, nn.Linear(4, 4)), torch.ones(2, 4))
+
+
+def test_what_comes_in_counts_by_its_mean_square_not_by_its_variance() -> None:
+    """Images have a mean: at 3 sigmoid passes far less of the signal than at 0 with the same spread."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(400, 400), nn.Sigmoid(), nn.Linear(400, 400), nn.Sigmoid(), nn.Linear(400, 10))
+    inputs = 3 + 0.1 * torch.randn(64, 400)
+    expected = chi_of_model(model, "sigmoid", torch.full((64, 400), math.sqrt(9.01)))
+    assert chi_of_model(model, "sigmoid", inputs) == pytest.approx(expected, rel=1e-3)
+    around_zero = chi_of_model(model, "sigmoid", inputs - 3)
+    assert expected[0] < 0.8 * around_zero[0]
+    with GradientProbe(model) as probe:
+        model(inputs).backward(torch.randn(64, 10))
+    measured = probe.flow().factors()[0]
+    assert measured == pytest.approx(math.sqrt(expected[0]), rel=0.1)

@@ -208,7 +208,7 @@ def fresh_networks(draw: st.DrawFn) -> nn.Sequential:
 @pytest.mark.deep
 @given(fresh_networks())
 def test_a_sigmoid_network_shrinks_more_than_its_twins_with_the_same_weights(model: nn.Sequential) -> None:
-    """Not one by one, for a single vector may be turned to where the weights shrink it; over a batch, at initialisation,
+    """Not one by one, for a single vector may be turned to where weights shrink it; over a batch, at initialisation,
     each layer does. The twins have ReLU, and no activation at all."""
     first = model[0]
     is_conv = isinstance(first, nn.Conv2d)

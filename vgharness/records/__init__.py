@@ -36,6 +36,7 @@ from vgharness.records.flow import (
     TimePath,
     factors_toward_input,
     last_passes,
+    quotient,
 )
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.remedy import DescentRecord, RemedyRecord
@@ -101,4 +102,5 @@ __all__ = [
     "factors_toward_input",
     "last_passes",
     "nan_if_none",
+    "quotient",
 ]

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any, Final
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from vgharness.errors import UsageError
 from vgharness.formatting import in_one_line
-from vgharness.gradflow.arguments import loss_value, new_model
+from vgharness.gradflow.arguments import described, loss_value, new_model
 from vgharness.gradflow.given_batch import Batch, draw_of, read_batch
 from vgharness.gradflow.opening import flows_after_steps, worth_steps
 from vgharness.gradflow.randomness import random_state_kept, seed_everything
@@ -100,12 +100,15 @@ def checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _json(extra_info: Mapping[str, Any] | None) -> dict[str, Any]:
+    if extra_info is not None and not isinstance(extra_info, Mapping):
+        raise UsageError(f"extra_info is {described(extra_info)}: give JSON values by name")
     try:
-        return TypeAdapter(JsonObject).validate_python(dict(extra_info or {}))
-    except (ValidationError, TypeError, ValueError, RecursionError) as error:
-        problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        where = ".".join(map(repr, problem["loc"][:1]))
-        raise UsageError(f"extra_info {where}: {problem['msg']}: give JSON values by name") from error
+        return TypeAdapter(JsonObject, config=ConfigDict(allow_inf_nan=False)).validate_python(dict(extra_info or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"extra_info {first['loc'][0]!r}: {first['msg']}: give JSON values by name") from None
+    except RecursionError:
+        raise UsageError("extra_info is too deep: give JSON values by name") from None
 
 
 class _Run:

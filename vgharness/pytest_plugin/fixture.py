@@ -95,7 +95,8 @@ class GradFlow:
                 extra_info=extra_info,
             )
         except Exception as error:
-            raise _without_own_frames(error) from error.__cause__
+            _hide_own_frames(error)
+            raise
         self._judge(sample, check)
         return sample
 
@@ -172,7 +173,7 @@ def _short(value: float) -> float | str:
 # --- tracebacks ----------------------------------------------------------------------------------------
 
 
-def _without_own_frames(error: Exception) -> Exception:
+def _hide_own_frames(error: Exception) -> None:
     """Leaves the frames of vgharness out of an exception's traceback, and of those that led to it, so that pytest shows
     the user's lines. What was raised in vgharness itself keeps its frames, unless it says what the user can mend."""
     chain: list[BaseException] = []
@@ -183,7 +184,6 @@ def _without_own_frames(error: Exception) -> Exception:
     for one in chain:
         if isinstance(one, UsageError | AssertionError) or not _raised_by_us(one.__traceback__):
             one.__traceback__ = _users(one.__traceback__)
-    return error
 
 
 def _users(traceback: TracebackType | None) -> TracebackType | None:
@@ -193,8 +193,8 @@ def _users(traceback: TracebackType | None) -> TracebackType | None:
         if not _is_ours(traceback):
             kept.append(traceback)
         traceback = traceback.tb_next
-    for one, after in zip(kept, [*kept[1:], None], strict=True):
-        one.tb_next = after
+    for index, one in enumerate(kept):
+        one.tb_next = kept[index + 1] if index + 1 < len(kept) else None
     return kept[0] if kept else None
 
 

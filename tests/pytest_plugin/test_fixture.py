@@ -174,3 +174,29 @@ def test_a_passed_tests_gradients_are_in_junits_report(project: pytest.Pytester)
     assert float(values["gradflow_total"]) == pytest.approx(float(values["gradflow_factor"]))
     assert 0.4 < float(values["gradflow_factor"]) < 0.6
     assert "nan" in [each.get("value") for each in second.iter("property")]
+
+
+def test_a_tests_gradients_are_on_its_row_of_pytest_htmls_page(project: pytest.Pytester) -> None:
+    """Without pytest-html: what it reads of a report, which it does not make itself."""
+    project.makeconftest(
+        "import pytest\n\nclass Html:\n    pass\n\ndef pytest_configure(config):\n"
+        "    config.pluginmanager.register(Html(), 'html')\n"
+        "def pytest_runtest_logreport(report):\n    if report.when == 'call':\n        print(report.extras)\n"
+    )
+    rewrite(project, "\ndef test_it(gradflow):\n    gradflow(model, batch, loss, name='a<b')\n")
+    result = run(project, "-s")
+    result.assert_outcomes(passed=1)
+    assert "'format_type': 'html', 'content': '<p>gradflow_factor[a&lt;b] 0.46" in result.stdout.str()
+
+
+def test_a_rerun_has_its_properties_once(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        "from _pytest.runner import runtestprotocol\n"
+        "def pytest_runtest_protocol(item, nextitem):\n"
+        "    for _ in range(2):\n        reports = runtestprotocol(item, nextitem=nextitem, log=False)\n"
+        "    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)\n"
+        "    for report in reports:\n        item.ihook.pytest_runtest_logreport(report=report)\n"
+        "    return True\n"
+    )
+    run(project, "--junitxml=report.xml").assert_outcomes(passed=1)
+    assert (project.path / "report.xml").read_text(encoding="utf-8").count("gradflow_factor") == 1

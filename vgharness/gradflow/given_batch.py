@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from vgharness.errors import UsageError
 from vgharness.formatting import in_one_line, listing
@@ -270,7 +270,7 @@ def _batch_of(loader: DataLoader[Any], seed: int) -> Any:
         indices: Any = next(iter(loader.sampler), None)
         return None if indices is None else loader.collate_fn(loader.dataset[indices])
     place = 0
-    if isinstance(loader.sampler, SequentialSampler):
+    if isinstance(loader.batch_sampler, BatchSampler) and isinstance(loader.sampler, SequentialSampler):
         whole = len(loader) - (0 if loader.drop_last else 1)  # the last may be of one sample
         place = (seed - FIRST_SEED) % max(whole, 1)
     with _seeded([loader.generator, getattr(loader.sampler, "generator", None)], seed):

@@ -31,6 +31,7 @@ GradientQuantity = Callable[[Tensor], float | Tensor]
 Loss = Callable[..., Tensor]
 
 DEFAULT_SEEDS: Final = 5
+_SEEDS_BELOW: Final = 2**32
 MOST_SEEDS: Final = 50  # that `enough` can lead to
 _GROWTH: Final = 1.6  # of the number of seeds from one look to the next: every look is one more chance of a false word
 
@@ -86,17 +87,20 @@ def measure(
 def checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     """Lists the seeds: so many, from 42 on, or those given. Raises :class:`~vgharness.errors.UsageError` for what is no
     number or no list of different ones."""
+    numbers: tuple[Any, ...] = (None,)
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         numbers = tuple(range(FIRST_SEED, FIRST_SEED + seeds))
-    elif isinstance(seeds, Sequence | range) and not isinstance(seeds, str):
+    elif isinstance(seeds, Sequence) and not isinstance(seeds, str):
         numbers = tuple(seeds)
-    else:
-        raise UsageError(f"seeds={seeds!r}: give how many, such as 5, or a list of different numbers")
     if not numbers:
         raise UsageError("seeds: give one or more")
-    if any(not isinstance(x, int) or isinstance(x, bool) for x in numbers) or len(set(numbers)) < len(numbers):
-        raise UsageError(f"seeds={seeds!r}: give how many, such as 5, or a list of different numbers")
+    if not all(_is_seed(x) for x in numbers) or len(set(numbers)) < len(numbers):
+        raise UsageError(f"seeds={seeds!r}: give how many, such as 5, or a list of different numbers from 0 on")
     return numbers
+
+
+def _is_seed(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < _SEEDS_BELOW
 
 
 def _json(extra_info: Mapping[str, Any] | None) -> dict[str, Any]:

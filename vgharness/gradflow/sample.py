@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from vgharness.errors import UsageError
-from vgharness.formatting import bars, listing, number, percent
+from vgharness.formatting import bars, escaped, listing, number, percent
 from vgharness.gradflow.diagnosis import Diagnosis, diagnose, summary
 from vgharness.gradflow.path import totals_toward_input
 from vgharness.gradflow.summary import FACTOR, FACTOR_HEADING, SIGNAL, factor_summaries
@@ -220,16 +220,17 @@ class FlowSample:
         """The complaint, the seeds (with ``values``, one per seed), and a line per layer."""
         seeds = [f"{seed}: {_text(value)}" for seed, value in zip(self.seeds, values, strict=True)] if values else ()
         means = {key: mean.value for key, mean in self.intervals().items()}
-        width = max(len(str(key)) for key in means)
+        names = {key: escaped(str(key)) for key in means}
+        width = max(map(len, names.values()))
         lines = [
-            f"{self.record.label or 'gradient flow'}: {complaint}",
+            f"{escaped(self.record.label) or 'gradient flow'}: {escaped(complaint)}",
             f"{'per seed' if seeds else 'seeds'} {listing(seeds or self.seeds)}",
             f"  {'layer':{width}}  ‖∂L/∂h‖₂{f'  {FACTOR_HEADING}' if factors else ''}",
         ]
         for (key, mean), bar in zip(means.items(), bars(means.values()), strict=True):
             factor = f"  {_text(factors[key]) if key in factors else '':>{len(FACTOR_HEADING)}}" if factors else ""
             sign = ">" if marked and key in marked else " "
-            lines.append(f"{sign} {key!s:{width}}  {number(mean):>8}{factor}  {bar}")
+            lines.append(f"{sign} {names[key]:{width}}  {number(mean):>8}{factor}  {bar}")
         return "\n".join(lines)
 
 

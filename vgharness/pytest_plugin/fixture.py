@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vgharness.records import Sample
 
 DEFAULT_SEEDS: Final = 5
+_PREFIX: Final = "gradflow_"  # of the names of a test's properties
 
 
 class GradFlowWarning(pytest.PytestWarning):
@@ -162,7 +163,12 @@ def properties(sample: Sample) -> list[tuple[str, object]]:
     found = overview_of(sample)
     name = f"[{escaped(sample.name)}]" if sample.name else ""
     values: dict[str, object] = {"factor": _short(found.factor), "total": _short(found.total)}
-    return [(f"gradflow_{key}{name}", value) for key, value in (*values.items(), ("diagnosis", escaped(found.text)))]
+    return [(f"{_PREFIX}{key}{name}", value) for key, value in (*values.items(), ("diagnosis", escaped(found.text)))]
+
+
+def is_ours(named: tuple[str, object]) -> bool:
+    """Whether one of a test's properties is of a measurement."""
+    return named[0].startswith(_PREFIX)
 
 
 def _short(value: float) -> float | str:

@@ -9,6 +9,7 @@ test, never the session.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ import pytest
 from vgharness.errors import UsageError
 from vgharness.formatting import in_one_line, listing
 from vgharness.pytest_plugin import hookspec
-from vgharness.pytest_plugin.fixture import GradFlow, GradFlowWarning
+from vgharness.pytest_plugin.fixture import GradFlow, GradFlowWarning, is_ours
 from vgharness.pytest_plugin.marks import LIMITS, SIGNATURE, compare_limits, marked, mistake_in
 from vgharness.pytest_plugin.options import SEEDS, add_options, settle
 
@@ -56,8 +57,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not (config.option.gradflow_skip or config.option.gradflow_only):
         return
-    kept = [item for item in items if _measures(item) == bool(config.option.gradflow_only)]
-    left_out = [item for item in items if item not in kept]
+    wanted = bool(config.option.gradflow_only)
+    kept = [item for item in items if _measures(item) == wanted]
+    left_out = [item for item in items if _measures(item) != wanted]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
@@ -79,6 +81,7 @@ def gradflow(request: pytest.FixtureRequest) -> GradFlow:
     values = marked(item)
     samples: list[Sample] = []
     item.stash[_SAMPLES] = samples
+    item.user_properties[:] = [each for each in item.user_properties if not is_ours(each)]  # of a run before a rerun
     session = config.stash.get(_SESSION, None)
     return GradFlow(
         item.nodeid,
@@ -123,7 +126,16 @@ def pytest_runtest_makereport(
             report.outcome, report.longrepr = "failed", "\n".join(regressions)
         elif regressions:
             report.sections.append(("gradient flow against the compared run", "\n".join(regressions)))
+        if item.config.pluginmanager.hasplugin("html"):  # pytest-html, which shows no properties
+            report.extras = [*getattr(report, "extras", ()), _html_extra(item)]  # type: ignore[attr-defined]
     return report
+
+
+def _html_extra(item: pytest.Item) -> dict[str, str | None]:
+    """The test's gradients for its row of pytest-html's page."""
+    found = ", ".join(f"{name} {value}" for name, value in filter(is_ours, item.user_properties))
+    content = f"<p>{html.escape(found)}</p>"
+    return {"name": None, "format_type": "html", "content": content, "mime_type": None, "extension": None}
 
 
 def _only_lists(config: pytest.Config) -> bool:

@@ -295,3 +295,36 @@ def test_no_honest_measurement_is_beyond_the_bound_and_a_false_one_is() -> None:
     ]
     inflated.record = sample.record.model_copy(update={"flows": tuple(flows)})
     assert "its weights allow at most" in fails(inflated.assert_within_bound)
+
+
+# --- how many seeds -----------------------------------------------------------------------------------
+
+
+def test_more_seeds_follow_until_they_are_enough() -> None:
+    asked: list[int] = []
+
+    def enough(sample: Sample) -> bool:
+        asked.append(len(sample.seeds))
+        return len(sample.seeds) >= 10
+
+    sample = measure(small, batch, functional.cross_entropy, seeds=[3, 7], enough=enough).record
+    assert asked == [2, 4, 7, 12]
+    assert sample.seeds == (3, 7, *range(8, 18))
+    once = measure(small, batch, functional.cross_entropy, seeds=sample.seeds).record
+    assert once.flows == sample.flows
+    never = measure(small, batch, functional.cross_entropy, enough=lambda sample: False).record
+    assert len(never.seeds) == 50
+
+
+@pytest.mark.parametrize("seeds", [True, [1, 1], [1.5], "5", [-1], [2**32], None, 2.0])
+def test_what_is_no_number_of_seeds_and_no_list_of_them(seeds: Any) -> None:
+    with pytest.raises(UsageError, match="give how many, such as 5, or a list of different numbers from 0 on"):
+        measure(small, batch, functional.cross_entropy, seeds=seeds)
+
+
+def test_names_in_an_assertion_are_shown_as_they_are() -> None:
+    odd = flow(**{"a\n> b": 0.1, "c\x1b[31m": 1.0})
+    lines = fails(lambda: sample_of(odd).assert_flows(min_factor=0.5)).splitlines()
+    assert len(lines) == 5
+    assert r"a\n> b" in lines[3]
+    assert r"c\x1b[31m" in lines[4]

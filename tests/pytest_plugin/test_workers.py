@@ -1,6 +1,10 @@
-"""The plugin under pytest-xdist, whose workers are processes of their own."""
+"""The plugin in processes of its own: pytest-xdist's workers, and one in which the entry point loads it."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +30,44 @@ def test_every_workers_measurements_are_saved_once(pytester: pytest.Pytester) ->
     tests = [sample["test"] for sample in json.loads(path.read_text())["samples"]]
     assert sorted(tests) == [f"test_model.py::test_it[{i}]" for i in range(4)]
     assert result.stdout.str().count("saved as") == 1
+
+
+def test_the_entry_point_loads_the_plugin(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it(gradflow):\n    pass\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "vgharness.pytest_plugin.entry", "-q"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "never calls it" in done.stdout
+
+
+WHOLE_WAY = """
+@pytest.mark.gradflow(min_total=1e-9, compare_fail="signal_l2:1%")
+def test_odd(gradflow):
+    gradflow(lambda: nn.Linear(4, 2), torch.ones(16, 4), lambda o: o.sum(), name="\\ud800", extra_info={"a": "\\ud800"})
+
+def test_never(gradflow):
+    pass
+
+@pytest.mark.gradflow(min_facter=1)
+def test_wrong(gradflow):
+    pass
+"""
+
+
+def test_warnings_errors_and_odd_texts_come_home_from_workers(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_model=PROJECT + WHOLE_WAY)
+    options = ("-p", "no:cacheprovider", "-n", "2", "--gradflow-seeds=3", "--junitxml=report.xml")
+    pytester.runpytest_subprocess(*options, "--gradflow-json=own.json")
+    result = pytester.runpytest_subprocess(*options, "--gradflow-compare=own.json", "--gradflow-html=page.html")
+    result.assert_outcomes(passed=6, errors=1, warnings=1)
+    assert "unknown keyword 'min_facter'" in result.stdout.str()
+    samples = json.loads((pytester.path / "own.json").read_text())["samples"]
+    assert {len(sample["seeds"]) for sample in samples} == {3}
+    assert (pytester.path / "page.html").exists()
+    assert (pytester.path / "report.xml").read_text().count("gradflow_diagnosis") == 5

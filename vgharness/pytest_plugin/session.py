@@ -6,26 +6,24 @@ it is saved once and where the session was started. Imports nothing heavy until 
 
 from __future__ import annotations
 
-import math
-import re
+import os
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from vgharness.errors import UsageError
-from vgharness.formatting import count, escaped, listing, number
+from vgharness.formatting import escaped, listing
 
 if TYPE_CHECKING:
     from vgharness.gradflow.comparison import Appearance, Change, Comparison
     from vgharness.gradflow.limits import Limit, Presence
     from vgharness.records import Sample, Session
 
-_WIDTH = 80
+_STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # the file of Markdown that GitHub shows on a job's page
 
 
 class GradflowSession:
@@ -54,6 +52,10 @@ class GradflowSession:
             from vgharness.system.files import check_file
 
             check_file(config.rootpath / option.gradflow_json, "--gradflow-json")
+        if option.gradflow_html is not None and not self._is_worker:
+            from vgharness.system.files import check_file
+
+            check_file(config.rootpath / option.gradflow_html, "--gradflow-html")
         if option.gradflow_compare is not None:
             from vgharness.storage.store import RunStore, load_session
 
@@ -72,17 +74,33 @@ class GradflowSession:
     def _is_worker(self) -> bool:
         return hasattr(self._config, "workerinput")
 
-    def regressions(self, samples: Sequence[Sample]) -> list[str]:
-        """A line for each value and layer of ``samples`` that the options say must fail."""
-        if self._compared is None or not (self._limits or self._fail_on):
+    def regressions(self, samples: Sequence[Sample], own: Sequence[str] = ()) -> list[str]:
+        """A line for each value and layer of ``samples`` that the options, or the test's ``own`` limits, say must
+        fail."""
+        found = self._compared_with(samples, own)
+        if found is None:
             return []
-        from vgharness.gradflow.comparison import compare_samples
-
-        labels = {sample.label for sample in samples}
-        before = [sample for sample in self._compared.samples if sample.label in labels]
-        found = compare_samples(before, samples, self._limits, self._fail_on)
         # Whether a test is new or gone can only be said of the whole session.
         return [str(each) for each in found.regressions if not _is_of_a_test(each)]
+
+    def has_decided(self, own: Sequence[str], sample: Sample) -> bool:
+        """Whether every limit is decided: nothing is beyond one that may be so by chance."""
+        found = self._compared_with([sample], own)
+        return found is None or all(change.outcome != "inconclusive" for change in found.changes)
+
+    def _compared_with(self, samples: Sequence[Sample], own: Sequence[str]) -> Comparison | None:
+        """What changed in one test's ``samples``, held against the session's limits and its ``own``; None where there
+        are none, or nothing to compare with."""
+        if self._compared is None or not (self._limits or self._fail_on or own):
+            return None
+        from vgharness.gradflow.comparison import compare_samples
+        from vgharness.gradflow.limits import check_limits, parse_failures
+
+        limits, fail_on = parse_failures(own)
+        labels = {sample.label for sample in samples}
+        before = [sample for sample in self._compared.samples if sample.label in labels]
+        check_limits(limits, self._compared)
+        return compare_samples(before, samples, (*self._limits, *limits), {*self._fail_on, *fail_on})
 
     # --- hooks -----------------------------------------------------------------------------------------
 
@@ -105,6 +123,7 @@ class GradflowSession:
         except (UsageError, OSError) as error:
             self._notes.append(f"not saved: {error}")
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+        self._write_step_summary()
 
     def _note_what_changed(self, session: pytest.Session, measured: Session | None) -> None:
         if self._compared is None:
@@ -124,7 +143,8 @@ class GradflowSession:
     @property
     def _is_to_be_saved(self) -> bool:
         option = self._config.option
-        return option.gradflow_save is not None or option.gradflow_autosave or option.gradflow_json is not None
+        files = (option.gradflow_save, option.gradflow_json, option.gradflow_html)
+        return option.gradflow_autosave or any(each is not None for each in files)
 
     def _save(self, session: Session | None) -> None:
         if session is None:
@@ -142,6 +162,11 @@ class GradflowSession:
             path = self._config.rootpath / option.gradflow_json
             write_whole(path, to_json(session))
             self._notes.append(f"written to {self._short(path)}")
+        if option.gradflow_html is not None:
+            from vgharness.report.session_page import write_session_page
+
+            page = write_session_page(session, self._config.rootpath / option.gradflow_html)
+            self._notes.append(f"page written to {self._short(page)}")
 
     def _short(self, path: Path) -> Path:
         return path.relative_to(self._config.rootpath) if path.is_relative_to(self._config.rootpath) else path
@@ -177,8 +202,12 @@ class GradflowSession:
             terminalreporter.write_line(encodable(text, encoding))
 
         terminalreporter.section("gradient flow", sep="=")
-        for sample in self._samples.values():
-            write(_line(sample) if self._config.option.verbose < 0 else self._table(sample))
+        if self._samples:
+            from vgharness.pytest_plugin.summary import Writer, texts
+
+            where = Writer(writer.fullwidth, writer.hasmarkup)
+            for text in texts(list(self._samples.values()), self._config.option, self._comparison, where):
+                write(text)
         if self._compared_path is not None:
             write(f"compared with {escaped(str(self._short(self._compared_path)))}: {self._conclusion()}")
         for note in self._notes:
@@ -192,25 +221,19 @@ class GradflowSession:
         limits = [limit.text for limit in self._limits] + list(self._fail_on)
         return f"{conclusion(self._comparison)}, limits: {escaped(listing(limits)) or 'none'}"
 
-    def _table(self, sample: Sample) -> str:
-        from rich.console import Console
+    def _write_step_summary(self) -> None:
+        """On GitHub: adds the tables to the summary of the job."""
+        path = os.environ.get(_STEP_SUMMARY)
+        if not path or not self._samples:
+            return
+        from vgharness.pytest_plugin.summary import as_markdown
 
-        from vgharness.report.tables import session_table
-
-        writer = self._config.get_terminal_writer()
-        width = min(_WIDTH, writer.fullwidth)
-        out = StringIO()
-        console = Console(file=out, width=width, force_terminal=writer.hasmarkup, no_color=not writer.hasmarkup)
-        compared = self._comparison if self._compared and self._compared.sample(sample.label) else None
-        console.print(session_table(sample, compared))
-        return re.sub(r"[ \t]+$", "", out.getvalue(), flags=re.MULTILINE).rstrip("\n")
-
-
-def _line(sample: Sample) -> str:
-    factors = [flow.factor() if len(flow.layers) > 1 else math.nan for flow in sample.flows]
-    least, most = number(min(factors)), number(max(factors))
-    seeds = f"{count(len(sample.keys), 'layer')}, {count(len(sample.seeds), 'seed')}"
-    return f"{escaped(sample.label)}: factor toward the input {least} to {most} per layer ({seeds})"
+        text = as_markdown(list(self._samples.values()), self._config.option, self._comparison)
+        try:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            self._notes.append(f"nothing was added to {_STEP_SUMMARY}: {error}")
 
 
 def _is_of_a_test(found: Change | Appearance) -> bool:

@@ -16,6 +16,7 @@ from vgharness.records.base import (
     Architecture,
     FiniteRecord,
     Init,
+    JsonObject,
     Name,
     Norm,
     Outcome,
@@ -36,6 +37,7 @@ from vgharness.records.flow import (
     TimePath,
     factors_toward_input,
     last_passes,
+    quotient,
 )
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.remedy import DescentRecord, RemedyRecord
@@ -82,6 +84,7 @@ __all__ = [
     "FiniteRecord",
     "GradientFlow",
     "Init",
+    "JsonObject",
     "LayerError",
     "LayerGradient",
     "LayerKey",
@@ -113,4 +116,5 @@ __all__ = [
     "factors_toward_input",
     "last_passes",
     "nan_if_none",
+    "quotient",
 ]

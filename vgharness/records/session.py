@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Final, Literal, get_args
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
 from vgharness.formatting import listing
-from vgharness.records.base import Name, Record, nan_if_none
+from vgharness.records.base import JsonObject, Name, Record, nan_if_none
 from vgharness.records.flow import LAYER_QUANTITIES, GradientFlow, LayerKey, factors_toward_input
 from vgharness.records.provenance import Machine
 
@@ -55,7 +55,7 @@ class Sample(Record):
     flows: tuple[GradientFlow, ...]
     custom: dict[Name, tuple[tuple[float | None, ...], ...]] = Field(default_factory=dict)
     later: tuple[Steps, ...] = ()
-    extra_info: dict[str, JsonValue] = Field(default_factory=dict)
+    extra_info: JsonObject = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_flow_per_seed(self) -> Sample:
@@ -135,7 +135,7 @@ class Session(Record):
     left_out: Name = ""
     machine: Machine
     samples: tuple[Sample, ...]
-    extra: dict[str, JsonValue] = Field(default_factory=dict)
+    extra: JsonObject = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _every_sample_once(self) -> Session:

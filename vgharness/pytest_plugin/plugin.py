@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Generator
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from vgharness.formatting import in_one_line, listing
 from vgharness.pytest_plugin import hookspec
 from vgharness.pytest_plugin.fixture import GradFlow, GradFlowWarning, is_ours
 from vgharness.pytest_plugin.marks import LIMITS, SIGNATURE, compare_limits, marked, mistake_in
-from vgharness.pytest_plugin.options import SEEDS, add_options, settle
+from vgharness.pytest_plugin.options import SEEDS, add_options, settle, with_values_apart
 
 if TYPE_CHECKING:
     from vgharness.pytest_plugin.session import GradflowSession
@@ -37,6 +38,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspec)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    apart = with_values_apart(args)
+    if apart != args:
+        args[:] = apart
+        early_config.known_args_namespace = parser.parse_known_args(args, namespace=copy(early_config.option))
 
 
 def pytest_configure(config: pytest.Config) -> None:

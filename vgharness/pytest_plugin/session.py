@@ -77,10 +77,12 @@ class GradflowSession:
         if self._compared is None or not (self._limits or self._fail_on):
             return []
         from vgharness.gradflow.comparison import compare_samples
+        from vgharness.gradflow.judging import number_of_decisions
 
         labels = {sample.label for sample in samples}
         before = [sample for sample in self._compared.samples if sample.label in labels]
-        found = compare_samples(before, samples, self._limits, self._fail_on)
+        decisions = number_of_decisions(self._compared.samples, self._limits)  # of the whole build
+        found = compare_samples(before, samples, self._limits, self._fail_on, decisions)
         # Whether a test is new or gone can only be said of the whole session.
         return [str(each) for each in found.regressions if not _is_of_a_test(each)]
 
@@ -115,7 +117,10 @@ class GradflowSession:
             comparison = compare_samples(self._compared.samples, (), self._limits, self._fail_on)
         else:
             comparison = compare(self._compared, measured, self._limits, self._fail_on)
+        from vgharness.report.tables import maybe_by_chance
+
         self._comparison = comparison
+        self._notes += maybe_by_chance(comparison)
         self._notes += comparison.notes
         self._notes += [str(found) for found in comparison.appearances if _is_of_a_test(found)]
         if any(_is_of_a_test(found) for found in comparison.regressions):
@@ -190,7 +195,8 @@ class GradflowSession:
         if self._comparison is None:
             return "not compared"
         limits = [limit.text for limit in self._limits] + list(self._fail_on)
-        return f"{conclusion(self._comparison)}, limits: {escaped(listing(limits)) or 'none'}"
+        found = conclusion(self._comparison, "--gradflow-compare-fail")
+        return f"{found}{f', limits: {escaped(listing(limits))}' if limits else ''}"
 
     def _table(self, sample: Sample) -> str:
         from rich.console import Console

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 from typing import Literal, NamedTuple
@@ -122,6 +123,11 @@ def distance_interval(curves: Array, target: Array) -> Summary:
     return Summary(float(away.mean()), float(low), float(high), "t")
 
 
+def difference_of_means(before: Array, after: Array) -> float:
+    """By what the mean of ``after`` is above that of ``before``; 0 where all values are equal, however many."""
+    return _mean(after) - _mean(before)
+
+
 def difference_interval(before: Array, after: Array, paired: bool) -> tuple[float, ...]:
     """Low and high end of Student's t interval of the difference of means: of the pairs, or Welch's; empty where a
     side has one value."""
@@ -154,13 +160,16 @@ def seeds_for_p(before: Array, after: Array, paired: bool, p: float, least_sprea
     if min(len(before), len(after)) < 2:
         raise ValueError("a spread needs two values on both sides")
     variances = _variances(before, after, paired, least_spread)
-    mean, total = float(after.mean() - before.mean()), sum(variances)
-    if mean <= 0:
+    mean, total = difference_of_means(before, after), sum(variances)
+    freedom = 1 / (sum((part / total) ** 2 for part in variances) if total else 1.0)  # for each seed but one
+
+    def enough(seeds: int) -> bool:
+        width = float(special.stdtrit((seeds - 1) * freedom, 1 - p))
+        return width * math.sqrt(total / seeds) <= mean
+
+    if mean <= 0 or not enough(MOST_SEEDS):
         return None
-    seeds = np.arange(2, MOST_SEEDS + 1)
-    freedom = (seeds - 1) / (sum((part / total) ** 2 for part in variances) if total else 1.0)
-    enough = special.stdtrit(freedom, 1 - p) * np.sqrt(total / seeds) <= mean
-    return int(seeds[enough.argmax()]) if enough.any() else None
+    return bisect_left(range(MOST_SEEDS), True, lo=2, key=enough)
 
 
 class _Difference(NamedTuple):
@@ -178,12 +187,22 @@ def _difference(before: Array, after: Array, paired: bool, least_spread: float =
     total = sum(parts)
     # Welch and Satterthwaite's; of one part, the pairs', one less than there are.
     own = sum((part / total) ** 2 / (count - 1) for part, count in zip(parts, counts, strict=True)) if total else 1.0
-    return _Difference(float(after.mean() - before.mean()), math.sqrt(total), 1 / own)
+    return _Difference(difference_of_means(before, after), math.sqrt(total), 1 / own)
 
 
 def _variances(before: Array, after: Array, paired: bool, least_spread: float) -> list[float]:
     """Of the differences of pairs, or of each side."""
-    return [max(float(x.var(ddof=1)), least_spread**2) for x in ((after - before,) if paired else (before, after))]
+    return [max(_variance(x), least_spread**2) for x in ((after - before,) if paired else (before, after))]
+
+
+def _mean(values: Array) -> float:
+    # From the first on, so that equal values are their own mean; numpy's own mean takes some times as long for a few.
+    return float(values[0] + (values - values[0]).sum() / len(values))
+
+
+def _variance(values: Array) -> float:
+    apart = values - _mean(values)
+    return float(apart @ apart) / (len(values) - 1)
 
 
 def seeds_to_decide(found: Summary, count: int, margin: float) -> int | None:

@@ -26,7 +26,7 @@ from vgharness.gradflow.pairs import Pair, pairs_of
 from vgharness.gradflow.quantities import measured_quantities
 from vgharness.gradflow.summary import FACTOR
 from vgharness.records import LayerKey, Name, Record, Sample, Session
-from vgharness.statistics import LARGEST_LOG, difference_interval, mean_over_seeds, scale_of
+from vgharness.statistics import LARGEST_LOG, difference_interval, difference_of_means, mean_over_seeds, scale_of
 
 ChangeOutcome = Literal["unchanged", "within", "changed", "inconclusive", "not finite", "regression"]
 
@@ -221,7 +221,7 @@ def _change(sample: str, pair: Pair, judged: Judged, decisions: int) -> Change:
     if scale == "log":
         x, y = np.log(x), np.log(y)
     interval = () if pair.is_unchanged else difference_interval(x, y, pair.same_seeds)
-    shift = (0.0 if pair.is_unchanged else float(y.mean() - x.mean()), *interval)
+    shift = (0.0 if pair.is_unchanged else difference_of_means(x, y), *interval)
     if scale == "log":
         ends = [math.expm1(min(end, LARGEST_LOG)) for end in shift]
     else:

@@ -26,7 +26,7 @@ from vgharness.gradflow.pairs import FEWEST_SEEDS, Pair
 from vgharness.gradflow.quantities import is_share, measured_quantities
 from vgharness.gradflow.summary import FACTOR
 from vgharness.records import LAYER_QUANTITIES, Sample
-from vgharness.statistics import MOST_SEEDS, Array, greater_p, scale_of, seeds_for_p
+from vgharness.statistics import MOST_SEEDS, Array, difference_of_means, greater_p, scale_of, seeds_for_p
 
 SIGNIFICANCE: Final = 0.05  # of a whole build
 _LEAST_P: Final = 1e-9  # that is written as it is
@@ -51,7 +51,7 @@ class Decision(NamedTuple):
     @property
     def is_beyond(self) -> bool:
         """Whether the mean over the seeds is."""
-        return bool(self.after.mean() > self.before.mean())
+        return difference_of_means(self.before, self.after) > 0
 
     @property
     def p(self) -> float:
@@ -110,7 +110,8 @@ def decisions_on(pair: Pair) -> Iterator[Decision]:
     discrete = _is_discrete(pair)
     for limit in pair.limits:
         logs = on_logs and limit.relative
-        size = 1.0 if logs else float(max(np.abs(x).max(), np.abs(y).max(), limit.reach)) or 1.0  # its square is finite
+        # Divided by the largest, so that squares are neither infinite nor zero.
+        size = float(max(np.abs(x).max(), np.abs(y).max(), 0 if limit.relative else limit.reach)) or 1.0
         was, now = (np.log(x), np.log(y)) if logs else (x / size, y / size)
         spread = _grain(was, now) / 2 if discrete else 0.0
         for sign in limit.signs:
@@ -138,17 +139,14 @@ def reason(judged: Judged, seeds: tuple[int, int], decisions: int) -> str:
     """What is to be said of a pair that is beyond a limit, in words."""
     beyond = f"beyond {listing(limit.text for limit in judged.reached)}"
     of_all = f" (of {count(decisions, 'decision')})" if decisions > 1 else ""
-    p = f"p = {judged.p:.2g}" if judged.p is None or judged.p >= _LEAST_P else f"p < {_LEAST_P:g}"
+    if judged.p is None:
+        known = f"{min(seeds)} and {max(seeds)} seeds" if len(set(seeds)) > 1 else count(seeds[0], "seed")
+    else:
+        known = f"{f'p = {judged.p:.2g}' if judged.p >= _LEAST_P else f'p < {_LEAST_P:g}'}{of_all}"
     if judged.fails:
-        return f"{beyond}; {p}{of_all}"
-    if min(seeds) < FEWEST_SEEDS:
-        few = f"{min(seeds)} and {max(seeds)} seeds" if len(set(seeds)) > 1 else count(seeds[0], "seed")
-        return f"{beyond}, but it may be chance: {few}, {_telling(judged.seeds_to_tell)}"
-    return f"{beyond}, but it may be chance: {p}{of_all}, {_telling(judged.seeds_to_tell)}"
-
-
-def _telling(seeds: int | None) -> str:
-    return f"{f'about {seeds}' if seeds else f'more than {MOST_SEEDS:,}'} on each side would tell"
+        return f"{beyond}; {known}"
+    telling = f"about {judged.seeds_to_tell}" if judged.seeds_to_tell else f"more than {MOST_SEEDS:,}"
+    return f"{beyond}, but it may be chance: {known}; {telling} seeds on each side would tell"
 
 
 def _judged(decisions: Sequence[Decision], corrected: Sequence[float], of_all: int) -> Judged:

@@ -242,10 +242,10 @@ def conclusion(comparison: Comparison, option: str = "--fail") -> str:
     """
     changes, bad = comparison.changes, len(comparison.regressions)
     tests = len({change.sample for change in changes})
-    if not tests and not bad:
-        return "nothing compared: no test with a value is in both runs"
-    values = f"{count(len(changes), 'value')} of {count(tests, 'test')}"
     regressions = count(bad, "regression") if bad else "no regressions"
+    if not tests:
+        return f"{f'{regressions}; ' if bad else ''}nothing compared: no test with a value is in both runs"
+    values = f"{count(len(changes), 'value')} of {count(tests, 'test')}"
     if not comparison.limits:
         found = f"{regressions}; " if bad or comparison.fail_on else ""
         on = " on a value" if comparison.fail_on else ""

@@ -301,19 +301,16 @@ def test_no_honest_measurement_is_beyond_the_bound_and_a_false_one_is() -> None:
 
 
 def test_more_seeds_follow_until_they_are_enough() -> None:
-    asked: list[int] = []
+    asked: list[tuple[int, int]] = []
 
-    def enough(sample: Sample) -> bool:
-        asked.append(len(sample.seeds))
-        return len(sample.seeds) >= 10
+    def more(sample: Sample, looks: int) -> list[int]:
+        asked.append((len(sample.seeds), looks))
+        return [[42, 43], [5], []][looks]
 
-    sample = measure(small, batch, functional.cross_entropy, seeds=[3, 7], enough=enough).record
-    assert asked == [2, 4, 7, 12]
-    assert sample.seeds == (3, 7, *range(8, 18))
-    once = measure(small, batch, functional.cross_entropy, seeds=sample.seeds).record
-    assert once.flows == sample.flows
-    never = measure(small, batch, functional.cross_entropy, enough=lambda sample: False).record
-    assert len(never.seeds) == 50
+    sample = measure(small, batch, functional.cross_entropy, seeds=[3, 7], more=more).record
+    assert asked == [(2, 0), (4, 1), (5, 2)]
+    assert sample.seeds == (3, 7, 42, 43, 5)
+    assert measure(small, batch, functional.cross_entropy, seeds=sample.seeds).record.flows == sample.flows
 
 
 @pytest.mark.parametrize("seeds", [True, [1, 1], [1.5], "5", [-1], [2**32], None, 2.0])

@@ -184,7 +184,7 @@ def test_a_summary_is_added_to_githubs_page(project: pytest.Pytester, monkeypatc
     assert "| `test_model.py::test_faint` | 4.04e-10 | 4.04e-10 | 4.04e-10 | vanishing |" in text
     assert r"- test\_model.py::test\_faint: problem: vanishing from 0" in text
     run(project, "--gradflow-compare=own.json")
-    assert "no regressions" in page.read_text(encoding="utf-8")
+    assert "no limit given (--gradflow-compare-fail): all unchanged" in page.read_text(encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path))
     result = run(project)
     result.assert_outcomes(passed=1, failed=1)

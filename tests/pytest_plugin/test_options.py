@@ -76,6 +76,40 @@ def test_how_many_seeds(project: pytest.Pytester, options: tuple[str, ...], numb
     assert " ".join(words) == numbers, printed
 
 
+def test_seeds_are_added_until_a_limit_is_decided(project: pytest.Pytester) -> None:
+    """A change of which three seeds cannot tell whether it is beyond the limit."""
+    noisy = """
+CHANGE = {change}
+
+def noisy():
+    made = model()
+    made[2].weight.data *= CHANGE * torch.exp(0.2 * torch.randn(()))
+    return made
+
+def test_noisy(gradflow):
+    print("seeds", len(gradflow(noisy, batch, loss).seeds))
+"""
+    limits = (
+        "--gradflow-compare=own.json",
+        "--gradflow-compare-fail=factor:-10%",
+        "--gradflow-compare-fail=signal_l2:-10%",
+        "-s",
+    )
+    rewrite(project, noisy.format(change=1.0))
+    run(project, "--gradflow-json=own.json", "--gradflow-seeds=50")
+    rewrite(project, noisy.format(change=0.75).replace("randn(())", "randn(9)[8]"))
+    few = run(project, "--gradflow-seeds=3", *limits)
+    few.assert_outcomes(passed=1)
+    assert "may be chance" in few.stdout.str()
+    enough = run(project, "--gradflow-seeds=auto", *limits)
+    enough.assert_outcomes(failed=1)
+    (seeds,) = re.findall(r"seeds (\d+)", enough.stdout.str())
+    assert 5 < int(seeds) <= 50
+    own = noisy.format(change=0.75).replace("def test", "@pytest.mark.gradflow(compare_fail='factor:-10%')\ndef test")
+    rewrite(project, own.replace("randn(())", "randn(9)[8]"))
+    run(project, "--gradflow-seeds=auto", "--gradflow-compare=own.json").assert_outcomes(failed=1)
+
+
 def test_a_quick_look_compares_and_saves_nothing(project: pytest.Pytester) -> None:
     run(project, "--gradflow-json=own.json")
     rewrite(project, FLOWS.replace("model,", "small,"))

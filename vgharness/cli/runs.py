@@ -138,7 +138,7 @@ def _print(sheets: Sequence[Sheet], markdown: bool) -> None:
 
 def _print_csv(found: Comparison) -> None:
     """A row for each value, then one for each test or layer that is not on both sides under one name."""
-    values = ("before", "after", "mean", "change", "low", "high", "p")
+    values = ("before", "after", "mean", "change", "low", "high", "p", "seeds_to_tell", "same_seeds")
     fields = ("sample", "layer", "quantity", "outcome", *values, "seeds_before", "seeds_after", "reason")
     writer = csv_format.DictWriter(sys.stdout, fields, lineterminator="\n")
     writer.writeheader()

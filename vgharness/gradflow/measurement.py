@@ -29,11 +29,10 @@ from vgharness.records import FIRST_SEED, LAYER_QUANTITIES, GradientFlow, JsonOb
 InputsAndTargets = tuple[Any, Any]
 GradientQuantity = Callable[[Tensor], float | Tensor]
 Loss = Callable[..., Tensor]
+MoreSeeds = Callable[[Sample, int], Sequence[int]]
 
 DEFAULT_SEEDS: Final = 5
 _SEEDS_BELOW: Final = 2**32
-MOST_SEEDS: Final = 50  # that `enough` can lead to
-_GROWTH: Final = 1.6  # of the number of seeds from one look to the next: every look is one more chance of a false word
 
 
 def measure(
@@ -42,7 +41,7 @@ def measure(
     loss: Loss | None = None,
     *,
     seeds: int | Sequence[int] = DEFAULT_SEEDS,
-    enough: Callable[[Sample], bool] | None = None,
+    more: MoreSeeds | None = None,
     layers: LayerChoice | None = None,
     quantities: Mapping[str, GradientQuantity] | None = None,
     saturation: bool = False,
@@ -59,7 +58,8 @@ def measure(
     loss: gives one number of the model's output and the targets, of the output alone, or of ``model``, an argument of
         that name, with any of output, inputs, targets and batch; by default the model's own, ``output.loss``.
     seeds: how many, from 42 on, or which.
-    enough: asked of what is measured so far; more seeds follow until it says yes, at most 50 in all.
+    more: called with what is measured so far, and how often it was called before; gives the seeds to measure next, or
+        none, where those are enough.
     layers: which layers, as :class:`~vgharness.GradientProbe` takes them; by default all with a parameter of their own.
     quantities: your own, by name, callables of a weight's gradient. saturation: measure the saturated units too.
     test, name, extra_info: of the sample, as it is saved; the last are JSON values by name.
@@ -77,10 +77,11 @@ def measure(
         for seed in numbers:
             run.add(seed)
         record = run.record(test, name, info)
-        while enough is not None and len(run.seeds) < MOST_SEEDS and not enough(record):
-            for _ in range(min(MOST_SEEDS, math.ceil(_GROWTH * len(run.seeds))) - len(run.seeds)):
-                run.add(max(run.seeds) + 1)
-            record = run.record(test, name, info)
+        looks = 0
+        while more is not None and (further := more(record, looks)):
+            for seed in further:
+                run.add(seed)
+            record, looks = run.record(test, name, info), looks + 1
     return FlowSample(record, source.make_inputs)
 
 

@@ -17,7 +17,7 @@ from vgharness.pytest_plugin.options import AUTO, Seeds
 if TYPE_CHECKING:
     from torch import nn
 
-    from vgharness.gradflow.measurement import GradientQuantity, Loss
+    from vgharness.gradflow.measurement import GradientQuantity, Loss, MoreSeeds
     from vgharness.gradflow.sample import FlowSample
     from vgharness.probe.layers import LayerChoice
     from vgharness.records import Sample
@@ -46,16 +46,16 @@ class GradFlow:
         *,
         disabled: bool = False,
         properties: list[tuple[str, object]] | None = None,
-        enough: Callable[[Sample], bool] | None = None,
+        more: MoreSeeds | None = None,
     ) -> None:
         """Of one test.
 
         samples: where measurements are gathered. marked: the values of the test's mark ``gradflow``. seeds: the
-        session's. disabled: one seed is enough. properties: of the test, for reports such as JUnit's. enough: says of
-        what was measured whether more seeds would tell nothing more.
+        session's. disabled: one seed is enough. properties: of the test, for reports such as JUnit's. more: which seeds
+        ``auto`` adds, as :func:`vgharness.measure` takes it.
         """
         self._test, self._samples, self._marked, self._seeds = test, samples, marked, seeds
-        self._disabled, self._enough = disabled, enough
+        self._disabled, self._more = disabled, more
         self._properties = [] if properties is None else properties
 
     def __call__(
@@ -116,13 +116,13 @@ class GradFlow:
         label = "" if name is None else str(name).strip()
         if label in [sample.name for sample in self._samples]:
             raise UsageError(f"this test has a measurement called {label!r} already: give each its own name=")
-        number, enough = self._how_many(seeds)
+        number, more = self._how_many(seeds)
         sample = measure(
             model_factory,
             batch,
             loss,
             seeds=number,
-            enough=enough,
+            more=more,
             saturation=True,
             test=self._test,
             name=label,
@@ -132,15 +132,17 @@ class GradFlow:
         self._properties += properties(sample.record)
         return sample
 
-    def _how_many(self, own: int | Sequence[int] | None) -> tuple[int | Sequence[int], Callable[[Sample], bool] | None]:
-        """The seeds, or their number, and what says whether they are enough, where that is asked."""
+    def _how_many(
+        self, own: int | Sequence[int] | None
+    ) -> tuple[int | Sequence[int], Callable[[Sample, int], Sequence[int]] | None]:
+        """The seeds, or their number, and what says which ones to add, where that is asked."""
         given: Any = self._marked.get("seeds") if own is None else own
         if isinstance(given, Sequence):
             return (given[:1] if self._disabled else given), None
         if self._disabled:
             return 1, None
         number: Any = self._seeds.always or given or self._seeds.usual or DEFAULT_SEEDS
-        return (given or DEFAULT_SEEDS, self._enough) if number == AUTO else (number, None)
+        return (given or DEFAULT_SEEDS, self._more) if number == AUTO else (number, None)
 
     def _judge(self, sample: FlowSample, check: bool) -> None:
         __tracebackhide__ = True

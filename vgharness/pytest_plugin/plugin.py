@@ -99,7 +99,7 @@ def gradflow(request: pytest.FixtureRequest) -> GradFlow:
         config.stash[SEEDS],
         disabled=config.option.gradflow_disable,
         properties=item.user_properties,
-        enough=partial(session.has_decided, compare_limits(values)) if session else None,
+        more=partial(session.further_seeds, compare_limits(values)) if session else None,
     )
 
 

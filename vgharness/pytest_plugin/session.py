@@ -17,6 +17,7 @@ import pytest
 
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, listing
+from vgharness.pytest_plugin.options import AUTO, SEEDS
 
 if TYPE_CHECKING:
     from vgharness.gradflow.comparison import Appearance, Change, Comparison
@@ -83,10 +84,35 @@ class GradflowSession:
         # Whether a test is new or gone can only be said of the whole session.
         return [str(each) for each in found.regressions if not _is_of_a_test(each)]
 
-    def has_decided(self, own: Sequence[str], sample: Sample) -> bool:
-        """Whether every limit is decided: nothing is beyond one that may be so by chance."""
-        found = self._compared_with([sample], own)
-        return found is None or all(change.outcome != "inconclusive" for change in found.changes)
+    def further_seeds(self, own: Sequence[str], sample: Sample, looks: int) -> tuple[int, ...]:
+        """Which seeds to measure beside those of ``sample``, so that the session's limits and the test's ``own`` are
+        decided. ``looks``: how often that was asked of the measurement before."""
+        from vgharness.gradflow.more_seeds import MOST_LOOKS, further_seeds
+
+        baseline = self._compared.sample(sample.label) if self._compared else None
+        limits = (*self._limits, *self._own(own)[0])
+        if baseline is None or not limits or looks + 1 >= MOST_LOOKS:
+            return ()
+        return further_seeds(sample, baseline, limits, self._decisions(limits))
+
+    def _own(self, texts: Sequence[str]) -> tuple[tuple[Limit, ...], tuple[Presence, ...]]:
+        """A test's own limits."""
+        from vgharness.gradflow.limits import check_limits, parse_failures
+
+        found = parse_failures(texts)
+        if self._compared is not None:
+            check_limits(found[0], self._compared)
+        return found
+
+    def _decisions(self, limits: Sequence[Limit]) -> int:
+        """How many the whole build makes, as if each test had these limits."""
+        if self._compared is None:
+            return 0
+        from vgharness.gradflow.judging import number_of_decisions
+        from vgharness.gradflow.more_seeds import MOST_LOOKS
+
+        looks = MOST_LOOKS if AUTO in self._config.stash[SEEDS] else 1
+        return looks * number_of_decisions(self._compared.samples, limits)
 
     def _compared_with(self, samples: Sequence[Sample], own: Sequence[str]) -> Comparison | None:
         """What changed in one test's ``samples``, held against the session's limits and its ``own``; None where there
@@ -94,13 +120,12 @@ class GradflowSession:
         if self._compared is None or not (self._limits or self._fail_on or own):
             return None
         from vgharness.gradflow.comparison import compare_samples
-        from vgharness.gradflow.limits import check_limits, parse_failures
 
-        limits, fail_on = parse_failures(own)
+        limits, fail_on = self._own(own)
         labels = {sample.label for sample in samples}
         before = [sample for sample in self._compared.samples if sample.label in labels]
-        check_limits(limits, self._compared)
-        return compare_samples(before, samples, (*self._limits, *limits), {*self._fail_on, *fail_on})
+        every = (*self._limits, *limits)
+        return compare_samples(before, samples, every, {*self._fail_on, *fail_on}, self._decisions(every))
 
     # --- hooks -----------------------------------------------------------------------------------------
 
@@ -133,8 +158,11 @@ class GradflowSession:
         if measured is None:
             comparison = compare_samples(self._compared.samples, (), self._limits, self._fail_on)
         else:
-            comparison = compare(self._compared, measured, self._limits, self._fail_on)
+            comparison = compare(self._compared, measured, self._limits, self._fail_on, self._decisions(self._limits))
+        from vgharness.report.tables import maybe_by_chance
+
         self._comparison = comparison
+        self._notes += maybe_by_chance(comparison)
         self._notes += comparison.notes
         self._notes += [str(found) for found in comparison.appearances if _is_of_a_test(found)]
         if any(_is_of_a_test(found) for found in comparison.regressions):
@@ -219,7 +247,8 @@ class GradflowSession:
         if self._comparison is None:
             return "not compared"
         limits = [limit.text for limit in self._limits] + list(self._fail_on)
-        return f"{conclusion(self._comparison)}, limits: {escaped(listing(limits)) or 'none'}"
+        found = conclusion(self._comparison, "--gradflow-compare-fail")
+        return f"{found}{f', limits: {escaped(listing(limits))}' if limits else ''}"
 
     def _write_step_summary(self) -> None:
         """On GitHub: adds the tables to the summary of the job."""

@@ -51,8 +51,9 @@ def texts(
         for each in measured:
             yield _line(each, option.gradflow_name)
     else:
+        compared = {change.sample for change in comparison.changes} if comparison else ()
         for each in measured:
-            sheet = session_table(each.sample, comparison)
+            sheet = session_table(each.sample, comparison if each.sample.label in compared else None)
             title = f"{label(each.sample, option.gradflow_name)} ({count(len(each.sample.seeds), 'seed')})"
             yield _drawn(sheet._replace(title=title, notes=(*sheet.notes, *_problems(each))), writer)
 
@@ -81,7 +82,8 @@ def rows(measured: Sequence[Measured], option: argparse.Namespace) -> Iterator[S
 def as_markdown(samples: Sequence[Sample], option: argparse.Namespace, comparison: Comparison | None) -> str:
     """The same for a CI's summary page: a row for each measurement, and what changed."""
     measured = _in_order([Measured(sample, overview_of(sample)) for sample in samples], option.gradflow_sort)
-    sheets = [*rows(measured, option), *(comparison_table(comparison) if comparison else ())]
+    changes = comparison_table(comparison, "--gradflow-compare-fail") if comparison else ()
+    sheets = [*rows(measured, option), *changes]
     return f"### Gradient flow\n\n{markdown(sheets)}\n"
 
 

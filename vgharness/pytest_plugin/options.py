@@ -63,8 +63,8 @@ OPTIONS: Final = (
     Option(
         "update",
         "place",
-        "write what was measured by the tests that passed into this baseline file, by default the one compared with, and "
-        "leave its other tests as they are; changes fail nothing then, for they are accepted",
+        "write what was measured by the tests that passed into this baseline file, by default the one compared with, "
+        "and leave its other tests as they are; changes fail nothing then, for they are accepted",
         "PATH",
         alone="",
     ),
@@ -115,6 +115,10 @@ OPTIONS: Final = (
 )
 
 
+# What compares or saves, and so is off where ``--gradflow-disable`` is on.
+_OF_DISK: Final = ("save", "autosave", "json", "html", "compare", "compare-fail", "require-baseline", "update")
+
+
 class Seeds(NamedTuple):
     """How many seeds a measurement takes: a number or ``auto``.
 
@@ -158,16 +162,15 @@ def settle(config: pytest.Config) -> None:
     always = _seeds(option.gradflow_seeds, "--gradflow-seeds")
     config.stash[SEEDS] = Seeds(always, _seeds(config.getini("gradflow_seeds"), "gradflow_seeds"))
     for each in OPTIONS:
-        origin = f"--gradflow-{each.name}"
+        origin, folder = f"--gradflow-{each.name}", config.invocation_params.dir
         value = getattr(option, each.dest)
-        if value is None:
-            value, origin = config.getini(each.dest), each.dest
+        if value is None and (value := config.getini(each.dest)) is not None:
+            origin, folder = each.dest, config.rootpath
         if value is None:
             value = each.default
         if each.choices and value is not None and value not in each.choices:
             raise UsageError(f"{origin} {value!r}: use {listing(each.choices)}")
         if value is not None and each.kind in ("path", "place"):
-            folder = config.rootpath if origin == each.dest else config.invocation_params.dir
             value = folder / value if each.kind == "path" else _place(value, folder)
         setattr(option, each.dest, value)
     option.gradflow_columns = _columns(option.gradflow_columns)
@@ -175,7 +178,16 @@ def settle(config: pytest.Config) -> None:
         raise UsageError("--gradflow-skip and --gradflow-only: give one of them")
     if option.gradflow_disable:
         for each in OPTIONS:
-            if each.name in ("save", "autosave", "json", "html", "compare", "compare-fail", "require-baseline", "update"):
+            if each.name in (
+                "save",
+                "autosave",
+                "json",
+                "html",
+                "compare",
+                "compare-fail",
+                "require-baseline",
+                "update",
+            ):
                 setattr(option, each.dest, each.default)
 
 

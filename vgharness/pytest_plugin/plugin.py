@@ -23,6 +23,7 @@ from vgharness.pytest_plugin import hookspec
 from vgharness.pytest_plugin.fixture import GradFlow, GradFlowWarning, is_ours
 from vgharness.pytest_plugin.marks import LIMITS, SIGNATURE, compare_limits, marked, mistake_in
 from vgharness.pytest_plugin.options import SEEDS, add_options, settle, with_values_apart
+from vgharness.pytest_plugin.selection import test_id
 
 if TYPE_CHECKING:
     from vgharness.pytest_plugin.session import GradflowSession
@@ -61,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"gradflow: {error}") from None
     config.stash[_SESSION] = session
     config.pluginmanager.register(session, "gradflow-session")
+    config.pluginmanager.register(session.selection, "gradflow-selection")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -93,13 +95,13 @@ def gradflow(request: pytest.FixtureRequest) -> GradFlow:
     item.user_properties[:] = [each for each in item.user_properties if not is_ours(each)]  # of a run before a rerun
     session = config.stash.get(_SESSION, None)
     return GradFlow(
-        item.nodeid,
+        test_id(item),
         samples,
         values,
         config.stash[SEEDS],
         disabled=config.option.gradflow_disable,
         properties=item.user_properties,
-        more=partial(session.further_seeds, compare_limits(values)) if session else None,
+        more=partial(session.compared.further_seeds, compare_limits(values)) if session else None,
     )
 
 
@@ -122,17 +124,20 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    report.gradflow_test = test_id(item)  # type: ignore[attr-defined]
     samples = item.stash.get(_SAMPLES, [])
     if report.when == "call" and samples:
         try:
             # As text, for it may travel from a worker of pytest-xdist.
             report.gradflow = [sample.model_dump_json() for sample in samples]  # type: ignore[attr-defined]
-            regressions = item.config.stash[_SESSION].regressions(samples, compare_limits(marked(item)))
+            compared = item.config.stash[_SESSION].compared
+            regressions = compared.regressions(test_id(item), samples, compare_limits(marked(item)))
         except Exception as error:  # of one test: the others run on
             regressions = [f"gradflow: {in_one_line(error)}"]
         if regressions and report.passed:
             # The test's own failure: raised by the saved run it is compared with.
             report.outcome, report.longrepr = "failed", "\n".join(regressions)
+            report.gradflow_is_red = True  # type: ignore[attr-defined]
         elif regressions:
             report.sections.append(("gradient flow against the compared run", "\n".join(regressions)))
         if item.config.pluginmanager.hasplugin("html"):  # pytest-html, which shows no properties

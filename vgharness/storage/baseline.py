@@ -67,8 +67,9 @@ def update_baseline(path: Path, session: Session, gone: Collection[str] = ()) ->
                 new = old.updated(session.as_baseline(), gone)
             except ValidationError as error:
                 raise UsageError(f"{shown(path)}: not written: {first_mistake(error)}") from error
-            if new != old or not path.is_file():
-                write_whole(path, new.to_text().encode())
+            content = new.to_text().encode()
+            if not path.is_file() or path.read_bytes() != content:
+                write_whole(path, content)
     except OSError as error:
         raise UsageError(f"{shown(path)}: the baseline was not written ({error.strerror or error})") from error
     before = {sample.label: sample for sample in old.samples}

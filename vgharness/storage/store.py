@@ -38,6 +38,10 @@ _LOCK_SECONDS: Final = 60.0
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
+class NotFoundError(UsageError):
+    """What was asked for is not there."""
+
+
 class Listing(NamedTuple):
     """All that is in a store, in the order of machines and numbers."""
 
@@ -135,7 +139,7 @@ class RunStore:
     def _of_path_or_number(self, which: str | None) -> Path | None:
         if which is not None and is_path(which):
             if not Path(which).exists():
-                raise UsageError(f"{which}: there is no such file; `vgharness list` shows what is saved")
+                raise NotFoundError(f"{which}: there is no such file; `vgharness list` shows what is saved")
             return Path(which)
         if which is None or not which.isdecimal():
             return None
@@ -167,7 +171,8 @@ class RunStore:
             return Found(max(candidates, key=lambda entry: entry.path.stat().st_mtime_ns).path, tuple(skipped))
         wanted = f"{'saved ' if which is None else ''}{kind}{'' if which is None else f' {which!r}'}"
         unreadable = f" ({len(skipped)} cannot be read)" if skipped else ""
-        raise UsageError(f"{shown(self.root)}: no {wanted} here{unreadable}; `vgharness list` shows what is saved")
+        kind_of_error = UsageError if skipped else NotFoundError
+        raise kind_of_error(f"{shown(self.root)}: no {wanted} here{unreadable}; `vgharness list` shows what is saved")
 
     def _make_root(self) -> None:
         """Saved runs are this machine's own: a new folder of them is kept out of a repository around it."""

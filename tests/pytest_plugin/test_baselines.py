@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from user_project import FLOWS, PROJECT, rewrite, run, saved
 
-# Pytester forgets what is first imported inside one of its sessions.
-from vgharness.storage import baseline  # noqa: F401
 from vgharness.storage.store import load_session
 
 pytestmark = pytest.mark.fast
@@ -404,7 +402,8 @@ def test_a_session_that_was_cut_short_is_marked_and_changes_no_baseline(two: pyt
     rewrite(two, TWO.replace("(model", "(small").replace("\ndef test_two", f"\n{ENDS[status]}\ndef test_two"))
     options = ["--gradflow-update=base.json", "--gradflow-save=main", "--gradflow-json=out.json"]
     result = two.runpytest_inprocess("-p", "no:cacheprovider", *options, no_reraise_ctrlc=True)
-    assert f"base.json is as it was, for the session is {status}" in result.stdout.str()
+    if status == "interrupted":  # after an error of its own pytest shows no summary
+        assert f"base.json is as it was, for the session is {status}" in result.stdout.str()
     assert base(two) == text
     for path in (*saved(two), two.path / "out.json"):
         assert load_session(path).status == status

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vgharness.storage.store import load_session
+
 pytestmark = pytest.mark.processes
 
 PROJECT = """
@@ -71,3 +73,65 @@ def test_warnings_errors_and_odd_texts_come_home_from_workers(pytester: pytest.P
     assert {len(sample["seeds"]) for sample in samples} == {3}
     assert (pytester.path / "page.html").exists()
     assert (pytester.path / "report.xml").read_text().count("gradflow_diagnosis") == 5
+
+
+TWO = """
+import pytest
+import torch
+from torch import nn
+
+def measured(gradflow):
+    batch = torch.ones(16, 4), torch.zeros(16, dtype=torch.long)
+    gradflow(lambda: nn.Linear(4, 2), batch, nn.functional.cross_entropy, seeds=1, check=False)
+
+@pytest.mark.xdist_group("a")
+def test_one(gradflow):
+    measured(gradflow)
+
+@pytest.mark.xdist_group("b")
+def test_two(gradflow):
+    measured(gradflow)
+"""
+
+
+@pytest.mark.parametrize("options", [["-n", "2"], ["-n", "2", "--dist=loadgroup"], ["-n", "2", "-k", "one"]])
+def test_nothing_is_gone_because_workers_ran_it(pytester: pytest.Pytester, options: list[str]) -> None:
+    pytester.makepyfile(test_model=TWO)
+    pytester.runpytest_subprocess("--gradflow-update=base.json").assert_outcomes(passed=2)
+    text = (pytester.path / "base.json").read_text()
+    gate = ["--gradflow-compare=base.json", *(f"--gradflow-compare-fail={x}" for x in ("vanished", "new", "renamed"))]
+    result = pytester.runpytest_subprocess(*gate, *options, "--gradflow-save=x")
+    assert result.ret == pytest.ExitCode.OK, result.stdout.str()
+    (path,) = (pytester.path / ".gradflow").rglob("*.json")
+    assert json.loads(path.read_text())["status"] == ("partial" if "-k" in options else "finished")
+    pytester.runpytest_subprocess("--gradflow-update=base.json", *options)
+    assert (pytester.path / "base.json").read_text() == text
+    pytester.makepyfile(test_model=TWO.partition('@pytest.mark.xdist_group("b')[0])
+    result = pytester.runpytest_subprocess(*gate, *options)
+    assert "test_model.py::test_two vanished (--gradflow-compare-fail=vanished)" in result.stdout.str()
+
+
+UPDATE = """
+import sys
+from pathlib import Path
+from factories import MACHINE, make_flow
+from vgharness.records import Sample, Session
+from vgharness.storage.baseline import update_baseline
+path, name = Path(sys.argv[1]), sys.argv[2]
+for i in range(10):
+    sample = Sample(test=f"{name}{i}", seeds=(1,), flows=(make_flow(),))
+    update_baseline(path, Session(created="", commit=None, command="", machine=MACHINE, samples=(sample,)))
+"""
+
+
+def test_processes_that_update_one_baseline_at_once_lose_nothing(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)]),
+    }
+    path = tmp_path / "base.json"
+    processes = [subprocess.Popen([sys.executable, "-c", UPDATE, path, x], env=environment) for x in "abc"]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    labels = [sample.label for sample in load_session(path).samples]
+    assert labels == sorted(f"{name}{i}" for name in "abc" for i in range(10))
+    assert [x.name for x in tmp_path.iterdir()] == ["base.json"]

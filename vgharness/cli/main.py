@@ -1,4 +1,4 @@
-"""The command ``vgharness``: any model checked, studies run, saved runs listed, compared and shown."""
+"""The command ``vgharness``: any model checked, studies run, saved runs listed, compared, shown and followed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from vgharness.cli.check import check
 from vgharness.cli.errors import run as run_program
 from vgharness.cli.errors import usage_errors
 from vgharness.cli.full import full
+from vgharness.cli.history import history
 from vgharness.records import Run
 from vgharness.storage.store import load
 from vgharness.system.files import check_folder, shown
@@ -24,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command()(full)
 app.command()(check)
 runs.register(app)
+app.command()(history)
 app.add_typer(bench.app, name="bench")
 
 

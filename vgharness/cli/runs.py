@@ -13,7 +13,7 @@ import typer
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, moment
-from vgharness.storage.entries import Skipped
+from vgharness.storage.entries import FINISHED, Skipped
 from vgharness.storage.store import DEFAULT_ROOT, RunStore, load_session
 from vgharness.system.files import shown
 from vgharness.system.terminal import console, say, say_json
@@ -49,7 +49,8 @@ def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
         for entry in entries:
             created = escaped(moment(entry.created))
             size = f"{entry.size / 1000:,.1f} kB"
-            say(f"  {entry.number:04}  {escaped(entry.name):{width}}  {entry.kind:7}  {created:19}  {size:>12}")
+            status = "" if entry.status == FINISHED else f"  {escaped(entry.status)}"
+            say(f"  {entry.number:04}  {escaped(entry.name):{width}}  {entry.kind:7}  {created:19}  {size:>12}{status}")
     if not found.entries:
         say(f"{shown(storage)}: nothing is saved here")
 
@@ -71,6 +72,8 @@ def show(
         sheets = [session_table(sample, compared) for sample in session.samples]
     if not markdown:
         say(f"{shown(path)}, {escaped(f'{moment(session.created)}, {session.machine.id}')}")
+        for caveat in session.caveats:
+            say(escaped(caveat))
     _print(sheets, markdown)
 
 

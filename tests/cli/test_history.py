@@ -91,7 +91,7 @@ def test_each_value_is_a_line_and_each_change_one_with_its_commit(store: RunStor
     lines = result.stdout.splitlines()
     assert lines[0] == "test_a.py::test_it"
     (line,) = [line for line in lines if line.split()[:2] == ["fc", "signal_l2"]]
-    assert line.split()[2:6] == ["█▆▆", "1.01", "→", "0.503"]
+    assert line.split()[2:6] == ["█▆▆", "1.01", "→", "0.504"]
     found = [line for line in lines if line.startswith("  change: fc ")]
     assert found == [f"  change: fc signal_l2 -50.0% at 0002 main {'b' * 9}, {MACHINE.id}"]
     assert invoke(store, "nothing").exit_code == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from vgharness.records import Session
 from vgharness.storage.store import DEFAULT_ROOT, RunStore, load
 from vgharness.system.files import check_file, shown
 from vgharness.system.terminal import say, say_json
+
+if TYPE_CHECKING:
+    from vgharness.report.history import Saved
 
 GITHUB = "github-action-benchmark"
 
@@ -37,23 +40,9 @@ def history(
             raise UsageError(f"--export {export}: use {GITHUB}")
         if html is not None:
             check_file(html, "--html")
-        from vgharness.report.history import (
-            Saved,  # scipy is slow to import
-            github_action_benchmark,
-            history_lines,
-        )
-        from vgharness.report.history import history as history_of
+        saved = _loaded(storage)
+        from vgharness.report.history import github_action_benchmark, history_lines, history_of
 
-        saved: list[Saved] = []
-        listed = RunStore(storage).entries()
-        skipped = list(listed.skipped)
-        for entry in listed.entries:
-            try:
-                saved.append(Saved(entry.number, entry.name, load(entry.path)))
-            except UsageError as error:
-                say(f"skipped {escaped(str(error))}", stderr=True)
-        for path, reason in skipped:
-            say(f"skipped {shown(path)}: {escaped(reason)}", stderr=True)
         found = history_of(saved, test)
         if not found.series:
             what = f"no value of {escaped(test)!r} is" if test is not None else "nothing is"
@@ -73,3 +62,19 @@ def history(
             say(line)
         if html is not None:
             say(f"page written to {shown(html)}")
+
+
+def _loaded(storage: Path) -> list[Saved]:
+    """All that is saved and can be read, oldest first; of the rest it is said why not."""
+    from vgharness.report.history import Saved  # scipy is slow to import
+
+    saved: list[Saved] = []
+    entries, skipped = RunStore(storage).entries()
+    for path, reason in skipped:
+        say(f"skipped {shown(path)}: {escaped(reason)}", stderr=True)
+    for entry in entries:
+        try:
+            saved.append(Saved(entry.number, entry.name, load(entry.path)))
+        except UsageError as error:
+            say(f"skipped {escaped(str(error))}", stderr=True)
+    return saved

@@ -126,9 +126,15 @@ class Comparison(Record):
         )
 
 
-def compare(before: Session, after: Session, limits: Sequence[Limit] = (), fail_on: Fails = ()) -> Comparison:
+def compare(
+    before: Session,
+    after: Session,
+    limits: Sequence[Limit] = (),
+    fail_on: Fails = (),
+    decisions: int | None = None,
+) -> Comparison:
     """Compares two sessions: as :func:`compare_samples`, with notes on what else differs between them."""
-    found = compare_samples(before.samples, after.samples, limits, fail_on)
+    found = compare_samples(before.samples, after.samples, limits, fail_on, decisions)
     return Comparison(**{**dict(found), "notes": tuple(_notes(before, after))})
 
 

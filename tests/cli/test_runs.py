@@ -145,7 +145,7 @@ def test_a_comparison_shows_both_means_the_change_and_the_verdict() -> None:
     assert cells(text, "conv1")[:5] == ["conv1", "signal_l2", "0.000512", "6.40e-05", "-87.5%"]
     assert cells(text, "conv1")[-1] == "FAIL"
     assert cells(text, "conv4")[-1] == "ok"
-    assert "conv1 signal_l2: beyond signal_l2:-20%; p < 1e-09 (of 5 decisions)" in text
+    assert "conv1 signal_l2: beyond signal_l2:-20%; p < 1e-09, corrected for 5 decisions" in text
     assert "3 regressions in 21 values of 1 test" in text
     assert "weight_l2" not in text
 
@@ -254,7 +254,7 @@ def test_markdown_of_a_comparison_stands_whole() -> None:
         "| `a` | `signal_l2` | 1 | 0.500 | -50.0% (-50.0% to -50.0%) | **FAIL** |\n"
         "| `new` | `signal_l2` | 2 | 2 | unchanged | ok |\n"
         "\n"
-        "- a signal\\_l2: beyond signal\\_l2:20%; p \\< 1e-09 (of 4 decisions)\n"
+        "- a signal\\_l2: beyond signal\\_l2:20%; p \\< 1e-09, corrected for 4 decisions\n"
         "\n"
         "#### 2 regressions in 3 values of 1 test\n"
         "\n"

@@ -109,7 +109,7 @@ def test_of_several_limits_each_counts() -> None:
     assert change(compared(before, after, "signal_l2:-20%", "signal_l2:+500%")).outcome == "within"
     found = change(compared(before, after, "signal_l2:-20%", "signal_l2:+100%", "signal_l2:+150%"))
     assert found.outcome == "regression"
-    assert found.reason.startswith("beyond signal_l2:+100%, signal_l2:+150%; p < 1e-09 (of 3 decisions)")
+    assert found.reason.startswith("beyond signal_l2:+100%, signal_l2:+150%; p < 1e-09, corrected for 3 decisions")
 
 
 def test_with_a_limit_on_another_quantity_a_change_is_told_and_fails_nothing() -> None:

@@ -121,7 +121,7 @@ def test_what_may_be_chance_is_listed_with_the_seeds_that_would_tell(build: Buil
     assert "no regressions in" in text
     result.stdout.re_match_lines([
         r"test_model\.py::test_it: \d+: signal_l2 \S+ → \S+ \(-\S+%\), beyond signal_l2:-5%, but it may be chance: "
-        r"p = \S+ \(of 6 decisions\); about \d+ seeds on each side would tell"
+        r"p = \S+, corrected for 6 decisions; about \d+ seeds on each side would tell"
     ])  # fmt: skip
 
 

@@ -42,4 +42,4 @@ def test_a_worker_judges_its_tests_as_part_of_the_whole_build(pytester: pytest.P
     )
     result = pytester.runpytest_subprocess(*options, *fail)
     result.assert_outcomes(passed=3, failed=1)
-    assert "beyond signal_l2:-50%; p < 1e-09 (of 12 decisions)" in result.stdout.str()  # of the four tests
+    assert "beyond signal_l2:-50%; p < 1e-09, corrected for 12 decisions" in result.stdout.str()  # of the four tests

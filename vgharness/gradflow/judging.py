@@ -11,8 +11,8 @@ each test, for each limit and direction. A test can therefore be judged as it en
 it the correction lessens by what that test has rejected, never by what another has, so that no order of tests matters;
 whether anything at all is rejected is the same as if all were judged at once.
 
-Student's t takes the logarithms to be about normal. Skewed, flat and heavy-tailed ones keep the 5 % too, but three seeds
-that all fall into one of two narrow groups, and then all into the other, deceive it; five seldom do.
+Student's t takes the logarithms to be about normal. Skewed, flat and heavy-tailed ones keep the 5 % too; three seeds
+that all fall into one of two narrow groups, and then all into the other, deceive it, five seldom.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from vgharness.formatting import count, listing
 from vgharness.gradflow.limits import Limit
 from vgharness.gradflow.pairs import FEWEST_SEEDS, Pair
-from vgharness.gradflow.quantities import is_share, measured_quantities
+from vgharness.gradflow.quantities import is_measured, is_share
 from vgharness.gradflow.summary import FACTOR
 from vgharness.records import LAYER_QUANTITIES, Sample
 from vgharness.statistics import MOST_SEEDS, Array, difference_of_means, greater_p, scale_of, seeds_for_p
@@ -91,10 +91,10 @@ def number_of_decisions(samples: Iterable[Sample], limits: Sequence[Limit]) -> i
     limit on a quantity, for each direction."""
     decisions = 0
     for sample in samples:
-        quantities = {FACTOR, *measured_quantities(sample)}
+        layers = len(sample.keys)
         for limit in limits:
-            rows = 1 if limit.quantity == FACTOR else len(sample.keys)
-            decisions += rows * len(limit.signs) * (limit.quantity in quantities)
+            rows = 1 if limit.quantity == FACTOR else layers if is_measured(sample, limit.quantity) else 0
+            decisions += rows * len(limit.signs)
     return decisions
 
 

@@ -251,7 +251,7 @@ def test_markdown_of_a_comparison_stands_whole() -> None:
         "\n"
         "| layer | quantity | before | after | change |   |\n"
         "| :--- | :--- | ---: | ---: | ---: | ---: |\n"
-        "| `a` | `signal_l2` | 1 | 0.500 | -50.0% (-50.0% to -50.0%) | **FAIL** |\n"
+        "| `a` | `signal_l2` | 1 | 0.500 | -50.0% | **FAIL** |\n"
         "| `new` | `signal_l2` | 2 | 2 | unchanged | ok |\n"
         "\n"
         "- a signal\\_l2: beyond signal\\_l2:20%; p \\< 1e-09, corrected for 4 decisions\n"

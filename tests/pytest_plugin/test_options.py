@@ -137,7 +137,7 @@ def test_other(gradflow, act):
 def table(project: pytest.Pytester, *options: str) -> list[list[str]]:
     """The words of the summary's lines."""
     text = run(project, "--gradflow-name=short", *options).stdout.str()
-    lines = re.sub(r"[─\n]\n", "\n", text.partition("gradient flow =")[2]).splitlines()[1:]
+    lines = text.partition("gradient flow =")[2].rpartition("\n=")[0].splitlines()[1:]
     return [line.split() for line in lines if line.strip("─= ")]
 
 
@@ -154,6 +154,10 @@ def test_a_table_for_each_test_with_a_row_for_each_case(project: pytest.Pytester
     ]
     assert ["other"] in found
     assert ["ReLU", "plain", "2", "2", "healthy"] in found
+    rewrite(project, FLOWS + FLOWS.replace("flows", "more"))
+    assert table(project, "--gradflow-group-by=func", "--gradflow-columns=seeds") == [
+        ["without", "parameters"], ["test", "seeds"], ["flows", "5"], ["more", "5"],
+    ]  # fmt: skip
 
 
 def test_other_ways_to_group(project: pytest.Pytester) -> None:
@@ -209,6 +213,7 @@ def test_every_option_is_a_setting_and_the_command_line_wins(project: pytest.Pyt
     text = run(project, "--strict-config").stdout.str()
     assert "limits: signal_l2:20%, vanished" in text
     assert re.search(r"^ ?flows +3$", text, re.MULTILINE)
+    assert "without parameters" in text
     assert (project.path / "page.html").exists()
     assert [path.name for path in (project.path / "kept").rglob("*.json")] == ["0001_ours.json"]
     result = run(project, "--gradflow-save=mine", "--gradflow-compare-fail=new", "--gradflow-seeds=2")

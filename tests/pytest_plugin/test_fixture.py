@@ -136,6 +136,7 @@ class Broken(nn.Module):
         ("model, batch, nn.CrossEntropyLoss", "UsageError: the loss is the class CrossEntropyLoss"),
         ("model, batch, loss, seeds=[1, 1]", "UsageError: seeds=[1, 1]: give how many"),
         ("model, batch, loss, seeds=True", "UsageError: seeds=True: give how many"),
+        ("model, batch, loss, seeds=0", "UsageError: seeds: give one or more"),
         ("faint, batch, loss", "vanishing from 0"),
     ],
 )

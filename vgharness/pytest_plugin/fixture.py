@@ -141,8 +141,9 @@ class GradFlow:
             return (given[:1] if self._disabled else given), None
         if self._disabled:
             return 1, None
-        number: Any = self._seeds.always or given or self._seeds.usual or DEFAULT_SEEDS
-        return (given or DEFAULT_SEEDS, self._more) if number == AUTO else (number, None)
+        asked = (self._seeds.always, given, self._seeds.usual, DEFAULT_SEEDS)
+        number: Any = next(each for each in asked if each is not None)
+        return (DEFAULT_SEEDS if given is None else given, self._more) if number == AUTO else (number, None)
 
     def _judge(self, sample: FlowSample, check: bool) -> None:
         __tracebackhide__ = True

@@ -81,6 +81,16 @@ def test_limits_without_the_check(project: pytest.Pytester) -> None:
     run(project).assert_outcomes(passed=1)
 
 
+def test_a_parameters_mark_is_closer_than_its_functions(project: pytest.Pytester) -> None:
+    rewrite(
+        project,
+        "\n@pytest.mark.gradflow(min_factor=10)\n"
+        "@pytest.mark.parametrize('x', [1, pytest.param(2, marks=pytest.mark.gradflow(min_factor=1e-9))])\n"
+        "def test_it(gradflow, x):\n    gradflow(model, batch, loss)\n",
+    )
+    run(project).assert_outcomes(passed=1, failed=1)
+
+
 def test_the_closest_mark_wins_and_none_takes_a_value_back(project: pytest.Pytester) -> None:
     rewrite(
         project,
@@ -109,6 +119,35 @@ def test_a_fixture_that_is_never_called_warns(project: pytest.Pytester) -> None:
 def test_one_that_ended_before_it_could_call_does_not(project: pytest.Pytester, body: str) -> None:
     rewrite(project, f"\ndef test_it(gradflow):\n    {body}\n")
     assert "GradFlowWarning" not in run(project, "-W", "default").stdout.str()
+
+
+def test_tests_of_unittest_do_so_too(project: pytest.Pytester) -> None:
+    rewrite(
+        project,
+        """
+import unittest
+
+class TestOld(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _keep(self, gradflow):
+        self.gradflow = gradflow
+
+    def test_called(self):
+        self.gradflow(model, batch, loss)
+
+    def test_skipped(self):
+        self.skipTest("not here")
+
+    def test_failed(self):
+        self.fail()
+
+    def test_never_called(self):
+        pass
+""",
+    )
+    result = run(project, "-W", "default")
+    result.assert_outcomes(passed=2, skipped=1, failed=1, warnings=1)
+    result.stdout.fnmatch_lines(["test_model.py::TestOld::test_never_called"])
 
 
 # --- what the user did wrong ---------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from user_project import FLOWS, rewrite, run, saved
 
 # Pytester forgets what is first imported inside one of its sessions, and numpy and torch cannot be imported twice.
 from vgharness.gradflow import measurement  # noqa: F401
-from vgharness.pytest_plugin.options import OPTIONS
+from vgharness.pytest_plugin.options import OPTIONS, SEEDS, settle
 from vgharness.report import tables  # noqa: F401
 
 pytestmark = pytest.mark.fast
@@ -43,7 +43,7 @@ def test_tests_of_gradients_can_be_left_out_or_run_alone(
     run(project, *options).assert_outcomes(**outcomes)
 
 
-SEEDS = """
+SEEDS_OF_TESTS = """
 def test_default(gradflow):
     print("default", len(gradflow(model, batch, loss).seeds))
 
@@ -68,7 +68,7 @@ def test_marked(gradflow):
     ],
 )
 def test_how_many_seeds(project: pytest.Pytester, options: tuple[str, ...], numbers: str) -> None:
-    rewrite(project, SEEDS)
+    rewrite(project, SEEDS_OF_TESTS)
     result = run(project, "-s", *options)
     result.assert_outcomes(passed=2)
     printed = re.findall(r"^\.?(?:default|marked|called|listed) (.*)$", result.stdout.str(), re.MULTILINE)
@@ -221,6 +221,17 @@ def test_every_option_is_a_setting_and_the_command_line_wins(project: pytest.Pyt
     assert [path.name for path in (project.path / "kept").rglob("*.json")].count("0002_mine.json") == 1
     project.makeini("[pytest]\ngradflow_skip = true\n")
     run(project).assert_outcomes(deselected=1)
+
+
+def test_a_worker_that_gets_the_settled_options_settles_them_alike(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\ngradflow_seeds = 4\ngradflow_columns = seeds,total\ngradflow_compare_fail =\n    new\n")
+    config = project.parseconfig("--gradflow-sort=min", "--gradflow-storage=kept")
+    settle(config)
+    once = dict(vars(config.option)), config.stash[SEEDS]
+    settle(config)
+    assert (vars(config.option), config.stash[SEEDS]) == once
+    assert config.stash[SEEDS] == (None, 4)
+    assert config.option.gradflow_columns == ("seeds", "total")
 
 
 def test_every_option_is_in_the_help(project: pytest.Pytester) -> None:

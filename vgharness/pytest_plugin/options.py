@@ -141,6 +141,8 @@ def settle(config: pytest.Config) -> None:
     always = _seeds(option.gradflow_seeds, "--gradflow-seeds")
     config.stash[SEEDS] = Seeds(always, _seeds(config.getini("gradflow_seeds"), "gradflow_seeds"))
     for each in OPTIONS:
+        if each.dest == "gradflow_seeds":  # a worker of pytest-xdist is to know the ini file's from the command line's
+            continue
         origin = f"--gradflow-{each.name}"
         value = getattr(option, each.dest)
         if value is None:

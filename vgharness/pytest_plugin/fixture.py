@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from vgharness.probe.layers import LayerChoice
     from vgharness.records import Sample
 
-DEFAULT_SEEDS: Final = 5
 _PREFIX: Final = "gradflow_"  # of the names of a test's properties
 
 
@@ -136,6 +135,8 @@ class GradFlow:
         self, own: int | Sequence[int] | None
     ) -> tuple[int | Sequence[int], Callable[[Sample, int], Sequence[int]] | None]:
         """The seeds, or their number, and what says which ones to add, where that is asked."""
+        from vgharness.gradflow.measurement import DEFAULT_SEEDS
+
         given: Any = self._marked.get("seeds") if own is None else own
         if isinstance(given, Sequence):
             return (given[:1] if self._disabled else given), None

@@ -110,7 +110,7 @@ def test_a_fault_in_the_comparison_fails_its_test_alone(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("vgharness.pytest_plugin.session.GradflowSession.regressions", broken)
+    monkeypatch.setattr("vgharness.pytest_plugin.comparing.Compared.regressions", broken)
     result = run(project, "--gradflow-compare=own.json")
     result.assert_outcomes(failed=1, passed=1)
     assert "gradflow: ZeroDivisionError" in result.stdout.str()

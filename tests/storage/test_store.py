@@ -385,6 +385,7 @@ def test_old_versions_load_through_their_steps_in_order(
         -1: lambda old: {**{k: v for k, v in old.items() if k != "typed"}, "typed in": old["typed"]},
         0: lambda old: {**{k: v for k, v in old.items() if k != "typed in"}, "command": old["typed in"]},
         1: lambda old: old,
+        2: lambda old: old,
     }
     monkeypatch.setattr(store_module, upgrades, steps)
     assert load(path) == new

@@ -13,7 +13,8 @@ import typer
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, moment
-from vgharness.storage.store import DEFAULT_ROOT, RunStore, Skipped, load_session
+from vgharness.storage.entries import Skipped
+from vgharness.storage.store import DEFAULT_ROOT, RunStore, load_session
 from vgharness.system.files import shown
 from vgharness.system.terminal import console, say, say_json
 

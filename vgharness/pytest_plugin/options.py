@@ -1,6 +1,7 @@
 """The options ``--gradflow-*``, each of which is an ini setting too: ``--gradflow-seeds`` is ``gradflow_seeds``.
 
-What the command line gives wins; of what it leaves out the ini file's value is taken, and then the default.
+What the command line gives wins; of what it leaves out the ini file's value is taken, and then the default. A path is
+relative to the folder in which pytest was started, as for the command ``vgharness``; in the ini file to that file's.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ AUTO: Final = "auto"
 COLUMNS: Final = ("seeds", "layers", "first", "last", "total", "factor", "min", "max", "diagnosis")
 DEFAULT_COLUMNS: Final = ("total", "min", "max", "diagnosis")
 
-Kind = Literal["text", "flag", "list", "path"]
+Kind = Literal["text", "flag", "list", "path", "place"]
 
 
 class Option(NamedTuple):
     """One option.
 
     name: after ``--gradflow-``; in the ini file with ``_`` for ``-``.
-    kind: ``text``, ``flag``, ``path``, or ``list`` of what is given several times, in the ini file a line each.
+    kind: ``text``, ``flag``, ``path``, ``place`` (a path, or the name or number of what is in the store), or ``list``
+        of what is given several times, in the ini file a line each.
     default: where neither the command line nor the ini file has it.
     alone: its value where the option stands without one; None: it needs one.
     choices: the words that it takes; empty: any.
@@ -47,10 +49,25 @@ class Option(NamedTuple):
 OPTIONS: Final = (
     Option("save", "text", "save this session's gradient flows under NAME", "NAME"),
     Option("autosave", "flag", "save them under the time and the commit", default=False),
-    Option("json", "path", "write them to this file too, to keep as a baseline", "PATH"),
+    Option("json", "path", "write the whole session to this file too", "PATH"),
     Option("html", "path", "write a page of them to this file", "PATH"),
     Option("storage", "path", "where runs are saved: .gradflow", "DIR", default=Path(".gradflow")),
-    Option("compare", "text", "compare with a saved run, by default the latest", "NUM|NAME|PATH", alone=""),
+    Option(
+        "compare",
+        "place",
+        "compare with a saved run, by default the latest that finished; where there is none yet, that is said once",
+        "NUM|NAME|PATH",
+        alone="",
+    ),
+    Option("require-baseline", "flag", "an error where there is nothing to compare with", default=False),
+    Option(
+        "update",
+        "place",
+        "write what was measured by the tests that passed into this baseline file, by default the one compared with, "
+        "and leave its other tests as they are; changes fail nothing then, for they are accepted",
+        "PATH",
+        alone="",
+    ),
     Option(
         "compare-fail",
         "list",
@@ -98,6 +115,10 @@ OPTIONS: Final = (
 )
 
 
+# What compares or saves, and so is off where ``--gradflow-disable`` is on.
+_OF_DISK: Final = ("save", "autosave", "json", "html", "compare", "compare-fail", "require-baseline", "update")
+
+
 class Seeds(NamedTuple):
     """How many seeds a measurement takes: a number or ``auto``.
 
@@ -143,22 +164,42 @@ def settle(config: pytest.Config) -> None:
     for each in OPTIONS:
         if each.dest == "gradflow_seeds":  # a worker of pytest-xdist is to know the ini file's from the command line's
             continue
-        origin = f"--gradflow-{each.name}"
+        origin, folder = f"--gradflow-{each.name}", config.invocation_params.dir
         value = getattr(option, each.dest)
-        if value is None:
-            value, origin = config.getini(each.dest), each.dest
+        if value is None and (value := config.getini(each.dest)) is not None:
+            origin, folder = each.dest, config.rootpath
         if value is None:
             value = each.default
         if each.choices and value is not None and value not in each.choices:
             raise UsageError(f"{origin} {value!r}: use {listing(each.choices)}")
-        setattr(option, each.dest, Path(value) if each.kind == "path" and value is not None else value)
+        if value is not None and each.kind in ("path", "place"):
+            value = folder / value if each.kind == "path" else _place(value, folder)
+        setattr(option, each.dest, value)
     option.gradflow_columns = _columns(option.gradflow_columns)
     if option.gradflow_skip and option.gradflow_only:
         raise UsageError("--gradflow-skip and --gradflow-only: give one of them")
     if option.gradflow_disable:
         for each in OPTIONS:
-            if each.name in ("save", "autosave", "json", "html", "compare", "compare-fail"):
+            if each.name in _OF_DISK:
                 setattr(option, each.dest, each.default)
+
+
+def with_values_apart(args: Sequence[str]) -> list[str]:
+    """The command line with what follows an option that can stand alone, and is a test or a folder, kept for pytest:
+    ``--gradflow-compare tests/`` names no run."""
+    alone = {f"--gradflow-{each.name}" for each in OPTIONS if each.alone is not None}
+    pairs = zip(args, [*args[1:], ""], strict=True)
+    return [f"{arg}=" if arg in alone and _is_of_tests(after) else arg for arg, after in pairs]
+
+
+def _is_of_tests(arg: str) -> bool:
+    return "::" in arg or arg.endswith(".py") or (bool(arg) and Path(arg).is_dir())
+
+
+def _place(value: str, folder: Path) -> str:
+    """A path as an absolute one; a name as it is."""
+    is_path = Path(value).name != value or value.endswith(".json")
+    return str(folder / value) if value and is_path else value
 
 
 def _seeds(text: str | None, origin: str) -> int | str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Generator
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,8 @@ from vgharness.formatting import in_one_line, listing
 from vgharness.pytest_plugin import hookspec
 from vgharness.pytest_plugin.fixture import GradFlow, GradFlowWarning, is_ours
 from vgharness.pytest_plugin.marks import LIMITS, SIGNATURE, compare_limits, marked, mistake_in
-from vgharness.pytest_plugin.options import SEEDS, add_options, settle
+from vgharness.pytest_plugin.options import SEEDS, add_options, settle, with_values_apart
+from vgharness.pytest_plugin.selection import test_id
 
 if TYPE_CHECKING:
     from vgharness.pytest_plugin.session import GradflowSession
@@ -39,6 +41,14 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspec)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    apart = with_values_apart(args)
+    if apart != args:
+        args[:] = apart
+        early_config.known_args_namespace = parser.parse_known_args(args, namespace=copy(early_config.option))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", SIGNATURE)
     from vgharness.pytest_plugin.session import GradflowSession
@@ -52,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"gradflow: {error}") from None
     config.stash[_SESSION] = session
     config.pluginmanager.register(session, "gradflow-session")
+    config.pluginmanager.register(session.selection, "gradflow-selection")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -84,13 +95,13 @@ def gradflow(request: pytest.FixtureRequest) -> GradFlow:
     item.user_properties[:] = [each for each in item.user_properties if not is_ours(each)]  # of a run before a rerun
     session = config.stash.get(_SESSION, None)
     return GradFlow(
-        item.nodeid,
+        test_id(item),
         samples,
         values,
         config.stash[SEEDS],
         disabled=config.option.gradflow_disable,
         properties=item.user_properties,
-        more=partial(session.further_seeds, compare_limits(values)) if session else None,
+        more=partial(session.compared.further_seeds, compare_limits(values)) if session else None,
     )
 
 
@@ -114,17 +125,20 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    report.gradflow_test = test_id(item)  # type: ignore[attr-defined]
     samples = item.stash.get(_SAMPLES, [])
     if report.when == "call" and samples:
         try:
             # As text, for it may travel from a worker of pytest-xdist.
             report.gradflow = [sample.model_dump_json() for sample in samples]  # type: ignore[attr-defined]
-            regressions = item.config.stash[_SESSION].regressions(samples, compare_limits(marked(item)))
+            compared = item.config.stash[_SESSION].compared
+            regressions = compared.regressions(test_id(item), samples, compare_limits(marked(item)))
         except Exception as error:  # of one test: the others run on
             regressions = [f"gradflow: {in_one_line(error)}"]
         if regressions and report.passed:
             # The test's own failure: raised by the saved run it is compared with.
             report.outcome, report.longrepr = "failed", "\n".join(regressions)
+            report.gradflow_is_red = True  # type: ignore[attr-defined]
         elif regressions:
             report.sections.append(("gradient flow against the compared run", "\n".join(regressions)))
         if item.config.pluginmanager.hasplugin("html"):  # pytest-html, which shows no properties

@@ -26,6 +26,7 @@ from vgharness.records.base import (
     State,
     nan_if_none,
 )
+from vgharness.records.baseline import BASELINE_VERSION, Baseline
 from vgharness.records.flow import (
     LAYER_QUANTITIES,
     GradientFlow,
@@ -49,22 +50,33 @@ from vgharness.records.run import (
     LayerShape,
     Run,
 )
-from vgharness.records.session import SESSION_VERSION, Sample, Session, Steps
+from vgharness.records.session import (
+    SESSION_STATUSES,
+    SESSION_VERSION,
+    Sample,
+    Session,
+    SessionStatus,
+    Steps,
+    TestOutcome,
+)
 from vgharness.records.study import Cell, Study
 from vgharness.records.verdict import Reading, SeedValue, Verdict
 
 __all__ = [
     "ACTIVATIONS",
     "ARCHITECTURES",
+    "BASELINE_VERSION",
     "FIRST_SEED",
     "LAYER_QUANTITIES",
     "OUTCOMES",
     "PRECISIONS",
     "QUANTITIES",
     "SCHEMA_VERSION",
+    "SESSION_STATUSES",
     "SESSION_VERSION",
     "Activation",
     "Architecture",
+    "Baseline",
     "Cell",
     "CellResult",
     "DescentRecord",
@@ -94,9 +106,11 @@ __all__ = [
     "Sample",
     "SeedValue",
     "Session",
+    "SessionStatus",
     "State",
     "Steps",
     "Study",
+    "TestOutcome",
     "TimePath",
     "Verdict",
     "factors_toward_input",

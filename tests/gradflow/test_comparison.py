@@ -92,8 +92,8 @@ def test_what_has_the_same_value_for_each_seed_is_unchanged_and_has_no_interval(
     x = times(1 / 3, seeds)
     found = change(compared(sample(x), sample(x), "signal_l2:0%"))
     assert (found.outcome, found.change, found.low, found.high, found.p) == ("unchanged", 0, None, None, None)
-    stored = change(compared(sample([float(f"{value:.6g}") for value in x]), sample(x)))
-    assert (stored.outcome, stored.change) == ("unchanged", 0)  # a baseline file keeps six digits
+    stored = change(compared(sample([float(f"{value:.6g}") for value in x]), sample(x), "signal_l2:0%"))
+    assert (stored.outcome, stored.change, stored.p) == ("unchanged", 0, None)  # a baseline file keeps six digits
     moved = change(compared(sample(x), sample([*x[:-1], x[-1] * 1.0001])))
     assert moved.outcome == "within"
     assert change(compared(sample(x), sample(x, seeds=range(9, 9 + seeds)))).outcome == "within"  # it may be chance

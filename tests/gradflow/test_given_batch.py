@@ -149,8 +149,11 @@ def test_a_loaders_own_generator_is_seeded_and_put_back() -> None:
     own = torch.Generator().manual_seed(1)
     before = own.get_state()
     draw = draw_of(DataLoader(ROWS, 5, shuffle=True, generator=own), "batch")
-    assert torch.equal(draw(42)[0], draw(42)[0])
+    first = draw(42)[0]
+    assert not torch.equal(first, draw(43)[0])
     assert torch.equal(own.get_state(), before)
+    own.manual_seed(2)
+    assert torch.equal(draw(42)[0], first)
 
 
 def test_a_loader_is_not_asked_for_its_worker_processes(monkeypatch: pytest.MonkeyPatch) -> None:

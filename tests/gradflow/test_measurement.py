@@ -135,6 +135,22 @@ def test_bad_input_is_one_line(factory: Any, data: Any, loss: Any, seeds: int, w
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"layers": "head*"}, "layers: no layer named 'head*': the model has fc1, act1, fc2"),
+        ({"quantities": [max]}, "quantities is a list of 1: give callables of a weight's gradient, by name"),
+        ({"quantities": {"own": 1}}, "quantities is a dict of 1: give callables"),
+        ({"quantities": {"own": lambda gradient: gradient}}, "quantity 'own' is a Tensor [8, 4]: give a callable from"),
+        ({"quantities": {"own": lambda gradient: "x"}}, "quantity 'own' is a str: give a callable from"),
+    ],
+)
+def test_other_bad_input_is_one_line(given: Any, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        measure(small, batch, functional.cross_entropy, seeds=1, **given)
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["signal_l2", "factor"])
 def test_a_quantity_of_ones_own_cannot_take_a_known_name(name: str) -> None:
     with pytest.raises(UsageError, match=f"quantity '{name}' is measured already"):

@@ -67,10 +67,29 @@ def test_a_total_is_the_first_signal_over_the_last_of_each_seed() -> None:
     assert totals_toward_input(sample, "weight_l2") == {LayerKey("fc1"): expected}
 
 
-def made(**signals: Any) -> FlowSample:
-    """Of one seed, a chain."""
-    layers = [LayerGradient(name=name, state="ok", signal_l2=x, weight_l2=1.0) for name, x in signals.items()]
-    return FlowSample(Sample(test="t", seeds=(0,), flows=(GradientFlow(layers=tuple(layers)),)))
+def test_each_way_has_a_total() -> None:
+    factory, _ = NETWORKS["two inputs"]
+    sample = measure(factory, (X, Y), functional.cross_entropy, seeds=1)
+    assert totals_toward_input(sample.record).keys() == {LayerKey("a"), LayerKey("b")}
+    least = min(totals_toward_input(sample.record).values())[0]
+    assert "over the whole path is" in fails(sample, min_total=1.01 * least)
+    sample.assert_factors(min_total=0.99 * least)
+
+
+def test_a_frozen_layer_is_no_end_of_the_path_though_a_signal_comes_to_it() -> None:
+    chain = made(a=1.0, b=2.0, c=4.0).record
+    first = chain.flows[0].layers[0].model_copy(update={"state": "frozen"})
+    flow = chain.flows[0].model_copy(update={"layers": (first, *chain.flows[0].layers[1:])})
+    assert totals_toward_input(chain.model_copy(update={"flows": (flow,)})) == {LayerKey("b"): (0.5,)}
+
+
+def made(*others: dict[str, float], **signals: Any) -> FlowSample:
+    """A chain for each seed, of the first one ``signals``."""
+    flows = [
+        GradientFlow(layers=tuple(LayerGradient(name=k, state="ok", signal_l2=v, weight_l2=1.0) for k, v in x.items()))
+        for x in (signals, *others)
+    ]
+    return FlowSample(Sample(test="t", seeds=tuple(range(len(flows))), flows=tuple(flows)))
 
 
 def fails(sample: FlowSample, **limits: float) -> str:
@@ -86,6 +105,7 @@ def test_limits_of_the_whole_path() -> None:
     assert fails(sample, min_total=0.02) == f"{what} least 0.02"
     assert fails(sample, max_total=0.009) == f"{what} most 0.009"
     assert "is 0 at a" in fails(made(a=0.0, b=1.0), min_total=1e-300)
+    assert "is 0 at a" in fails(made({"a": 0.0, "b": 1.0}, {"a": 1.0, "b": 1.0}, a=1.0, b=1.0), min_total=1e-300)
     assert "is NaN at a" in fails(made(a=0.0, b=0.0), min_total=0.0)
     made(a=1.0).assert_factors(min_total=2)
 

@@ -81,6 +81,16 @@ def test_limits_without_the_check(project: pytest.Pytester) -> None:
     run(project).assert_outcomes(passed=1)
 
 
+def test_a_parameters_mark_is_closer_than_its_functions(project: pytest.Pytester) -> None:
+    rewrite(
+        project,
+        "\n@pytest.mark.gradflow(min_factor=10)\n"
+        "@pytest.mark.parametrize('x', [1, pytest.param(2, marks=pytest.mark.gradflow(min_factor=1e-9))])\n"
+        "def test_it(gradflow, x):\n    gradflow(model, batch, loss)\n",
+    )
+    run(project).assert_outcomes(passed=1, failed=1)
+
+
 def test_the_closest_mark_wins_and_none_takes_a_value_back(project: pytest.Pytester) -> None:
     rewrite(
         project,
@@ -111,6 +121,35 @@ def test_one_that_ended_before_it_could_call_does_not(project: pytest.Pytester, 
     assert "GradFlowWarning" not in run(project, "-W", "default").stdout.str()
 
 
+def test_tests_of_unittest_do_so_too(project: pytest.Pytester) -> None:
+    rewrite(
+        project,
+        """
+import unittest
+
+class TestOld(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _keep(self, gradflow):
+        self.gradflow = gradflow
+
+    def test_called(self):
+        self.gradflow(model, batch, loss)
+
+    def test_skipped(self):
+        self.skipTest("not here")
+
+    def test_failed(self):
+        self.fail()
+
+    def test_never_called(self):
+        pass
+""",
+    )
+    result = run(project, "-W", "default")
+    result.assert_outcomes(passed=2, skipped=1, failed=1, warnings=1)
+    result.stdout.fnmatch_lines(["test_model.py::TestOld::test_never_called"])
+
+
 # --- what the user did wrong ---------------------------------------------------------------------------
 
 
@@ -136,6 +175,7 @@ class Broken(nn.Module):
         ("model, batch, nn.CrossEntropyLoss", "UsageError: the loss is the class CrossEntropyLoss"),
         ("model, batch, loss, seeds=[1, 1]", "UsageError: seeds=[1, 1]: give how many"),
         ("model, batch, loss, seeds=True", "UsageError: seeds=True: give how many"),
+        ("model, batch, loss, seeds=0", "UsageError: seeds: give one or more"),
         ("faint, batch, loss", "vanishing from 0"),
     ],
 )

@@ -7,7 +7,7 @@ from user_project import FLOWS, rewrite, run, saved
 
 # Pytester forgets what is first imported inside one of its sessions, and numpy and torch cannot be imported twice.
 from vgharness.gradflow import measurement  # noqa: F401
-from vgharness.pytest_plugin.options import OPTIONS
+from vgharness.pytest_plugin.options import OPTIONS, SEEDS, settle
 from vgharness.report import tables  # noqa: F401
 
 pytestmark = pytest.mark.fast
@@ -43,7 +43,7 @@ def test_tests_of_gradients_can_be_left_out_or_run_alone(
     run(project, *options).assert_outcomes(**outcomes)
 
 
-SEEDS = """
+SEEDS_OF_TESTS = """
 def test_default(gradflow):
     print("default", len(gradflow(model, batch, loss).seeds))
 
@@ -68,7 +68,7 @@ def test_marked(gradflow):
     ],
 )
 def test_how_many_seeds(project: pytest.Pytester, options: tuple[str, ...], numbers: str) -> None:
-    rewrite(project, SEEDS)
+    rewrite(project, SEEDS_OF_TESTS)
     result = run(project, "-s", *options)
     result.assert_outcomes(passed=2)
     printed = re.findall(r"^\.?(?:default|marked|called|listed) (.*)$", result.stdout.str(), re.MULTILINE)
@@ -137,7 +137,7 @@ def test_other(gradflow, act):
 def table(project: pytest.Pytester, *options: str) -> list[list[str]]:
     """The words of the summary's lines."""
     text = run(project, "--gradflow-name=short", *options).stdout.str()
-    lines = re.sub(r"[─\n]\n", "\n", text.partition("gradient flow =")[2]).splitlines()[1:]
+    lines = text.partition("gradient flow =")[2].rpartition("\n=")[0].splitlines()[1:]
     return [line.split() for line in lines if line.strip("─= ")]
 
 
@@ -154,6 +154,10 @@ def test_a_table_for_each_test_with_a_row_for_each_case(project: pytest.Pytester
     ]
     assert ["other"] in found
     assert ["ReLU", "plain", "2", "2", "healthy"] in found
+    rewrite(project, FLOWS + FLOWS.replace("flows", "more"))
+    assert table(project, "--gradflow-group-by=func", "--gradflow-columns=seeds") == [
+        ["without", "parameters"], ["test", "seeds"], ["flows", "5"], ["more", "5"],
+    ]  # fmt: skip
 
 
 def test_other_ways_to_group(project: pytest.Pytester) -> None:
@@ -209,6 +213,7 @@ def test_every_option_is_a_setting_and_the_command_line_wins(project: pytest.Pyt
     text = run(project, "--strict-config").stdout.str()
     assert "limits: signal_l2:20%, vanished" in text
     assert re.search(r"^ ?flows +3$", text, re.MULTILINE)
+    assert "without parameters" in text
     assert (project.path / "page.html").exists()
     assert [path.name for path in (project.path / "kept").rglob("*.json")] == ["0001_ours.json"]
     result = run(project, "--gradflow-save=mine", "--gradflow-compare-fail=new", "--gradflow-seeds=2")
@@ -216,6 +221,17 @@ def test_every_option_is_a_setting_and_the_command_line_wins(project: pytest.Pyt
     assert [path.name for path in (project.path / "kept").rglob("*.json")].count("0002_mine.json") == 1
     project.makeini("[pytest]\ngradflow_skip = true\n")
     run(project).assert_outcomes(deselected=1)
+
+
+def test_a_worker_that_gets_the_settled_options_settles_them_alike(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\ngradflow_seeds = 4\ngradflow_columns = seeds,total\ngradflow_compare_fail =\n    new\n")
+    config = project.parseconfig("--gradflow-sort=min", "--gradflow-storage=kept")
+    settle(config)
+    once = dict(vars(config.option)), config.stash[SEEDS]
+    settle(config)
+    assert (vars(config.option), config.stash[SEEDS]) == once
+    assert config.stash[SEEDS] == (None, 4)
+    assert config.option.gradflow_columns == ("seeds", "total")
 
 
 def test_every_option_is_in_the_help(project: pytest.Pytester) -> None:

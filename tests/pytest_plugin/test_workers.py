@@ -135,3 +135,20 @@ def test_processes_that_update_one_baseline_at_once_lose_nothing(tmp_path: Path)
     labels = [sample.label for sample in load_session(path).samples]
     assert labels == sorted(f"{name}{i}" for name in "abc" for i in range(10))
     assert [x.name for x in tmp_path.iterdir()] == ["base.json"]
+
+
+def test_a_worker_judges_its_tests_as_part_of_the_whole_build(pytester: pytest.Pytester) -> None:
+    options = ("-p", "no:cacheprovider", "-n", "2")
+    three = PROJECT.replace("seeds=1", "seeds=3")
+    pytester.makepyfile(test_model=three)
+    pytester.runpytest_subprocess(*options, "--gradflow-json=base.json").assert_outcomes(passed=4)
+    half = "lambda output, target: (0.5 if i == 2 else 1) * nn.functional.cross_entropy(output, target)"
+    pytester.makepyfile(test_model=three.replace("nn.functional.cross_entropy, seeds", f"{half}, seeds"))
+    fail = (
+        "--gradflow-compare=base.json",
+        "--gradflow-compare-fail=signal_l2:-50%",
+        "--gradflow-compare-fail=weight_l2:9%",
+    )
+    result = pytester.runpytest_subprocess(*options, *fail)
+    result.assert_outcomes(passed=3, failed=1)
+    assert "beyond signal_l2:-50%; p < 1e-09, corrected for 12 decisions" in result.stdout.str()  # of the four tests

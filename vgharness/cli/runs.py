@@ -78,8 +78,13 @@ def show(
 
 
 def compare_runs(
-    before: Annotated[str, typer.Argument(help="number, name or file of a session")],
-    after: Annotated[str | None, typer.Argument(help="another; without it the latest")] = None,
+    sessions: Annotated[
+        list[str],
+        typer.Argument(
+            help="two or more, each a number, a name, a file, a commit, a git ref, or a glob of names such as 'nightly*'; "
+            "all are held against the first, or, where it is alone, the latest is"
+        ),
+    ],
     fail: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,31 +97,58 @@ def compare_runs(
     markdown: Markdown = False,
     storage: Storage = DEFAULT_ROOT,
 ) -> None:
-    """Compare two saved sessions: exit status 1 where there is a regression, 2 for bad input."""
+    """Compare saved sessions with the first of them: exit status 1 where there is a regression, 2 for bad input."""
     with usage_errors("vgharness compare"):
         if csv + json + markdown > 1:
             raise UsageError("--csv, --json and --markdown: give one of them")
+        (path, old), *others = _load_all(storage, sessions)
+        if (csv or json) and len(others) > 1:
+            raise UsageError(f"--csv and --json are of two sessions, these are {len(others) + 1}; name two")
         from vgharness.gradflow.comparison import compare
         from vgharness.gradflow.limits import check_limits, parse_failures  # scipy is slow to import
-        from vgharness.report.tables import comparison_table
 
         limits, fail_on = parse_failures(fail or [])
-        (path, old), (path_now, now) = _load(storage, before), _load(storage, after)
-        check_limits(limits, old, now)
-        found = compare(old, now, limits, fail_on)
-        if not found.changes and not found.regressions:
-            raise UsageError(f"{path} and {path_now}: no test with a value is in both; compare runs of the same tests")
-    if csv:
-        _print_csv(found)
-    elif json:
-        say_json(found)
-    else:
-        if not markdown:
-            say(f"before: {shown(path)}\nafter:  {shown(path_now)}")
-        *sheets, conclusion = comparison_table(found)
-        _print([conclusion, *sheets] if markdown else [*sheets, conclusion], markdown)
-    if found.regressions:
+        for _, now in others:
+            check_limits(limits, old, now)
+        found = [(path_now, compare(old, now, limits, fail_on)) for path_now, now in others]
+        for path_now, each in found:
+            if not each.changes and not each.regressions:
+                raise UsageError(
+                    f"{path} and {path_now}: no test with a value is in both; compare runs of the same tests"
+                )
+    for path_now, each in found:
+        if csv:
+            _print_csv(each)
+        elif json:
+            say_json(each)
+        else:
+            _print_comparison(path, path_now, each, markdown, several=len(found) > 1)
+    if any(each.regressions for _, each in found):
         raise typer.Exit(REGRESSION)
+
+
+def _print_comparison(before: Path, after: Path, found: Comparison, markdown: bool, *, several: bool) -> None:
+    from vgharness.report.tables import as_code, comparison_table
+
+    if not markdown:
+        say(f"before: {shown(before)}\nafter:  {shown(after)}")
+    elif several:
+        say(f"### {as_code(after.name)}\n")
+    *sheets, conclusion = comparison_table(found)
+    _print([conclusion, *sheets] if markdown else [*sheets, conclusion], markdown)
+
+
+def _load_all(storage: Path, sessions: Sequence[str]) -> list[tuple[Path, Session]]:
+    """Two at least; the latest where one is named."""
+    store = RunStore(storage)
+    paths = [path for which in sessions for path in store.find_all(which)]
+    loaded = [(path, load_session(path)) for path in paths]
+    if len(loaded) == 1:
+        loaded.append(_load(storage, None))
+    for path, session in loaded:
+        for caveat in session.caveats:
+            say(f"{shown(path)}: {escaped(caveat)}", stderr=True)
+    return loaded
 
 
 def _load(storage: Path, which: str | None) -> tuple[Path, Session]:

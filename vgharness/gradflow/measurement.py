@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from vgharness.errors import UsageError
-from vgharness.formatting import in_one_line
+from vgharness.formatting import escaped, in_one_line
 from vgharness.gradflow.arguments import described, loss_value, new_model
 from vgharness.gradflow.given_batch import Batch, draw_of, read_batch
 from vgharness.gradflow.opening import flows_after_steps, worth_steps
@@ -66,11 +66,8 @@ def measure(
 
     The random state is put back afterwards. Raises :class:`~vgharness.errors.UsageError` for bad input.
     """
-    own, info = dict(quantities or {}), _json(extra_info)
-    taken = {*LAYER_QUANTITIES, FACTOR} & set(own)
-    if taken:
-        raise UsageError(f"quantity {min(taken)!r} is measured already: give yours another name")
-    numbers = checked_seeds(seeds)
+    own, info = _checked_quantities(quantities), _json(extra_info)
+    numbers = _checked_seeds(seeds)
     source = _Source(model_factory, batch, loss, layers)
     run = _Run(source, own, saturation)
     with random_state_kept():
@@ -85,7 +82,16 @@ def measure(
     return FlowSample(record, source.make_inputs)
 
 
-def checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+def _checked_quantities(quantities: Mapping[str, GradientQuantity] | None) -> dict[str, GradientQuantity]:
+    if quantities is not None and not (isinstance(quantities, Mapping) and all(map(callable, quantities.values()))):
+        raise UsageError(f"quantities is {described(quantities)}: give callables of a weight's gradient, by name")
+    taken = {*LAYER_QUANTITIES, FACTOR} & set(quantities or ())
+    if taken:
+        raise UsageError(f"quantity {min(taken)!r} is measured already: give yours another name")
+    return dict(quantities or {})
+
+
+def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     """Lists the seeds: so many, from 42 on, or those given. Raises :class:`~vgharness.errors.UsageError` for what is no
     number or no list of different ones."""
     numbers: tuple[Any, ...] = (None,)
@@ -163,6 +169,11 @@ class _Source:
         seed_everything(seed)
         model = new_model(self._factory, self._made)
         self._made.add(model)
+        if self.layers is not None:
+            try:
+                find_layers(model, self.layers)
+            except (TypeError, ValueError) as error:
+                raise UsageError(f"layers: {escaped(str(error))}") from None
         return model, read_batch(self._draw(seed), model, "batch")
 
     def make_inputs(self, seed: int) -> tuple[nn.Module, Any]:
@@ -213,15 +224,21 @@ def _own_values(
     """By name of the user's quantity, its value for each row of ``flow``."""
     found = {layer.name: layer for layer in find_layers(model, layers)} if own else {}
     return {
-        quantity: tuple(_own_value(found[row.name], function) for row in flow.layers)
+        quantity: tuple(_own_value(found[row.name], quantity, function) for row in flow.layers)
         for quantity, function in own.items()
     }
 
 
-def _own_value(layer: ProbedLayer, function: GradientQuantity) -> float | None:
+def _own_value(layer: ProbedLayer, name: str, function: GradientQuantity) -> float | None:
     """None where the layer has no gradient, or where the value is not finite."""
     grads = [weight.grad.detach() for weight in layer.weights if weight.grad is not None]
     if not grads:
         return None
-    value = float(function(torch.cat([grad.flatten() for grad in grads]) if len(grads) > 1 else grads[0]))
+    found = function(torch.cat([grad.flatten() for grad in grads]) if len(grads) > 1 else grads[0])
+    try:
+        value = float(found)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(
+            f"quantity {name!r} is {described(found)}: give a callable from a weight's gradient to one number"
+        ) from None
     return value if math.isfinite(value) else None

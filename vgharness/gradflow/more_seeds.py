@@ -32,7 +32,7 @@ def further_seeds(
     decisions: how many the whole build makes, at each look; by default those on this sample, :data:`MOST_LOOKS` times.
     most: seeds of ``now`` in all.
 
-    Returns none where every limit is decided, and where more seeds on this side alone would not tell.
+    Returns none where every limit is decided, and where there are none to add.
     """
     decisions = MOST_LOOKS * number_of_decisions([baseline], limits) if decisions is None else decisions
     pairs = pairs_of(baseline, now, matched_layers(baseline.keys, now.keys), limits)

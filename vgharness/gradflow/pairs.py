@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from vgharness.gradflow.limits import Limit
-from vgharness.gradflow.quantities import measured_quantities, values_of, was_measured
+from vgharness.gradflow.quantities import has_factor, is_measured, measured_quantities, values_of
 from vgharness.gradflow.summary import FACTOR
 from vgharness.records import LayerKey, Sample
 
@@ -68,7 +68,7 @@ def pairs_of(
                     after=_of_seeds(shared, now.seeds, whole.after),
                     same_seeds=True,
                 )
-            elif whole.is_finite or was_measured(old, key, quantity) or was_measured(now, key_now, quantity):
+            elif whole.is_finite or _was_measured(old, key, quantity) or _was_measured(now, key_now, quantity):
                 yield whole
 
 
@@ -81,6 +81,10 @@ def shared_seeds(before: Sequence[int], after: Sequence[int]) -> tuple[int, ...]
         return ()
     shared = tuple(seed for seed in before if seed in after)
     return shared if len(shared) >= min(FEWEST_SEEDS, len(before), len(after)) else ()
+
+
+def _was_measured(sample: Sample, key: LayerKey | None, quantity: str) -> bool:
+    return has_factor(sample) if key is None else is_measured(sample, quantity, key)
 
 
 def _of_seeds(shared: Sequence[int], seeds: Sequence[int], values: Sequence[float]) -> tuple[float, ...]:

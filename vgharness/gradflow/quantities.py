@@ -29,11 +29,16 @@ def is_share(quantity: str) -> bool:
     return scale_of(quantity) != "log"
 
 
-def was_measured(sample: Sample, key: LayerKey | None, quantity: str) -> bool:
-    """Whether there is a value for some seed, finite or not; a factor is where a flow has two layers."""
-    if key is None:
-        return any(flow.factors() for flow in sample.flows)
-    rows = [x for flow in sample.flows for x in flow.layers if x.key == key]
+def is_measured(sample: Sample, quantity: str, key: LayerKey | None = None) -> bool:
+    """Whether some layer, or the one of that ``key``, has a value for some seed, finite or not."""
     return quantity in sample.custom or any(
-        quantity in x.nonfinite or getattr(x, quantity, None) is not None for x in rows
+        quantity in layer.nonfinite or getattr(layer, quantity, None) is not None
+        for flow in sample.flows
+        for layer in flow.layers
+        if key is None or layer.key == key
     )
+
+
+def has_factor(sample: Sample) -> bool:
+    """Whether some flow has two layers one of which feeds the other."""
+    return any(flow.factors() for flow in sample.flows)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from vgharness.probe.layers import LayerChoice
     from vgharness.records import Sample
 
-DEFAULT_SEEDS: Final = 5
 _PREFIX: Final = "gradflow_"  # of the names of a test's properties
 
 
@@ -136,13 +135,16 @@ class GradFlow:
         self, own: int | Sequence[int] | None
     ) -> tuple[int | Sequence[int], Callable[[Sample, int], Sequence[int]] | None]:
         """The seeds, or their number, and what says which ones to add, where that is asked."""
+        from vgharness.gradflow.measurement import DEFAULT_SEEDS
+
         given: Any = self._marked.get("seeds") if own is None else own
         if isinstance(given, Sequence):
             return (given[:1] if self._disabled else given), None
         if self._disabled:
             return 1, None
-        number: Any = self._seeds.always or given or self._seeds.usual or DEFAULT_SEEDS
-        return (given or DEFAULT_SEEDS, self._more) if number == AUTO else (number, None)
+        asked = (self._seeds.always, given, self._seeds.usual, DEFAULT_SEEDS)
+        number: Any = next(each for each in asked if each is not None)
+        return (DEFAULT_SEEDS if given is None else given, self._more) if number == AUTO else (number, None)
 
     def _judge(self, sample: FlowSample, check: bool) -> None:
         __tracebackhide__ = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Final, NamedTuple
 
@@ -52,11 +52,18 @@ def _is_text(value: Any) -> bool:
 
 
 def marked(item: pytest.Item) -> dict[str, Any]:
-    """The values of a test's marks ``gradflow``; of several marks the closest wins, and None takes a value back."""
+    """The values of a test's marks ``gradflow``; of several marks the closest wins, that of a parameter before all, and
+    None takes a value back."""
     values: dict[str, Any] = {}
-    for mark in reversed(list(item.iter_markers("gradflow"))):
+    of_parameters = [mark for mark in _marks_of_parameters(item) if mark.name == "gradflow"]
+    for mark in (*reversed(list(item.iter_markers("gradflow"))), *of_parameters):
         values |= mark.kwargs
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _marks_of_parameters(item: pytest.Item) -> Sequence[pytest.Mark]:
+    """Marks given by ``pytest.param(..., marks=...)``, which pytest lists after those of the function."""
+    return getattr(getattr(item, "callspec", None), "marks", ())
 
 
 def compare_limits(values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -162,6 +162,8 @@ def settle(config: pytest.Config) -> None:
     always = _seeds(option.gradflow_seeds, "--gradflow-seeds")
     config.stash[SEEDS] = Seeds(always, _seeds(config.getini("gradflow_seeds"), "gradflow_seeds"))
     for each in OPTIONS:
+        if each.dest == "gradflow_seeds":  # a worker of pytest-xdist is to know the ini file's from the command line's
+            continue
         origin, folder = f"--gradflow-{each.name}", config.invocation_params.dir
         value = getattr(option, each.dest)
         if value is None and (value := config.getini(each.dest)) is not None:
@@ -178,16 +180,7 @@ def settle(config: pytest.Config) -> None:
         raise UsageError("--gradflow-skip and --gradflow-only: give one of them")
     if option.gradflow_disable:
         for each in OPTIONS:
-            if each.name in (
-                "save",
-                "autosave",
-                "json",
-                "html",
-                "compare",
-                "compare-fail",
-                "require-baseline",
-                "update",
-            ):
+            if each.name in _OF_DISK:
                 setattr(option, each.dest, each.default)
 
 

@@ -108,7 +108,8 @@ def gradflow(request: pytest.FixtureRequest) -> GradFlow:
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """Comes after a test that passed: says where it guards nothing."""
-    if item.stash.get(_SAMPLES, None):
+    failed = getattr(item, "_excinfo", None)  # of unittest's, which come here too
+    if item.stash.get(_SAMPLES, None) or failed:
         return
     values = marked(item)
     limits = [f"{key}={values[key]!r}" for key in (*LIMITS, "expect", "compare_fail") if key in values]

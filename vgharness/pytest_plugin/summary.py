@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 80
 _NARROWEST: Final = 12  # of a test's name
+_NO_PARAMETERS: Final = "without parameters"
 _STYLES: Final = {"problem": "bold red", "warning": "yellow", None: ""}
 _ORDER: Final = {"problem": 0, "warning": 1, None: 2}
 
@@ -107,10 +108,10 @@ def _grouped(sample: Sample, by: str | None, form: str) -> tuple[str, str]:
     function, bracket, parameters = sample.test.partition("[")
     parameters = parameters.removesuffix("]")
     test, own = _test(sample.test, form), _test(function, form)
-    if by == "func":
-        return own, f"{parameters} {sample.name}".strip() or own
-    if by == "param":
-        return parameters if bracket else "without parameters", f"{own} {sample.name}".strip()
+    if by == "func" and bracket:
+        return own, f"{parameters} {sample.name}".strip()
+    if by in ("func", "param"):
+        return parameters if bracket else _NO_PARAMETERS, f"{own} {sample.name}".strip()
     if by == "name":
         return sample.name or "without a name", test
     return "all measurements", f"{test} {sample.name}".strip()

@@ -327,5 +327,7 @@ def _change(of: Change, *, with_interval: bool = False) -> str:
         return "–" if None in (of.before, of.after) or of.before == of.after else "from 0"
     text = relative_change(of.change)
     if with_interval and of.low is not None and of.high is not None:
-        text += f" ({relative_change(of.low)} to {relative_change(of.high)})"
+        ends = relative_change(of.low), relative_change(of.high)
+        if set(ends) != {text}:  # as it is where the ratio is the same for every seed
+            text += f" ({' to '.join(ends)})"
     return text

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -452,3 +453,33 @@ def test_what_a_file_holds_reaches_no_terminal_raw(store: RunStore) -> None:
         assert "\x1b" not in result.output
         assert "\n9999" not in result.output
     assert r"no\x1brun\n" in invoke(store, "list").stderr
+
+
+def test_compare_takes_several_sessions_by_glob_and_commit(store: RunStore) -> None:
+    for name, factor, commit in (("n1", 0.8, "a" * 40), ("n2", 0.8, "b" * 40), ("n3", 0.4, "c" * 40)):
+        store.save(session(sample(factor)).model_copy(update={"commit": commit}), name)
+    result = invoke(store, "compare", "n*", "--fail", "signal_l2:-20%")
+    assert result.exit_code == 1
+    assert result.stdout.count("before: ") == 2
+    assert invoke(store, "compare", "a" * 8, "b" * 8, "--fail", "signal_l2:-20%").exit_code == 0
+    assert invoke(store, "compare", "a" * 8, "c" * 8, "--fail", "signal_l2:-20%").exit_code == 1
+    assert "name two" in line_of(invoke(store, "compare", "n*", "--json"), "compare")
+
+
+def test_a_pipe_or_a_folder_in_the_store_is_skipped_and_never_opened(store: RunStore) -> None:
+    path = store.save(session(sample()), "a")
+    os.mkfifo(path.with_name("0002_pipe.json"))
+    path.with_name("0003_folder.json").mkdir()
+    result = invoke(store, "list")
+    assert result.exit_code == 0
+    assert [line.partition(": ")[2] for line in result.stderr.splitlines()] == [
+        "cannot be read (this is no regular file)",
+        "cannot be read (Is a directory)",
+    ]
+    assert invoke(store, "show").exit_code == 0
+
+
+def test_list_and_show_say_how_a_session_ended(store: RunStore) -> None:
+    store.save(session(sample()).model_copy(update={"status": "partial", "left_out": "-k relu"}), "a")
+    assert cells(invoke(store, "list").stdout, "0001")[-1] == "partial"
+    assert "the session is partial (-k relu): not all tests are in it" in invoke(store, "show").stdout

@@ -81,7 +81,7 @@ def compare_runs(
     sessions: Annotated[
         list[str],
         typer.Argument(
-            help="two or more, each a number, a name, a file, a commit, a git ref, or a glob of names such as 'nightly*'; "
+            help="two or more: each a number, a name, a file, a commit, a git ref, or a glob of names ('nightly*'); "
             "all are held against the first, or, where it is alone, the latest is"
         ),
     ],

@@ -16,13 +16,17 @@ from vgharness.statistics import (
     Scale,
     apply_cut,
     cut_at,
+    difference_interval,
+    difference_of_means,
     from_scale,
+    greater_p,
     interval,
     mean_over_seeds,
     on_scale,
     prediction_interval,
     ranking_auc,
     scale_of,
+    seeds_for_p,
     seeds_to_decide,
     summarise,
 )
@@ -227,6 +231,75 @@ def test_means_of_arrays_are_those_of_their_values(scale: Scale) -> None:
     expected = [summarise(list(column), scale).value for column in values.T]
     assert mean_over_seeds(values, scale).tolist() == expected
     assert expected == pytest.approx([50.5 if scale == "linear" else 10.0, 2.0, 5.0])
+
+
+# --- differences ----------------------------------------------------------------------------------------
+
+DRAWN = np.random.default_rng(3).normal(size=(2, 9))
+
+
+@pytest.mark.parametrize("shift", [-0.3, 0.0, 2.0])
+@pytest.mark.parametrize(("counts", "paired"), [((9, 9), True), ((9, 9), False), ((3, 7), False), ((5, 2), False)])
+def test_a_difference_is_tested_as_scipy_tests_it(shift: float, counts: tuple[int, int], paired: bool) -> None:
+    x, y = DRAWN[0, : counts[0]], DRAWN[1, : counts[1]] + shift
+    found = stats.ttest_rel(y, x) if paired else stats.ttest_ind(y, x, equal_var=False)
+    one_sided = found.pvalue / 2 if found.statistic > 0 else 1 - found.pvalue / 2
+    assert greater_p(x, y, paired) == pytest.approx(one_sided)
+    assert difference_interval(x, y, paired) == pytest.approx(tuple(found.confidence_interval()))
+
+
+def test_the_smallest_p_keep_their_digits() -> None:
+    x, y = np.array([0.0, 1e-3, 2e-3, 1e-3]), np.array([1.0, 1.0, 1.001, 1.0])
+    found = greater_p(x, y, True)
+    assert found == pytest.approx(stats.ttest_rel(y, x, alternative="greater").pvalue)
+    assert 0 < found < 1e-7
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_values_without_a_spread_are_decided_exactly(paired: bool) -> None:
+    x = np.full(3, 0.1)
+    assert greater_p(x, x, paired) == 1
+    assert greater_p(x, x + 1e-9, paired) == 0
+    assert greater_p(x, x - 1e-9, paired) == 1
+    assert difference_interval(x, x, paired) == (0, 0)
+    assert difference_of_means(x, np.full(7, 0.1)) == 0  # whose sums by seven and by three are rounded differently
+    assert seeds_for_p(x, x + 1, paired, 1e-9) == 2
+    assert seeds_for_p(x, x, paired, 1e-9) is None
+
+
+def test_a_least_spread_is_that_of_each_side_or_of_the_pairs() -> None:
+    x, y = np.zeros(4), np.ones(4)
+    assert greater_p(x, y, True, 0.5) == pytest.approx(stats.t.sf(1 / (0.5 / 2), 3))
+    assert greater_p(x, y, False, 0.5) == pytest.approx(stats.t.sf(1 / (0.5 / math.sqrt(2)), 6))
+    assert greater_p(*DRAWN, True, 1e-9) == greater_p(*DRAWN, True)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("p", [0.05, 1e-4])
+def test_seeds_for_a_p_are_the_fewest_with_which_the_same_means_and_spreads_have_it(paired: bool, p: float) -> None:
+    x, y = DRAWN[0], DRAWN[1] - DRAWN[1].mean() + DRAWN[0].mean() + 0.6
+    found = seeds_for_p(x, y, paired, p)
+    assert found is not None
+
+    def p_of(seeds: int) -> float:
+        if paired:
+            variances, freedom = [np.var(y - x, ddof=1)], seeds - 1.0
+        else:
+            variances = [np.var(side, ddof=1) for side in (x, y)]
+            freedom = (seeds - 1) * sum(variances) ** 2 / sum(part**2 for part in variances)
+        return float(stats.t.sf(0.6 / math.sqrt(sum(variances) / seeds), freedom))
+
+    assert p_of(found) <= p < p_of(found - 1)
+    assert seeds_for_p(y, x, paired, p) is None
+    assert seeds_for_p(x, y - 0.599, paired, p) is None
+
+
+def test_one_value_has_no_difference_that_could_be_tested() -> None:
+    one, two = np.ones(1), np.ones(2)
+    assert difference_interval(one, two, False) == ()
+    for wrong in (lambda: greater_p(one, two, False), lambda: seeds_for_p(two, one, False, 0.05)):
+        with pytest.raises(ValueError, match="two values on both sides"):
+            wrong()
 
 
 scores = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=12)

@@ -7,11 +7,15 @@ import pytest
 pytestmark = pytest.mark.types
 
 USERS_TEST = """
+import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import vgharness
-from vgharness import FlowSample, GradFlow, GradientProbe, theory
+from vgharness import FlowSample, GradFlow, GradFlowWarning, GradientProbe, theory
+
+assert issubclass(GradFlowWarning, pytest.PytestWarning)
 
 
 def model() -> nn.Module:
@@ -21,7 +25,10 @@ def model() -> nn.Module:
 def test_flows(gradflow: GradFlow) -> None:
     batch = torch.ones(3, 4), torch.zeros(3, dtype=torch.long)
     sample: FlowSample = gradflow(model, batch, nn.functional.cross_entropy, seeds=3, name="mine")
-    sample.assert_flows(min_factor=0.1)
+    sample.assert_flows(min_factor=0.1, max_total=1e3)
+    gradflow(model, {"input": batch[0], "label": batch[1]}, name="own loss", check=False).assert_problem("dead")
+    gradflow(model, DataLoader(TensorDataset(*batch)), lambda model, batch: model(batch[0]).sum(), name="loader")
+    gradflow(model, batch[0], lambda output: output.sum(), name="no targets", seeds=[1, 2]).assert_factors(min_total=0)
     assert sample.diagnosis.healthy
     assert sample.flows[0].factor() > 0
     vgharness.diagnose(sample.flows).problems

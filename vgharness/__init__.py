@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vgharness.models import DeepCNN as DeepCNN
     from vgharness.probe.probe import GradientProbe as GradientProbe
     from vgharness.pytest_plugin.fixture import GradFlow as GradFlow
+    from vgharness.pytest_plugin.fixture import GradFlowWarning as GradFlowWarning
     from vgharness.records import Cell as Cell
     from vgharness.records import GradientFlow as GradientFlow
     from vgharness.records import LayerGradient as LayerGradient
@@ -48,6 +49,7 @@ _HOMES = {
     "Diagnosis": "gradflow.diagnosis",
     "FlowSample": "gradflow.sample",
     "GradFlow": "pytest_plugin.fixture",
+    "GradFlowWarning": "pytest_plugin.fixture",
     "GradientFlow": "records",
     "GradientProbe": "probe.probe",
     "LayerGradient": "records",

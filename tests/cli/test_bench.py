@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from vgharness.benchmarks import check_overhead, gallery, scaling, throughput, trainability, zoo
+from vgharness.benchmarks import check_overhead, gallery, gates, scaling, throughput, trainability, zoo
 from vgharness.benchmarks.check_overhead import CheckCost, InProcess
 from vgharness.benchmarks.gallery import HEALTHY, SICK, peers
 from vgharness.benchmarks.gallery.peers import Peer
+from vgharness.benchmarks.gates import Gate
 from vgharness.benchmarks.random_networks import draw_networks
 from vgharness.benchmarks.roofline import Ceilings
 from vgharness.benchmarks.scaling import Cost, Growth
@@ -270,3 +271,30 @@ def test_it_runs_as_a_module_too() -> None:
         [sys.executable, "-m", "vgharness.bench", "train", "--rounds", "1"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (2, "vgharness bench: --rounds 1: give 2 or more\n")
+
+
+def test_gates_print_shares_and_the_goals_that_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_gates(builds: int) -> list[Gate]:
+        return [
+            Gate(network="50 layers", case=case, limits=limits, seeds=seeds, builds=builds, red=red)
+            for case, limits, reds in (
+                ("other seeds", ("signal_l2:20%",), (0, 2, 3, 1)),
+                ("-10 %, same seeds", ("signal_l2:-5%",), (40, 40, 40, 39)),
+            )
+            for seeds, red in zip((3, 5, 6, 10), reds, strict=True)
+        ]
+
+    monkeypatch.setattr(gates, "run_gates", run_gates)
+    target = tmp_path / "g.json"
+    result = CliRunner().invoke(cli.app, ["bench", "gates", "--builds", "40", "--json", str(target)])
+    assert result.exit_code == 0, result.output
+    for words in (
+        "50 layers other seeds 1 at 20% 0.0 5.0 7.5 2.5",
+        "50 layers -10 %, same seeds 1 at -5% 100.0 100.0 100.0 97.5",
+        "goal: at most 5 % red where nothing has changed: missed by 50 layers, other seeds, 6 seeds",
+        "goal: always red: -10 %, same seeds, signal_l2:-5%: missed by 50 layers, -10 %, same seeds, 10 seeds",
+    ):
+        assert words in " ".join(result.output.split()), result.output
+    assert [gate["red"] for gate in json.loads(target.read_text())["gates"]] == [0, 2, 3, 1, 40, 40, 40, 39]
+    refused = CliRunner().invoke(cli.app, ["bench", "gates", "--builds", "0"])
+    assert (refused.exit_code, "--builds 0: give 1 or more" in refused.output) == (2, True)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,14 @@ from vgharness.formatting import number, shorten
 from vgharness.gradflow.comparison import Comparison, compare
 from vgharness.gradflow.limits import parse_failures
 from vgharness.records import GradientFlow, LayerGradient, Sample, Session
-from vgharness.report.tables import Sheet, comparison_table, markdown, session_table
+from vgharness.report.tables import (
+    Sheet,
+    comparison_table,
+    conclusion,
+    markdown,
+    maybe_by_chance,
+    session_table,
+)
 from vgharness.storage.store import RunStore
 
 pytestmark = pytest.mark.fast
@@ -33,11 +41,11 @@ def sample(factor: float = 0.8, test: str = TEST, seeds: int = 5) -> Sample:
     return Sample(test=test, seeds=tuple(range(seeds)), flows=flows)
 
 
-def named(names: Sequence[str], values: Sequence[float], test: str = TEST, state: str = "ok") -> Sample:
+def named(names: Sequence[str], values: Sequence[float], test: str = TEST, state: str = "ok", seeds: int = 1) -> Sample:
     flow = GradientFlow(
         layers=tuple(LayerGradient(name=n, state=state, signal_l2=v) for n, v in zip(names, values, strict=True))
     )
-    return Sample(test=test, seeds=(1,), flows=(flow,))
+    return Sample(test=test, seeds=tuple(range(seeds)), flows=(flow,) * seeds)
 
 
 def session(*samples: Sample) -> Session:
@@ -108,7 +116,7 @@ def test_a_session_beside_another_run_shows_the_change() -> None:
     after = named(["a", "b", "c", "d", "e"], [0.5, 40, 1, 1, 1])
     sheet = session_table(after, compared(before, after))
     assert sheet.headings[-1] == "change"
-    assert [row[-1] for row in sheet.rows] == ["-50.0%", "×20", "from 0", "+0.0%", "new"]
+    assert [row[-1] for row in sheet.rows] == ["-50.0%", "×20", "from 0", "unchanged", "new"]
     printed(sheet)
 
 
@@ -138,19 +146,59 @@ def test_a_comparison_shows_both_means_the_change_and_the_verdict() -> None:
     assert cells(text, "conv1")[:5] == ["conv1", "signal_l2", "0.000512", "6.40e-05", "-87.5%"]
     assert cells(text, "conv1")[-1] == "FAIL"
     assert cells(text, "conv4")[-1] == "ok"
-    assert "conv1 signal_l2: beyond signal_l2:-20%; p = 0.0079" in text
+    assert "conv1 signal_l2: beyond signal_l2:-20%; p < 1e-09, corrected for 5 decisions" in text
     assert "3 regressions in 21 values of 1 test" in text
     assert "weight_l2" not in text
 
 
-def test_a_comparison_without_limits_shows_the_signal_and_the_factor_and_judges_neither() -> None:
+def test_a_comparison_without_limits_shows_what_changed_by_more_than_chance_and_judges_nothing() -> None:
+    before = named(["a", "b", "c"], [1, 2, 4])
+    (few, claims) = comparison_table(compared(before, named(["a", "b", "c"], [0.1, 2, 4])))
+    assert [row[:2] + row[-1:] for row in few.rows] == [
+        ("all layers", "factor", ""),
+        *((layer, "signal_l2", "") for layer in "abc"),
+    ]
+    assert claims.title == (
+        "4 values of 1 test compared, no limit given (--fail): 2 unchanged; of the others fewer than 3 seeds do not "
+        "rule out chance"
+    )
     sheet, summary = comparison_table(compared(sample(), sample(0.4)))
-    assert [row[:2] for row in sheet.rows] == [
+    assert [row[:2] for row in sheet.rows[:6]] == [
         ("all layers", "factor"),
         *((layer, "signal_l2") for layer in ("conv1", "conv2", "conv3", "conv4", "fc")),
     ]
-    assert {row[-1] for row in sheet.rows} == {""}
-    assert summary.title == "no regressions in 21 values of 1 test"
+    assert [row[4:] for row in sheet.rows[4:6]] == [("unchanged", "")] * 2
+    changed = [row[:2] for row in sheet.rows if row[-1] == "changed"]
+    assert len(changed) == 13
+    assert len(sheet.rows) == 15
+    assert summary.title == "21 values of 1 test compared, no limit given (--fail): 13 changed by more than chance"
+    other = Sample(test=TEST, seeds=tuple(range(10, 15)), flows=sample().flows)
+    assert comparison_table(compared(sample(), other))[-1].title.endswith("(--fail): none changed by more than chance")
+    assert comparison_table(compared(sample(), sample()))[-1].title.endswith("(--fail): all unchanged")
+
+
+def test_where_only_comings_and_goings_may_fail_nothing_is_claimed_of_values() -> None:
+    found = compared(named(["a", "b", "c"], [1, 2, 4]), named(["a", "b"], [1, 2]), "vanished")
+    assert comparison_table(found)[-1].title == (
+        "1 regression; 3 values of 1 test compared, no limit on a value given (--fail): all unchanged"
+    )
+    found = compared(named(["a", "b"], [1, 2]), named(["a", "b"], [1, 2]), "vanished")
+    assert comparison_table(found)[-1].title.startswith(
+        "no regressions; 3 values of 1 test compared, no limit on a value"
+    )
+
+
+def test_what_may_be_chance_is_counted_and_listed_with_the_seeds_that_would_tell() -> None:
+    names = [f"l{i}" for i in range(12)]
+    found = compared(named(names, [1.0] * 12), named(names, [0.5] * 12), "signal_l2:-20%")
+    assert conclusion(found) == "no regressions in 13 values of 1 test; 12 beyond a limit, maybe by chance"
+    lines = maybe_by_chance(found)
+    assert lines[0] == (
+        f"{TEST}: l0: signal_l2 1 → 0.500 (-50.0%), beyond signal_l2:-20%, but it may be chance: 1 seed; about 3 seeds "
+        "on each side would tell"
+    )
+    assert (len(lines), lines[-1]) == (11, "and 2 more that may be chance")
+    assert maybe_by_chance(compared(sample(), sample(), "signal_l2:-20%")) == ()
 
 
 def test_what_is_lost_or_has_no_value_is_shown_whatever_the_limits() -> None:
@@ -197,7 +245,7 @@ def test_names_are_never_taken_for_formatting() -> None:
 
 
 def test_markdown_of_a_comparison_stands_whole() -> None:
-    before, after = named(["a", "b_c"], [1, 2]), named(["a", "new"], [0.5, 2])
+    before, after = named(["a", "b_c"], [1, 2], seeds=3), named(["a", "new"], [0.5, 2], seeds=3)
     text = markdown(comparison_table(compared(before, after, "signal_l2:20%", "renamed")))
     assert text == (
         f"#### `{TEST}`\n"
@@ -205,9 +253,9 @@ def test_markdown_of_a_comparison_stands_whole() -> None:
         "| layer | quantity | before | after | change |   |\n"
         "| :--- | :--- | ---: | ---: | ---: | ---: |\n"
         "| `a` | `signal_l2` | 1 | 0.500 | -50.0% | **FAIL** |\n"
-        "| `new` | `signal_l2` | 2 | 2 | +0.0% | ok |\n"
+        "| `new` | `signal_l2` | 2 | 2 | unchanged | ok |\n"
         "\n"
-        "- a signal\\_l2: beyond signal\\_l2:20%; size alone decides: 1 and 1 seeds, 5 on both sides rule out chance\n"
+        "- a signal\\_l2: beyond signal\\_l2:20%; p \\< 1e-09, corrected for 4 decisions\n"
         "\n"
         "#### 2 regressions in 3 values of 1 test\n"
         "\n"
@@ -324,10 +372,14 @@ def test_compare_as_markdown_has_the_verdict_first_and_folds_what_is_well(store:
     store.save(session(sample()), "a")
     store.save(session(sample()), "b")
     text = invoke(store, "compare", "1", "2", "--markdown").stdout
-    assert text.startswith("#### no regressions in 21 values of 1 test\n")
+    assert text.startswith(
+        "#### 21 values of 1 test compared, no limit given (--fail): all unchanged\n".replace("_", "\\_")
+    )
     assert text.count("<details>") == 1
     assert "|" not in text.split("<details>")[0]
-    assert invoke(store, "compare", "1", "2").stdout.endswith("no regressions in 21 values of 1 test\n")
+    assert "(--fail): all unchanged" in invoke(store, "compare", "1", "2").stdout
+    limited = invoke(store, "compare", "1", "2", "--fail", "signal_l2:5%").stdout
+    assert limited.endswith("no regressions in 21 values of 1 test\n")
 
 
 def test_compare_as_csv_is_every_value_and_what_is_new_or_gone(store: RunStore) -> None:
@@ -357,6 +409,10 @@ def test_compare_as_csv_is_every_value_and_what_is_new_or_gone(store: RunStore) 
         (("compare", "no/file.json"), "no/file.json: there is no such file"),
         (("compare", "1", "3"), "a study's run, not a pytest session; `vgharness report`"),
         (("compare", "1", "--fail", "signal_l2"), "give QUANTITY:SIZE"),
+        (
+            ("compare", "1", "--fail", "signal_l2:-40"),
+            "never fall so far; give a share with a percent sign, such as signal_l2:-40%",
+        ),
         (("compare", "1", "--fail", "typo:1"), "no test has measured that; there are factor, signal_l2"),
         (("compare", "1", "--csv", "--json"), "--csv, --json and --markdown: give one of them"),
         (("compare", "1", "2"), "no test with a value is in both; compare runs of the same tests"),
@@ -397,3 +453,33 @@ def test_what_a_file_holds_reaches_no_terminal_raw(store: RunStore) -> None:
         assert "\x1b" not in result.output
         assert "\n9999" not in result.output
     assert r"no\x1brun\n" in invoke(store, "list").stderr
+
+
+def test_compare_takes_several_sessions_by_glob_and_commit(store: RunStore) -> None:
+    for name, factor, commit in (("n1", 0.8, "a" * 40), ("n2", 0.8, "b" * 40), ("n3", 0.4, "c" * 40)):
+        store.save(session(sample(factor)).model_copy(update={"commit": commit}), name)
+    result = invoke(store, "compare", "n*", "--fail", "signal_l2:-20%")
+    assert result.exit_code == 1
+    assert result.stdout.count("before: ") == 2
+    assert invoke(store, "compare", "a" * 8, "b" * 8, "--fail", "signal_l2:-20%").exit_code == 0
+    assert invoke(store, "compare", "a" * 8, "c" * 8, "--fail", "signal_l2:-20%").exit_code == 1
+    assert "name two" in line_of(invoke(store, "compare", "n*", "--json"), "compare")
+
+
+def test_a_pipe_or_a_folder_in_the_store_is_skipped_and_never_opened(store: RunStore) -> None:
+    path = store.save(session(sample()), "a")
+    os.mkfifo(path.with_name("0002_pipe.json"))
+    path.with_name("0003_folder.json").mkdir()
+    result = invoke(store, "list")
+    assert result.exit_code == 0
+    assert [line.partition(": ")[2] for line in result.stderr.splitlines()] == [
+        "cannot be read (this is no regular file)",
+        "cannot be read (Is a directory)",
+    ]
+    assert invoke(store, "show").exit_code == 0
+
+
+def test_list_and_show_say_how_a_session_ended(store: RunStore) -> None:
+    store.save(session(sample()).model_copy(update={"status": "partial", "left_out": "-k relu"}), "a")
+    assert cells(invoke(store, "list").stdout, "0001")[-1] == "partial"
+    assert "the session is partial (-k relu): not all tests are in it" in invoke(store, "show").stdout

@@ -1,5 +1,6 @@
 """What a measurement is given: forms of losses, and each fault as one line that shows the right form."""
 
+import types
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ def of_model(model: nn.Module) -> Tensor:
         (nn.CrossEntropyLoss(), lambda model: functional.cross_entropy(model(BATCH[0]), BATCH[1])),
         (of_model, of_model),
         (lambda model, x: model(2 * x).sum(), lambda model: model(2 * BATCH[0]).sum()),
+        (lambda model, batch: model(batch[0]).sum() + batch[1].sum(), lambda model: model(BATCH[0]).sum()),
         (lambda output, target, model: output.sum() + target.sum() + of_model(model),
          lambda model: model(BATCH[0]).sum() + of_model(model)),
     ],
@@ -69,11 +71,25 @@ def on_meta() -> nn.Module:
         (lambda: nn.Linear, BATCH, of_model, "the model factory gave the class Linear"),
         (lambda: (net(), 1), BATCH, of_model, "the model factory gave a tuple of 2"),
         (on_meta, BATCH, of_model, "the model factory gives a model on meta, whose weights have no values"),
-        (net, torch.ones(2, 4), of_model, "batch is a Tensor [2, 4]: give the pair (inputs, targets)"),
-        (net, (torch.ones(8, 4),), of_model, "batch is a tuple of 1"),
-        (net, lambda seed: None, of_model, "batch is None"),
-        (net, {"a": 1, "b": 2}, of_model, "batch is a dict of 2"),
-        (net, raises, of_model, "batch, called with a seed, raised ValueError: not found"),
+        (
+            lambda seed: net(),
+            BATCH,
+            of_model,
+            "missing 1 required positional argument: 'seed': give a callable",
+        ),
+        (net, None, of_model, "batch is None: give a callable"),
+        (net, raises, of_model, "batch: called with a seed it raised ValueError: not found"),
+        (net, BATCH, nn.CrossEntropyLoss, "the loss is the class CrossEntropyLoss: give one of it, CrossEntropyLoss()"),
+        (
+            net,
+            BATCH,
+            None,
+            "the loss is None, and the output, a Tensor [8, 2], has no .loss: give a loss",
+        ),
+        (net, BATCH[0], functional.cross_entropy, "the loss takes targets and the batch has none (TypeError"),
+        (net, BATCH, lambda model, **rest: None, "the loss is not one number but None"),
+        (net, BATCH, lambda model, word: None, "the loss takes word: beside model it can take output, inputs, targets"),
+        (net, BATCH, lambda out: types.SimpleNamespace(loss=out.sum()), "a SimpleNamespace: let it give its .loss"),
         (net, BATCH, 3, "the loss is an int: give a callable of the output"),
         (net, BATCH, lambda a, b, c: a, "the loss takes a, b, c"),
         (net, BATCH, lambda out, y: None, "the loss is not one number but None"),

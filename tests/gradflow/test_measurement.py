@@ -135,6 +135,22 @@ def test_bad_input_is_one_line(factory: Any, data: Any, loss: Any, seeds: int, w
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"layers": "head*"}, "layers: no layer named 'head*': the model has fc1, act1, fc2"),
+        ({"quantities": [max]}, "quantities is a list of 1: give callables of a weight's gradient, by name"),
+        ({"quantities": {"own": 1}}, "quantities is a dict of 1: give callables"),
+        ({"quantities": {"own": lambda gradient: gradient}}, "quantity 'own' is a Tensor [8, 4]: give a callable from"),
+        ({"quantities": {"own": lambda gradient: "x"}}, "quantity 'own' is a str: give a callable from"),
+    ],
+)
+def test_other_bad_input_is_one_line(given: Any, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        measure(small, batch, functional.cross_entropy, seeds=1, **given)
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["signal_l2", "factor"])
 def test_a_quantity_of_ones_own_cannot_take_a_known_name(name: str) -> None:
     with pytest.raises(UsageError, match=f"quantity '{name}' is measured already"):
@@ -295,3 +311,33 @@ def test_no_honest_measurement_is_beyond_the_bound_and_a_false_one_is() -> None:
     ]
     inflated.record = sample.record.model_copy(update={"flows": tuple(flows)})
     assert "its weights allow at most" in fails(inflated.assert_within_bound)
+
+
+# --- how many seeds -----------------------------------------------------------------------------------
+
+
+def test_more_seeds_follow_until_they_are_enough() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def more(sample: Sample, looks: int) -> list[int]:
+        asked.append((len(sample.seeds), looks))
+        return [[42, 43], [5], []][looks]
+
+    sample = measure(small, batch, functional.cross_entropy, seeds=[3, 7], more=more).record
+    assert asked == [(2, 0), (4, 1), (5, 2)]
+    assert sample.seeds == (3, 7, 42, 43, 5)
+    assert measure(small, batch, functional.cross_entropy, seeds=sample.seeds).record.flows == sample.flows
+
+
+@pytest.mark.parametrize("seeds", [True, [1, 1], [1.5], "5", [-1], [2**32], None, 2.0])
+def test_what_is_no_number_of_seeds_and_no_list_of_them(seeds: Any) -> None:
+    with pytest.raises(UsageError, match="give how many, such as 5, or a list of different numbers from 0 on"):
+        measure(small, batch, functional.cross_entropy, seeds=seeds)
+
+
+def test_names_in_an_assertion_are_shown_as_they_are() -> None:
+    odd = flow(**{"a\n> b": 0.1, "c\x1b[31m": 1.0})
+    lines = fails(lambda: sample_of(odd).assert_flows(min_factor=0.5)).splitlines()
+    assert len(lines) == 5
+    assert r"a\n> b" in lines[3]
+    assert r"c\x1b[31m" in lines[4]

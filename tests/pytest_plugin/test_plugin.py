@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from user_project import FLOWS, rewrite, run, saved
 
 # Pytester forgets what is first imported inside one of its sessions, and numpy and torch cannot be imported twice.
 from vgharness.gradflow import measurement  # noqa: F401
@@ -16,56 +17,6 @@ from vgharness.report import tables  # noqa: F401
 from vgharness.storage.store import load_session
 
 pytestmark = pytest.mark.fast
-
-# What a project of somebody else's has: a model, a batch, a loss.
-PROJECT = """
-import pytest
-import torch
-from torch import nn
-
-def model():
-    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
-
-class Scaled(nn.Linear):
-    def forward(self, x):
-        return 1e-9 * super().forward(x)
-
-def faint():
-    made = model()
-    made[2] = Scaled(8, 2)
-    return made
-
-def small():
-    made = model()
-    made[2].weight.data *= 0.03
-    return made
-
-def batch(seed):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(16, 4, generator=generator), torch.zeros(16, dtype=torch.long)
-
-loss = nn.functional.cross_entropy
-"""
-FLOWS = "\ndef test_flows(gradflow):\n    gradflow(model, batch, loss)\n"
-
-
-@pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    pytester.makepyfile(test_model=PROJECT + FLOWS)
-    return pytester
-
-
-def run(project: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return project.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", *options)
-
-
-def rewrite(project: pytest.Pytester, tests: str) -> None:
-    project.makepyfile(test_model=PROJECT + tests)
-
-
-def saved(project: pytest.Pytester) -> list[Path]:
-    return sorted((project.path / ".gradflow").rglob("*.json"))
-
 
 # --- the fixture ---------------------------------------------------------------------------------------
 
@@ -174,62 +125,6 @@ def test_quantities_layers_and_extra_info_are_saved(project: pytest.Pytester) ->
     assert sample["seeds"] == [42, 43]
 
 
-# --- the mark ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("mark", "model", "words"),
-    [
-        ("seeds=3, min_factor=1e-3, max_factor=1e3", "model", None),
-        ("min_factor=0.1", "small", "expected at least 0.1"),
-        ("max_factor=1e-20", "model", "expected at most 1e-20"),
-        ("min_factor=0.1, quantity='weight_l2'", "small", "factor toward the input of weight_l2"),
-        ("expect='healthy'", "model", None),
-        ("expect='vanishing'", "model", "expected vanishing, found healthy"),
-        ("expect='vanishing'", "faint", None),
-    ],
-)
-def test_a_marks_limits_are_held_against_each_measurement(
-    project: pytest.Pytester, mark: str, model: str, words: str | None
-) -> None:
-    rewrite(project, f"\n@pytest.mark.gradflow({mark})\ndef test_it(gradflow):\n    gradflow({model}, batch, loss)\n")
-    result = run(project)
-    result.assert_outcomes(**({"passed": 1} if words is None else {"failed": 1}))
-    assert words is None or words in result.stdout.str()
-
-
-def test_the_closest_mark_wins(project: pytest.Pytester) -> None:
-    rewrite(
-        project,
-        "\n@pytest.mark.gradflow(seeds=2, min_factor=10)\nclass TestAll:\n"
-        "    @pytest.mark.gradflow(min_factor=1e-9)\n    def test_it(self, gradflow):\n"
-        "        assert gradflow(model, batch, loss).seeds == (42, 43)\n",
-    )
-    run(project).assert_outcomes(passed=1)
-
-
-@pytest.mark.parametrize(
-    ("mark", "words"),
-    [
-        ("gradflow(min_facter=1)", "unknown keyword 'min_facter', use seeds, min_factor"),
-        ("gradflow(0.5)", "give its values by name"),
-        ("gradflow(seeds='5')", "seeds='5': give int or list or tuple"),
-        ("gradflow(expect='sick')", "expect='sick': use healthy, vanishing"),
-    ],
-)
-def test_a_wrong_mark_is_refused_before_anything_runs(project: pytest.Pytester, mark: str, words: str) -> None:
-    rewrite(project, f"\n@pytest.mark.{mark}\ndef test_it(gradflow):\n    gradflow(model, batch, loss)\n")
-    result = run(project)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert words in result.stdout.str() + result.stderr.str()
-
-
-def test_a_mark_without_the_fixture_is_refused(project: pytest.Pytester) -> None:
-    rewrite(project, "\n@pytest.mark.gradflow(seeds=2)\ndef test_it():\n    pass\n")
-    result = run(project)
-    assert "does not use the fixture gradflow" in result.stdout.str() + result.stderr.str()
-
-
 # --- saving --------------------------------------------------------------------------------------------
 
 
@@ -242,7 +137,7 @@ def test_saving_numbers_runs_and_overwrites_none(project: pytest.Pytester) -> No
     assert names[:2] == ["0001_first.json", "0002_first.json"]
     assert names[2].startswith("0003_20")
     session = json.loads(saved(project)[0].read_text())
-    assert (session["kind"], session["schema_version"]) == ("session", 2)
+    assert (session["kind"], session["schema_version"]) == ("session", 3)
     assert session["samples"][0]["test"] == "test_model.py::test_flows"
     assert "--gradflow-save=first" in session["command"]
 
@@ -410,8 +305,6 @@ def test_a_gone_layer_fails_its_test_on_request(project: pytest.Pytester) -> Non
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--gradflow-compare"], "no saved session"),
-        (["--gradflow-compare=nobody"], "nobody"),
         (["--gradflow-compare-fail=signal_l2:1%"], "give --gradflow-compare too"),
         (["--gradflow-json=own.json", "--gradflow-compare=own.json", "--gradflow-compare-fail=signal:1%"], "signal"),
     ],

@@ -134,3 +134,10 @@ def test_markdown_of_a_comparison_folds_what_is_within_its_limits() -> None:
     assert "**FAIL**" in shown
     assert names(folded) == ["ok0", "ok1", "ok2", "ok3"]
     assert "4 rows: within limits" in folded
+
+
+def test_an_interval_that_prints_as_the_change_itself_is_left_out() -> None:
+    same = change("a", "regression").model_copy(update={"change": -0.5, "low": -0.50002, "high": -0.49998})
+    wide = same.model_copy(update={"layer": LayerKey("b"), "low": -0.52, "high": -0.48})
+    sheet, _ = comparison_table(Comparison(notes=(), changes=(same, wide), appearances=()))
+    assert [row[4] for row in sheet.rows] == ["-50.0%", "-50.0% (-52.0% to -48.0%)"]

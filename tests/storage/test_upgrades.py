@@ -92,7 +92,7 @@ def test_an_old_session_loads(tmp_path: Path) -> None:
     path.write_text(SESSION_1, encoding="utf-8")
     session = load_session(path)
     (layer,) = session.samples[0].flows[0].layers
-    assert (session.schema_version, layer.forward_pass, layer.backward_pass) == (2, 0, 0)
+    assert (session.schema_version, layer.forward_pass, layer.backward_pass) == (3, 0, 0)
     assert layer.signal_l2 == 3e-6
 
 

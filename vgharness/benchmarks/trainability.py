@@ -28,7 +28,8 @@ from vgharness.benchmarks.random_networks import (
     draw_networks,
 )
 from vgharness.gradflow.diagnosis import summary
-from vgharness.gradflow.measurement import measure, random_state_kept
+from vgharness.gradflow.measurement import measure
+from vgharness.gradflow.randomness import random_state_kept
 from vgharness.records import GradientFlow, Machine, Record
 from vgharness.statistics import Cut, cut_at, ranking_auc
 

@@ -15,8 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vgharness.check.given_batch import Draw, draw_of, readings
-from vgharness.check.input_shapes import BATCH_SIZE, Arguments, InputSpec, likely_inputs
+from vgharness.check.input_shapes import Arguments, InputSpec, likely_inputs
 from vgharness.check.loss import ChosenLoss, infer_loss, named_loss
 from vgharness.check.model_source import Factory, load_object
 from vgharness.check.outputs import Output, describe_output
@@ -25,7 +24,9 @@ from vgharness.check.trial import MOST_KEPT, TooLargeError, Trial, UndecidedErro
 from vgharness.errors import UsageError
 from vgharness.formatting import in_one_line, number
 from vgharness.gradflow.arguments import check_weights
-from vgharness.gradflow.measurement import InputsAndTargets, random_state_kept
+from vgharness.gradflow.given_batch import BATCH_SIZE, Draw, draw_of, readings
+from vgharness.gradflow.measurement import InputsAndTargets
+from vgharness.gradflow.randomness import random_state_kept, seed_everything
 from vgharness.probe.layers import uninitialised_parameters
 
 InputNumbers = Literal["float", "int"]
@@ -149,7 +150,7 @@ def batch_of_callable(factory: Factory, source: Any, name: str) -> Batch:
 
     An input that is a tuple or a dict holds several arguments. ``name``: the source's, for messages.
     """
-    drawn_by = draw_of(source, name)
+    drawn_by = draw_of(source, f"--input {name}")
     with _without_traces():
         model = factory()
         check_weights(model, "the model's factory")
@@ -179,11 +180,11 @@ def _split(draw: Draw, split: Callable[[Any], InputsAndTargets]) -> Callable[[in
 
 @contextmanager
 def _without_traces() -> Iterator[None]:
-    """Seeds torch, and puts its random state back afterwards; hides warnings, as those of inputs that
+    """Seeds all generators, and puts their states back afterwards; hides warnings, as those of inputs that
     were only tried mean nothing."""
     with random_state_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.manual_seed(0)
+        seed_everything(0)
         yield
 
 

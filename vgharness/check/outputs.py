@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vgharness.errors import UsageError
+from vgharness.gradflow.arguments import models_loss
 
 
 class OutputPart(NamedTuple):
@@ -57,12 +58,6 @@ def describe_output(output: Any, *, of_training: bool = False) -> Output:
         OutputPart(where, tuple(t.shape), t.dtype, t.device, t.requires_grad if graph else None) for where, t in tensors
     )
     return Output(tuple(parts), models_loss(output) is not None)
-
-
-def models_loss(output: Any) -> Tensor | None:
-    """Finds the loss in an output that has one, ``output.loss`` or ``output["loss"]``; None elsewhere."""
-    found = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-    return found if isinstance(found, Tensor) and found.numel() == 1 else None
 
 
 def floating_tensors(output: Any) -> Iterator[tuple[str, Tensor]]:

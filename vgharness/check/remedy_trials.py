@@ -26,7 +26,8 @@ from vgharness.check.remedies import (
 from vgharness.formatting import in_one_line
 from vgharness.gradflow.arguments import loss_value
 from vgharness.gradflow.diagnosis import Diagnosis
-from vgharness.gradflow.measurement import InputsAndTargets, Loss, measure, random_state_kept
+from vgharness.gradflow.measurement import InputsAndTargets, Loss, measure
+from vgharness.gradflow.randomness import random_state_kept, seed_everything
 from vgharness.records import FIRST_SEED, GradientFlow
 from vgharness.statistics import summarise
 
@@ -137,9 +138,8 @@ def try_remedies(
     notify: called with the name of each remedy before it is tried.
 
     Returns a trial of the unchanged model, then those of the remedies, the best first; none where missing gradients are
-    all there is. All layers are judged. Torch's random state is put back afterwards, and no model of the user's is
-    changed. Raises
-    :class:`~vgharness.errors.UsageError` as :func:`~vgharness.gradflow.measurement.measure`.
+    all there is. All layers are judged. The random state is put back afterwards, and no model of the user's is changed.
+    Raises :class:`~vgharness.errors.UsageError` as :func:`~vgharness.gradflow.measurement.measure`.
     """
     numbers = range(FIRST_SEED, FIRST_SEED + min(seeds, MOST_SEEDS))
     with random_state_kept():
@@ -148,7 +148,7 @@ def try_remedies(
         unchanged, flows = bench.unchanged()
         if mended_in_forward(unchanged):
             return (unchanged,)
-        torch.manual_seed(numbers[0])
+        seed_everything(numbers[0])
         model = make()
         remedies = suitable_remedies(model, find_structure(model, batch(numbers[0])[0]), flows)
         del model
@@ -251,7 +251,7 @@ class _Bench:
 
     def _losses(self, remedy: Remedy, optimizer: OptimizerName, seed: int) -> tuple[float, float]:
         """Before and after the steps."""
-        torch.manual_seed(seed)
+        seed_everything(seed)
         model = remedy.apply(self._make())
         inputs, targets = self._draw(remedy, seed)
         parameters = [p for p in model.parameters() if p.requires_grad]

@@ -1,4 +1,4 @@
-"""Speed on this machine, of which nothing is judged; and whether diagnosis and verdicts are right.
+"""Speed on this machine, of which nothing is judged; and whether diagnosis, comparisons and verdicts are right.
 
     python -m vgharness.bench train         # training, beside the baseline script and the hardware's floor
     python -m vgharness.bench scale         # time and memory as a study grows
@@ -8,6 +8,7 @@
     python -m vgharness.bench trainability  # random networks, judged and then trained
     python -m vgharness.bench zoo           # known-good models, judged
     python -m vgharness.bench verdicts      # simulated studies, judged
+    python -m vgharness.bench gates         # builds compared with a baseline: false alarms and true ones
 
 Exit status: 0 done; 2 bad input.
 """
@@ -22,7 +23,7 @@ import typer
 from rich.console import Console
 
 from vgharness.cli.bench_tables import print_check_costs, print_costs, print_growths, print_judged, print_speeds
-from vgharness.cli.diagnosis_tables import print_trainability, print_verdicts, print_zoo
+from vgharness.cli.diagnosis_tables import print_gates, print_trainability, print_verdicts, print_zoo
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
 from vgharness.cli.progress import counted
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     import torch
 
     from vgharness.benchmarks.check_overhead import CheckCosts
+    from vgharness.benchmarks.gates import Gates
     from vgharness.benchmarks.probe_overhead import ProbeCosts
     from vgharness.benchmarks.scaling import Growths
     from vgharness.benchmarks.throughput import TrainSpeeds
@@ -266,6 +268,28 @@ def verdicts(
     with usage_errors(_PROGRAM):
         _check({"--studies": (studies, 40), "--seed": (seed, 0)})
         _run("cpu", json, measure, print_verdicts)
+
+
+@app.command()
+def gates(
+    builds: Annotated[int, typer.Option(help="of each kind")] = 200,
+    json: Json = None,
+) -> None:
+    """Compare builds with a baseline as the pytest plugin does: how many are red where nothing has changed, and where
+    something has.
+
+    Some three minutes on two cores. Exit status: 0 done, 2 bad input.
+    """
+
+    def measure(where: torch.device, machine: Machine) -> Gates:
+        from vgharness.benchmarks.gates import Gates, number_of_gates, run_gates
+
+        found = counted(console(), "building", run_gates(builds), number_of_gates())
+        return Gates(machine=machine, gates=tuple(found))
+
+    with usage_errors(_PROGRAM):
+        _check({"--builds": (builds, 1)})
+        _run("cpu", json, measure, print_gates)
 
 
 def _check(options: Mapping[str, tuple[int | None, int]]) -> None:

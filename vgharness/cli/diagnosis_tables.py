@@ -1,8 +1,10 @@
-"""How right diagnosis and verdicts are, as ``vgharness bench`` found it (``trainability``, ``zoo``, ``verdicts``)."""
+"""How right diagnosis, comparisons and verdicts are, as ``vgharness bench trainability``, ``zoo``, ``gates`` and
+``verdicts`` found it, as tables and lines."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -11,6 +13,7 @@ from vgharness.cli.bench_tables import new_table, print_machine
 from vgharness.formatting import count, duration, escaped, listing, number, percent
 
 if TYPE_CHECKING:
+    from vgharness.benchmarks.gates import Gate, Gates
     from vgharness.benchmarks.trainability import Optimizers, Separation, Trainability
     from vgharness.benchmarks.verdicts import Verdicts
     from vgharness.benchmarks.zoo import Zoo
@@ -118,3 +121,38 @@ def print_verdicts(screen: Console, found: Verdicts) -> None:
         "one kind: no rule sees a kind that none of them showed (of five, one that fewer than 45 % take).",
         soft_wrap=True,
     )
+
+
+def print_gates(screen: Console, found: Gates) -> None:
+    """Prints the share of red builds of each kind, and whether the goals are met."""
+    from vgharness.benchmarks.gates import ALWAYS_RED, MOST_FALSE, SEEDS, UNCHANGED
+
+    print_machine(screen, found.machine)
+    unchanged = {case.name for case in UNCHANGED}
+    for title, shown in (
+        ("nothing has changed", [gate for gate in found.gates if gate.case in unchanged]),
+        ("something has changed", [gate for gate in found.gates if gate.case not in unchanged]),
+    ):
+        table = new_table(f"red builds where {title}, percent", "guarded", "what differs", "limits", *map(str, SEEDS))
+        rows: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+        for gate in shown:
+            rows.setdefault((gate.network, gate.case, gate.limits), []).append(f"{100 * gate.share:.1f}")
+        for (network, case, limits), shares in rows.items():
+            table.add_row(network, case, f"{len(limits)} at {limits[0].partition(':')[2]}", *shares)
+        screen.print(table)
+    screen.print(
+        f"Of {found.gates[0].builds:,} builds each, by seeds on each side. One limit is on signal_l2, four are on "
+        "weight_l2, weight_mean_abs and factor too. 6 × 8: six tests. Reordered: the same seeds, and random numbers "
+        "drawn in another order. Threads: the same seeds on one thread and on all. What has changed are the last "
+        "layer's weights, and with them the error signals before it.",
+        soft_wrap=True,
+    )
+    for goal, missed in (
+        (f"at most {percent(MOST_FALSE)} red where nothing has changed", found.false_alarms),
+        (f"always red: {ALWAYS_RED.name}, {ALWAYS_RED.limits[0][0]}", found.missed),
+    ):
+        screen.print(f"goal: {goal}: {f'missed by {_named(missed)}' if missed else 'met'}", soft_wrap=True)
+
+
+def _named(gates: Sequence[Gate]) -> str:
+    return listing(f"{gate.network}, {gate.case}, {count(gate.seeds, 'seed')}" for gate in gates)

@@ -1,4 +1,4 @@
-"""The command ``vgharness``: any model checked, studies run, claims judged, saved runs listed, compared and shown."""
+"""The command ``vgharness``: models checked, studies run, claims judged, saved runs listed, compared and shown."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vgharness.cli import bench, runs
 from vgharness.cli.check import check
 from vgharness.cli.errors import run as run_program
 from vgharness.cli.full import full
+from vgharness.cli.history import history
 from vgharness.cli.judge import judge
 from vgharness.cli.report import report
 from vgharness.system.terminal import say
@@ -21,6 +22,7 @@ app.command()(check)
 app.command()(judge)
 app.command()(report)
 runs.register(app)
+app.command()(history)
 app.add_typer(bench.app, name="bench")
 
 

@@ -13,7 +13,8 @@ import typer
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, moment
-from vgharness.storage.store import DEFAULT_ROOT, RunStore, Skipped, load, load_session
+from vgharness.storage.entries import FINISHED, Skipped
+from vgharness.storage.store import DEFAULT_ROOT, RunStore, load, load_session
 from vgharness.system.files import shown
 from vgharness.system.terminal import console, say, say_json
 
@@ -48,7 +49,8 @@ def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
         for entry in entries:
             created = escaped(moment(entry.created))
             size = f"{entry.size / 1000:,.1f} kB"
-            say(f"  {entry.number:04}  {escaped(entry.name):{width}}  {entry.kind:7}  {created:19}  {size:>12}")
+            status = "" if entry.status == FINISHED else f"  {escaped(entry.status)}"
+            say(f"  {entry.number:04}  {escaped(entry.name):{width}}  {entry.kind:7}  {created:19}  {size:>12}{status}")
     if not found.entries:
         say(f"{shown(storage)}: nothing is saved here")
 
@@ -70,12 +72,19 @@ def show(
         sheets = [session_table(sample, compared) for sample in session.samples]
     if not markdown:
         say(f"{shown(path)}, {escaped(f'{moment(session.created)}, {session.machine.id}')}")
+        for caveat in session.caveats:
+            say(escaped(caveat))
     _print(sheets, markdown)
 
 
 def compare_runs(
-    before: Annotated[str, typer.Argument(help="number, name or file of a session")],
-    after: Annotated[str | None, typer.Argument(help="another; without it the latest")] = None,
+    sessions: Annotated[
+        list[str],
+        typer.Argument(
+            help="two or more: each a number, a name, a file, a commit, a git ref, or a glob of names ('nightly*'); "
+            "all are held against the first, or, where it is alone, the latest is"
+        ),
+    ],
     fail: Annotated[
         list[str] | None,
         typer.Option(
@@ -88,30 +97,33 @@ def compare_runs(
     markdown: Markdown = False,
     storage: Storage = DEFAULT_ROOT,
 ) -> None:
-    """Compare two saved sessions: exit status 1 where there is a regression, 2 for bad input."""
+    """Compare saved sessions with the first of them: exit status 1 where there is a regression, 2 for bad input."""
     with usage_errors("vgharness compare"):
         if csv + json + markdown > 1:
             raise UsageError("--csv, --json and --markdown: give one of them")
+        (path, old), *others = _load_all(storage, sessions)
+        if (csv or json) and len(others) > 1:
+            raise UsageError(f"--csv and --json are of two sessions, these are {len(others) + 1}; name two")
         from vgharness.gradflow.comparison import compare
         from vgharness.gradflow.limits import check_limits, parse_failures  # scipy is slow to import
-        from vgharness.report.tables import comparison_table
 
         limits, fail_on = parse_failures(fail or [])
-        (path, old), (path_now, now) = _load(storage, before), _load(storage, after)
-        check_limits(limits, old, now)
-        found = compare(old, now, limits, fail_on)
-        if not found.changes and not found.regressions:
-            raise UsageError(f"{path} and {path_now}: no test with a value is in both; compare runs of the same tests")
-    if csv:
-        _print_csv(found)
-    elif json:
-        say_json(found)
-    else:
-        if not markdown:
-            say(f"before: {shown(path)}\nafter:  {shown(path_now)}")
-        *sheets, conclusion = comparison_table(found)
-        _print([conclusion, *sheets] if markdown else [*sheets, conclusion], markdown)
-    if found.regressions:
+        for _, now in others:
+            check_limits(limits, old, now)
+        found = [(path_now, compare(old, now, limits, fail_on)) for path_now, now in others]
+        for path_now, each in found:
+            if not each.changes and not each.regressions:
+                raise UsageError(
+                    f"{path} and {path_now}: no test with a value is in both; compare runs of the same tests"
+                )
+    for path_now, each in found:
+        if csv:
+            _print_csv(each)
+        elif json:
+            say_json(each)
+        else:
+            _print_comparison(path, path_now, each, markdown, several=len(found) > 1)
+    if any(each.regressions for _, each in found):
         raise typer.Exit(REGRESSION)
 
 
@@ -124,6 +136,30 @@ def load_saved(storage: Path, which: str) -> tuple[Path, Run | Session]:
     found = RunStore(storage).find(which, kind=None)
     _say_skipped(found.skipped)
     return found.path, load(found.path)
+
+
+def _print_comparison(before: Path, after: Path, found: Comparison, markdown: bool, *, several: bool) -> None:
+    from vgharness.report.tables import as_code, comparison_table
+
+    if not markdown:
+        say(f"before: {shown(before)}\nafter:  {shown(after)}")
+    elif several:
+        say(f"### {as_code(after.name)}\n")
+    *sheets, conclusion = comparison_table(found)
+    _print([conclusion, *sheets] if markdown else [*sheets, conclusion], markdown)
+
+
+def _load_all(storage: Path, sessions: Sequence[str]) -> list[tuple[Path, Session]]:
+    """Two at least; the latest where one is named."""
+    store = RunStore(storage)
+    paths = [path for which in sessions for path in store.find_all(which)]
+    loaded = [(path, load_session(path)) for path in paths]
+    if len(loaded) == 1:
+        loaded.append(_load(storage, None))
+    for path, session in loaded:
+        for caveat in session.caveats:
+            say(f"{shown(path)}: {escaped(caveat)}", stderr=True)
+    return loaded
 
 
 def _load(storage: Path, which: str | None) -> tuple[Path, Session]:
@@ -148,7 +184,7 @@ def _print(sheets: Sequence[Sheet], markdown: bool) -> None:
 
 def _print_csv(found: Comparison) -> None:
     """A row for each value, then one for each test or layer that is not on both sides under one name."""
-    values = ("before", "after", "mean", "change", "low", "high", "p")
+    values = ("before", "after", "mean", "change", "low", "high", "p", "seeds_to_tell", "same_seeds")
     fields = ("sample", "layer", "quantity", "outcome", *values, "seeds_before", "seeds_after", "reason")
     writer = csv_format.DictWriter(sys.stdout, fields, lineterminator="\n")
     writer.writeheader()

@@ -1,5 +1,5 @@
-"""What a measurement is given, model factory, batch and loss, checked: each fault is one line that names the argument
-and shows the right form."""
+"""What a measurement is given, model factory and loss, checked: each fault is one line that names the argument and
+shows the right form."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from vgharness.errors import UsageError
 from vgharness.formatting import in_one_line, listing
 
 _OUTPUT = ("output", "outputs", "out", "prediction", "predictions", "pred", "logits", "y_hat")
 _TARGETS = ("target", "targets", "label", "labels", "y", "y_true")
-_INPUTS = ("input", "inputs", "x", "batch")
+_INPUTS = ("input", "inputs", "x")
 _LOSS_FORMS = "give a callable of the output, of output and targets, or with an argument called model"
 
 
@@ -22,7 +23,7 @@ def call_model(model: nn.Module, inputs: Any) -> Any:
     """Calls ``model``: a dict or a tuple of inputs are its arguments, anything else is its one argument."""
     if isinstance(inputs, Mapping):
         return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+    return model(*inputs) if isinstance(inputs, tuple) and not isinstance(inputs, PackedSequence) else model(inputs)
 
 
 def new_model(factory: Callable[[], nn.Module], others: Iterable[nn.Module]) -> nn.Module:
@@ -33,7 +34,7 @@ def new_model(factory: Callable[[], nn.Module], others: Iterable[nn.Module]) -> 
     """
     if isinstance(factory, nn.Module) or not callable(factory):
         raise UsageError(
-            f"the model factory is {_described(factory)}: give a callable that makes a new model on each call, such as "
+            f"the model factory is {described(factory)}: give a callable that makes a new model on each call, such as "
             "lambda: Net()"
         )
     try:
@@ -45,7 +46,7 @@ def new_model(factory: Callable[[], nn.Module], others: Iterable[nn.Module]) -> 
             f"the model factory raised {in_one_line(error)}: give a callable without arguments, such as lambda: Net()"
         ) from error
     if not isinstance(model, nn.Module):
-        raise UsageError(f"the model factory gave {_described(model)}: give a callable that makes a module")
+        raise UsageError(f"the model factory gave {described(model)}: give a callable that makes a module")
     if any(model is other for other in others):
         raise UsageError("the model factory gives the same model each time: let it make a new one, for the seeds")
     check_weights(model, "the model factory")
@@ -62,48 +63,33 @@ def check_weights(model: nn.Module, name: str) -> None:
         )
 
 
-def inputs_and_targets(batch: Any, seed: int) -> tuple[Any, Any]:
-    """Returns the inputs and targets that ``batch`` holds, or gives when it is called with ``seed``.
-
-    Raises :class:`~vgharness.errors.UsageError` for a callable that raises, and for what is no pair.
-    """
-    pair = batch
-    if callable(batch):
-        try:
-            pair = batch(seed)
-        except UsageError:
-            raise
-        except Exception as error:
-            raise UsageError(
-                f"batch, called with a seed, raised {in_one_line(error)}: give (inputs, targets), or a callable from a "
-                "seed to them"
-            ) from error
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise UsageError(
-            f"batch is {_described(pair)}: give the pair (inputs, targets), or (inputs, None) where the loss takes no "
-            "targets; several inputs are a tuple, ((x, t), targets)"
-        )
-    return pair[0], pair[1]
-
-
-def loss_value(loss: Callable[..., Any], model: nn.Module, inputs: Any, targets: Any) -> Tensor:
+def loss_value(
+    loss: Callable[..., Any] | None, model: nn.Module, inputs: Any, targets: Any, whole: Any = None
+) -> Tensor:
     """Calls the model and the loss, and returns the loss: a tensor of one element with a graph.
 
-    loss: takes the output; or output and targets; or ``model``, an argument of that name, with any of output, inputs
-    and targets by their names. Where it takes neither the output nor one without a name, it calls the model itself.
+    loss: takes the output; or output and targets; or ``model``, an argument of that name, with any of output, inputs,
+        targets and batch by their names. Where it takes neither the output nor one without a name, it calls the model
+        itself. None: the output is the loss, or has it as ``output.loss`` or ``output["loss"]``.
+    whole: what a loss gets as ``batch``: by default the inputs, or with targets the pair.
 
     Raises :class:`~vgharness.errors.UsageError` for a loss of another form, and for a value of another kind.
     """
-    return checked_loss(loss_caller(loss)(model, inputs, targets), "the loss")
+    return checked_loss(loss_caller(loss)(model, inputs, targets, whole), "the loss")
 
 
-def loss_caller(loss: Callable[..., Any], name: str = "the loss") -> Callable[[nn.Module, Any, Any], Any]:
-    """Returns a function of model, inputs and targets that calls ``loss`` in its own form, as :func:`loss_value`.
+def loss_caller(loss: Callable[..., Any] | None, name: str = "the loss") -> Callable[..., Any]:
+    """Returns a function of model, inputs, targets and, where that is another thing, the whole batch, that calls
+    ``loss`` in its own form, as :func:`loss_value`.
 
     ``name``: the loss's, for messages. Raises :class:`~vgharness.errors.UsageError` for a loss of another form.
     """
+    if loss is None:
+        return lambda model, inputs, targets, whole=None: _own_loss(call_model(model, inputs), name)
     if not callable(loss):
-        raise UsageError(f"{name} is {_described(loss)}: {_LOSS_FORMS}")
+        raise UsageError(f"{name} is {described(loss)}: {_LOSS_FORMS}")
+    if isinstance(loss, type):
+        raise UsageError(f"{name} is {described(loss)}: give one of it, {loss.__name__}()")
     parameters = _parameters(loss)
     if takes_model(loss):
         return _caller_of_names(loss, parameters, name)
@@ -111,8 +97,14 @@ def loss_caller(loss: Callable[..., Any], name: str = "the loss") -> Callable[[n
     if len(required) > 2 or any(p.kind is p.KEYWORD_ONLY for p in required):
         raise UsageError(f"{name} takes {listing(p.name for p in required)}: {_LOSS_FORMS}")
     if takes_targets(loss):
-        return lambda model, inputs, targets: loss(call_model(model, inputs), targets)
-    return lambda model, inputs, targets: loss(call_model(model, inputs))
+        return lambda model, inputs, targets, whole=None: _of_targets(loss, call_model(model, inputs), targets, name)
+    return lambda model, inputs, targets, whole=None: loss(call_model(model, inputs))
+
+
+def models_loss(output: Any) -> Tensor | None:
+    """Finds the loss in an output that has one, ``output.loss`` or ``output["loss"]``; None elsewhere."""
+    found = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+    return found if isinstance(found, Tensor) and found.numel() == 1 else None
 
 
 def takes_model(loss: Callable[..., Any]) -> bool:
@@ -142,10 +134,11 @@ def checked_loss(value: Any, name: str) -> Tensor:
             f"{name} is not one number with a graph but the float {value}: give the tensor, without .item() or float()"
         )
     if not isinstance(value, Tensor):
-        raise UsageError(f"{name} is not one number but {_described(value)}: let it give a tensor of one element")
+        form = "its .loss" if models_loss(value) is not None else "a tensor of one element"
+        raise UsageError(f"{name} is not one number but {described(value)}: let it give {form}")
     if value.numel() != 1:
         raise UsageError(
-            f"{name} is not one number but {_described(value)}: let it give a tensor of one element, such as .mean()"
+            f"{name} is not one number but {described(value)}: let it give a tensor of one element, such as .mean()"
         )
     if not value.requires_grad:
         raise UsageError(
@@ -154,18 +147,48 @@ def checked_loss(value: Any, name: str) -> Tensor:
     return value
 
 
+def _own_loss(output: Any, name: str) -> Tensor:
+    found = models_loss(output)
+    if found is None and isinstance(output, Tensor) and output.numel() == 1:
+        found = output
+    if found is None:
+        raise UsageError(
+            f"{name} is None, and the output, {described(output)}, has no .loss: give a loss, such as "
+            "torch.nn.functional.cross_entropy"
+        )
+    return found
+
+
+def _of_targets(loss: Callable[..., Any], output: Any, targets: Any, name: str) -> Any:
+    if targets is not None:
+        return loss(output, targets)
+    try:
+        return loss(output, None)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a stranger's code raises of None
+        raise UsageError(
+            f"{name} takes targets and the batch has none ({in_one_line(error)}): give (inputs, targets), or a loss of "
+            "the output alone, such as lambda output: output.loss"
+        ) from error
+
+
 def _caller_of_names(
     loss: Callable[..., Any], parameters: Mapping[str, inspect.Parameter], name: str
-) -> Callable[[nn.Module, Any, Any], Any]:
-    kinds = {"model": "model"} | dict.fromkeys(_OUTPUT, "output") | dict.fromkeys(_INPUTS, "inputs")
-    kinds |= dict.fromkeys(_TARGETS, "targets")
-    unknown = [p.name for p in parameters.values() if p.default is p.empty and p.name not in kinds]
+) -> Callable[..., Any]:
+    kinds = {"model": "model", "batch": "batch"} | dict.fromkeys(_OUTPUT, "output")
+    kinds |= dict.fromkeys(_INPUTS, "inputs") | dict.fromkeys(_TARGETS, "targets")
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [p.name for p in parameters.values() if p.default is p.empty and p.kind not in variable]
+    unknown = [each for each in required if each not in kinds]
     if unknown:
-        raise UsageError(f"{name} takes {listing(unknown)}: beside model it can take output, inputs and targets")
+        raise UsageError(f"{name} takes {listing(unknown)}: beside model it can take output, inputs, targets and batch")
     wanted = {p: kinds[p] for p in parameters if p in kinds}
 
-    def call(model: nn.Module, inputs: Any, targets: Any) -> Any:
-        values = {"model": model, "inputs": inputs, "targets": targets}
+    def call(model: nn.Module, inputs: Any, targets: Any, whole: Any = None) -> Any:
+        values = {"model": model, "inputs": inputs, "targets": targets, "batch": whole}
+        if whole is None:
+            values["batch"] = inputs if targets is None else (inputs, targets)
         if "output" in wanted.values():
             values["output"] = call_model(model, inputs)
         return loss(**{parameter: values[kind] for parameter, kind in wanted.items()})
@@ -182,7 +205,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
         return {name: inspect.Parameter(name, kind) for name in ("output", "target")}
 
 
-def _described(thing: Any) -> str:
+def described(thing: Any) -> str:
     """Names what ``thing`` is: ``a Tensor [8, 3]``, ``a tuple of 3``, ``None``, ``the class Net``."""
     if thing is None:
         return "None"

@@ -5,32 +5,30 @@ and the change a ratio with an interval taken on the logarithms, wherever every 
 one is zero or negative, and for ``saturated``, which is a share, it is the arithmetic mean. ``factor`` is the
 geometric mean of a flow's factors toward the input, one value per sample.
 
-A change beyond a limit is a regression if chance is ruled out as well: a two-sided permutation test at 5 %, where both
-sides have five seeds or more. With fewer, no such test can come out below 5 %, and the size alone decides. Where both
-sides have the same six seeds or more they are compared seed by seed, which takes the spread between seeds out of it.
-Five pairs would not do: signs of five differences give no p below 2/32.
+Where both sides have the same seeds they are compared seed by seed, which takes the spread between seeds out of it; if
+each has the same value as before, nothing has changed. What counts as a regression:
+:mod:`vgharness.gradflow.judging`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
-from vgharness.formatting import count, listing, number, relative_change
-from vgharness.gradflow.limits import Limit, Presence, measured_quantities
+from vgharness.formatting import count, number, relative_change
+from vgharness.gradflow.judging import Judged, judge, number_of_decisions, reason
+from vgharness.gradflow.limits import Limit, Presence
 from vgharness.gradflow.matching import matched_layers, matched_samples
+from vgharness.gradflow.pairs import Pair, pairs_of
+from vgharness.gradflow.quantities import measured_quantities
 from vgharness.gradflow.summary import FACTOR
-from vgharness.records import LAYER_QUANTITIES, LayerKey, Name, Record, Sample, Session
-from vgharness.statistics import LARGEST_LOG, Array, difference_interval, permutation_p, scale_of, summarise
+from vgharness.records import LayerKey, Name, Record, Sample, Session
+from vgharness.statistics import LARGEST_LOG, difference_interval, difference_of_means, mean_over_seeds, scale_of
 
-SEEDS_FOR_CHANCE: Final = 5
-SEEDS_FOR_PAIRS: Final = 6
-SIGNIFICANCE: Final = 0.05
-
-ChangeOutcome = Literal["within", "inconclusive", "not finite", "regression"]
+ChangeOutcome = Literal["unchanged", "within", "changed", "inconclusive", "not finite", "regression"]
 
 Fails = Collection[Presence]
 NameOrKey = TypeVar("NameOrKey", str, LayerKey)
@@ -43,16 +41,20 @@ class Change(Record):
     layer: which layer and pass; ``None``: the quantity is of the whole flow (its factor).
     quantity: which.
     outcome: ``regression``: beyond a limit, and not by chance; ``inconclusive``: beyond one, but maybe by chance;
-        ``not finite``: some seed has no finite value, as before; ``within``: none of these.
+        ``not finite``: some seed has no finite value, as before; ``unchanged``: each seed has the value that it had;
+        ``changed``: where there are no limits at all, by more than chance; ``within``: none of these.
     reason: why, in words.
     before: the mean over the seeds then; ``None``: some seed had no finite value.
     after: the mean now.
     mean: of which kind both means are.
     change: after ÷ before - 1; ``None``: not finite, or from zero.
-    low: lower end of the 95 % interval of ``change``; ``None``: a side has one seed.
+    low: lower end of the 95 % interval of ``change``, of this one value; ``None``: unchanged, or a side has one seed.
     high: upper end.
-    p: of the permutation test, taken where a limit was exceeded.
-    seeds: how many there were, and how many there are.
+    p: where it is beyond a limit (without limits: where it has changed), how likely it is so by chance, corrected for
+        all decisions of the build; ``None``: it is not, or there are too few seeds to say.
+    seeds_to_tell: where that may be, how many seeds on each side would tell, if all stays as it is; ``None``: too many.
+    seeds: how many of each side are compared.
+    same_seeds: whether they are the same ones, compared one by one.
     limited: whether some limit is on this quantity.
     """
 
@@ -68,7 +70,9 @@ class Change(Record):
     low: float | None = None
     high: float | None = None
     p: float | None = None
+    seeds_to_tell: int | None = None
     seeds: tuple[int, int]
+    same_seeds: bool = False
     limited: bool
 
     def __str__(self) -> str:
@@ -101,11 +105,15 @@ class Appearance(Record):
 class Comparison(Record):
     """What two sessions differ in.
 
+    limits: on values, as they were typed.
+    fail_on: which comings and goings of tests and layers were to fail.
     notes: what else is not the same, such as the machine.
     changes: one per sample, layer and quantity that both have.
     appearances: what only one of them has, or has under another name.
     """
 
+    limits: tuple[Name, ...] = ()
+    fail_on: tuple[Presence, ...] = ()
     notes: tuple[Name, ...]
     changes: tuple[Change, ...]
     appearances: tuple[Appearance, ...]
@@ -118,22 +126,38 @@ class Comparison(Record):
         )
 
 
-def compare(before: Session, after: Session, limits: Sequence[Limit] = (), fail_on: Fails = ()) -> Comparison:
+def compare(
+    before: Session,
+    after: Session,
+    limits: Sequence[Limit] = (),
+    fail_on: Fails = (),
+    decisions: int | None = None,
+) -> Comparison:
     """Compares two sessions: as :func:`compare_samples`, with notes on what else differs between them."""
-    found = compare_samples(before.samples, after.samples, limits, fail_on)
-    return Comparison(notes=tuple(_notes(before, after)), changes=found.changes, appearances=found.appearances)
+    found = compare_samples(before.samples, after.samples, limits, fail_on, decisions)
+    return Comparison(**{**dict(found), "notes": tuple(_notes(before, after))})
 
 
 def compare_samples(
-    before: Sequence[Sample], after: Sequence[Sample], limits: Sequence[Limit] = (), fail_on: Fails = ()
+    before: Sequence[Sample],
+    after: Sequence[Sample],
+    limits: Sequence[Limit] = (),
+    fail_on: Fails = (),
+    decisions: int | None = None,
 ) -> Comparison:
     """Compares samples, matched by label, and their layers, matched by name and pass.
 
-    ``limits`` and ``fail_on`` say what is a regression. A test is renamed where a new one has the same layers, seeds
-    and values as a vanished one. Layers are renamed where between the same neighbours as many are new as have vanished;
-    those are compared in their order. A value that is not finite, or not measured, for more of the seeds than before is
-    a regression, whatever the limits.
+    limits, fail_on: what is a regression; without any limit it is found what has changed at all, and nothing fails.
+    decisions: how many the whole build makes, where these samples are a part of it (``number_of_decisions`` of all that
+        it is compared with); by default those of ``before``.
+
+    A test is renamed where a new one has the same layers, seeds and values as a vanished one. Layers are renamed where
+    between the same neighbours as many are new as have vanished; those are compared in their order. A value that is not
+    finite, or not measured, for more of the seeds than before is a regression, whatever the limits.
     """
+    if not limits:
+        limits, decisions = _any_change(before), None
+    decisions = number_of_decisions(before, limits) if decisions is None else decisions
     now_by_label = {sample.label: sample for sample in after}
     tests = matched_samples(before, now_by_label)
     appearances = list(_appearances("", list(tests), list(now_by_label), tests, fail_on))
@@ -143,8 +167,21 @@ def compare_samples(
         if label is not None and (now := now_by_label.get(label)) is not None:
             layers = matched_layers(old.keys, now.keys)
             appearances += _appearances(now.label, old.keys, now.keys, layers, fail_on)
-            changes += _changes(old, now, layers, limits)
-    return Comparison(notes=(), changes=tuple(changes), appearances=tuple(appearances))
+            pairs = list(pairs_of(old, now, layers, limits))
+            changes += _changes(now.label, pairs, decisions)
+    return Comparison(
+        limits=tuple(limit.text for limit in limits if limit.text),
+        fail_on=tuple(fail_on),
+        notes=(),
+        changes=tuple(changes),
+        appearances=tuple(appearances),
+    )
+
+
+def _any_change(samples: Sequence[Sample]) -> tuple[Limit, ...]:
+    """Limits that nobody has typed: any change of any quantity reaches them."""
+    quantities = dict.fromkeys((FACTOR, *(name for sample in samples for name in measured_quantities(sample))))
+    return tuple(Limit(text="", quantity=x, size=0, relative=True, direction="either") for x in quantities)
 
 
 def _notes(before: Session, after: Session) -> Iterator[str]:
@@ -173,129 +210,66 @@ def _appearances(
         yield Appearance(sample=test, layer=layer, presence=presence, now=now, fails=presence in fail_on)
 
 
-class _Pair(NamedTuple):
-    """One quantity of one layer on both sides, one value per seed; NaN where there is none.
-
-    matched: whether both sides have the same seeds, in the same order, and enough of them to compare pairs.
-    """
-
-    sample: str
-    layer: LayerKey | None
-    quantity: str
-    before: tuple[float, ...]
-    after: tuple[float, ...]
-    matched: bool
-    limits: Sequence[Limit]
-
-    @property
-    def is_finite(self) -> bool:
-        return all(map(math.isfinite, (*self.before, *self.after)))
-
-    @property
-    def seeds(self) -> tuple[int, int]:
-        return len(self.before), len(self.after)
+def _changes(sample: str, pairs: Sequence[Pair], decisions: int) -> Iterator[Change]:
+    judged = iter(judge([pair for pair in pairs if pair.is_finite], decisions))
+    for pair in pairs:
+        if pair.is_finite:
+            yield _change(sample, pair, next(judged), decisions)
+        else:
+            yield _change_of_missing(sample, pair)
 
 
-def _changes(
-    old: Sample, now: Sample, layers: dict[LayerKey, LayerKey | None], limits: Sequence[Limit]
-) -> Iterator[Change]:
-    matched = sorted(old.seeds) == sorted(now.seeds) and len(set(old.seeds)) == len(old.seeds) >= SEEDS_FOR_PAIRS
-    for quantity in dict.fromkeys((FACTOR, *measured_quantities(old), *measured_quantities(now))):
-        judging = [limit for limit in limits if limit.quantity == quantity]
-        was, is_now = _values(old, quantity), _values(now, quantity)
-        for key, before in was.items():
-            key_now = layers[key] if key else None
-            if key and not key_now:
-                continue  # vanished
-            after = is_now[key_now]
-            if matched:
-                by_seed = dict(zip(now.seeds, after, strict=True))
-                after = tuple(by_seed[seed] for seed in old.seeds)
-            pair = _Pair(now.label, key_now, quantity, before, after, matched, judging)
-            if pair.is_finite:
-                yield _change(pair)
-            elif _was_measured(old, key, quantity) or _was_measured(now, key_now, quantity):
-                yield _change_of_missing(pair)
-
-
-def _values(sample: Sample, quantity: str) -> dict[LayerKey | None, tuple[float, ...]]:
-    if quantity == FACTOR:
-        return {None: tuple(flow.factor() if flow.factors() else math.nan for flow in sample.flows)}
-    if quantity in sample.custom or quantity in LAYER_QUANTITIES:
-        return dict(sample.values(quantity).items())
-    return dict.fromkeys(sample.keys, (math.nan,) * len(sample.seeds))  # a user's own, which this side lacks
-
-
-def _was_measured(sample: Sample, key: LayerKey | None, quantity: str) -> bool:
-    """Whether there is a value for some seed, finite or not; a factor is where a flow has two layers."""
-    if key is None:
-        return any(flow.factors() for flow in sample.flows)
-    rows = [x for flow in sample.flows for x in flow.layers if x.key == key]
-    return quantity in sample.custom or any(
-        quantity in x.nonfinite or getattr(x, quantity, None) is not None for x in rows
-    )
-
-
-def _change(pair: _Pair) -> Change:
+def _change(sample: str, pair: Pair, judged: Judged, decisions: int) -> Change:
     """Of values that are finite for every seed on both sides."""
     scale = scale_of(pair.quantity, pair.before, pair.after)
     x, y = np.array(pair.before), np.array(pair.after)
+    before, after = (float(mean_over_seeds(side, scale)) for side in (x, y))
     if scale == "log":
         x, y = np.log(x), np.log(y)
-    before, after = summarise(pair.before, scale).value, summarise(pair.after, scale).value
-    shift = (float(y.mean() - x.mean()), *difference_interval(x, y, pair.matched))
+    interval = () if pair.is_unchanged else difference_interval(x, y, pair.same_seeds)
+    shift = (0.0 if pair.is_unchanged else difference_of_means(x, y), *interval)
     if scale == "log":
         ends = [math.expm1(min(end, LARGEST_LOG)) for end in shift]
     else:
         ends = [end / abs(before) for end in shift if before]
     relative = [end if math.isfinite(end) else None for end in ends]
-    judged = _judge(x, y, pair.matched, [limit for limit in pair.limits if limit.exceeded(before, after)])
+    limited = any(limit.text for limit in pair.limits)
     return Change(
-        sample=pair.sample,
+        sample=sample,
         layer=pair.layer,
         quantity=pair.quantity,
-        outcome=judged.outcome,
-        reason=judged.reason,
+        outcome=_outcome(pair, judged, limited),
+        reason=reason(judged, pair.seeds, decisions) if limited and judged.reached else "",
         before=before,
         after=after,
         mean="geometric" if scale == "log" else "arithmetic",
         **dict(zip(("change", "low", "high"), relative, strict=False)),
         p=judged.p,
+        seeds_to_tell=judged.seeds_to_tell,
         seeds=pair.seeds,
-        limited=bool(pair.limits),
+        same_seeds=pair.same_seeds,
+        limited=limited,
     )
 
 
-class _Judged(NamedTuple):
-    outcome: ChangeOutcome
-    reason: str = ""
-    p: float | None = None
+def _outcome(pair: Pair, judged: Judged, limited: bool) -> ChangeOutcome:
+    if pair.is_unchanged:
+        return "unchanged"
+    if judged.fails:
+        return "regression" if limited else "changed"
+    return "inconclusive" if limited and judged.reached else "within"
 
 
-def _judge(x: Array, y: Array, matched: bool, exceeded: Sequence[Limit]) -> _Judged:
-    """Whether values beyond the limits ``exceeded`` are so by chance; ``x`` and ``y`` on the scale of their mean."""
-    if not exceeded:
-        return _Judged("within")
-    beyond = f"beyond {listing(limit.text for limit in exceeded)}"
-    if min(len(x), len(y)) < SEEDS_FOR_CHANCE:
-        few = f"size alone decides: {len(x)} and {len(y)} seeds, {SEEDS_FOR_CHANCE} on both sides rule out chance"
-        return _Judged("regression", f"{beyond}; {few}")
-    p = permutation_p(x, y, matched)
-    if p < SIGNIFICANCE:
-        return _Judged("regression", f"{beyond}; p = {p:.2g}", p)
-    return _Judged("inconclusive", f"{beyond}, but it may be chance: p = {p:.2g}", p)
-
-
-def _change_of_missing(pair: _Pair) -> Change:
+def _change_of_missing(sample: str, pair: Pair) -> Change:
     """Of a value that is missing for some seed on some side: worse where it is for more of them than before."""
     missing = [sum(not math.isfinite(value) for value in side) for side in (pair.before, pair.after)]
     was, now = (lost / seeds for lost, seeds in zip(missing, pair.seeds, strict=True))
     before, after = (
-        None if lost else summarise(side, scale_of(pair.quantity, side)).value
+        None if lost else float(mean_over_seeds(side, scale_of(pair.quantity, side)))
         for lost, side in zip(missing, (pair.before, pair.after), strict=True)
     )
     return Change(
-        sample=pair.sample,
+        sample=sample,
         layer=pair.layer,
         quantity=pair.quantity,
         outcome="regression" if now > was else "not finite" if now else "within",
@@ -304,5 +278,5 @@ def _change_of_missing(pair: _Pair) -> Change:
         before=before,
         after=after,
         seeds=pair.seeds,
-        limited=bool(pair.limits),
+        limited=any(limit.text for limit in pair.limits),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import chain
@@ -10,9 +11,10 @@ from typing import Final, Literal, get_args
 from pydantic import Field
 
 from vgharness.errors import UsageError
-from vgharness.formatting import listing
+from vgharness.formatting import listing, number
+from vgharness.gradflow.quantities import is_share, measured_quantities, values_of
 from vgharness.gradflow.summary import FACTOR
-from vgharness.records import LAYER_QUANTITIES, Record, Sample, Session
+from vgharness.records import LAYER_QUANTITIES, Record, Session
 
 Direction = Literal["either", "decrease", "increase"]
 Presence = Literal["new", "vanished", "renamed"]
@@ -21,6 +23,8 @@ PRESENCES: tuple[Presence, ...] = get_args(Presence)
 _LIMIT = re.compile(
     r"(?P<quantity>.*\S)\s*:\s*(?P<sign>[+-]?)(?P<size>[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(?P<percent>%?)"
 )
+_PRINTED_SHARE: Final = 1e-3  # to which a relative change is printed
+_PRINTED_DIGITS: Final = 1e-3  # to which share of itself a number is
 _SIGNS: Final[dict[str, Direction]] = {"": "either", "-": "decrease", "+": "increase"}
 
 
@@ -40,12 +44,18 @@ class Limit(Record):
     relative: bool
     direction: Direction
 
-    def exceeded(self, before: float, after: float) -> bool:
-        """A relative change of what was zero is beyond every limit."""
-        change = after - before
-        if self.direction != "either" and (change < 0) != (self.direction == "decrease"):
-            return False
-        return abs(change) > self.size * (abs(before) if self.relative else 1)
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """-1 where it limits decreases, 1 where it limits increases."""
+        return {"either": (-1, 1), "decrease": (-1,), "increase": (1,)}[self.direction]
+
+    @property
+    def reach(self) -> float:
+        """From which change on the limit is reached: what is printed as it counts as it, so that rounding lets no exact
+        halving pass at -50%."""
+        if self.relative:
+            return self.size - _PRINTED_SHARE / 2 if self.size >= _PRINTED_SHARE else self.size
+        return self.size * (1 - _PRINTED_DIGITS / 2)
 
 
 def parse_limit(text: str) -> Limit:
@@ -70,16 +80,28 @@ def parse_failures(texts: Sequence[str]) -> tuple[tuple[Limit, ...], tuple[Prese
     return tuple(parse_limit(text) for text in texts if text not in PRESENCES), presences
 
 
-def check_limits(limits: Sequence[Limit], *sessions: Session) -> None:
-    """Raises :class:`~vgharness.errors.UsageError` for a limit on what no test of them has measured."""
-    samples = (sample for session in sessions for sample in session.samples)
+def check_limits(limits: Sequence[Limit], before: Session, after: Session | None = None) -> None:
+    """Raises :class:`~vgharness.errors.UsageError` for a limit on what no test of them has measured, and for a
+    difference that no value of ``before`` can move by."""
+    samples = [*before.samples, *(after.samples if after else ())]
     known = dict.fromkeys(chain((FACTOR,), *map(measured_quantities, samples)))
     for limit in limits:
         if limit.quantity not in known and len(known) > 1:
             raise UsageError(f"limit {limit.text!r}: no test has measured that; there are {listing(known)}")
+        if not limit.relative:
+            _check_difference(limit, before)
 
 
-def measured_quantities(sample: Sample) -> tuple[str, ...]:
-    """The sample's quantities, and those that are finite for no seed."""
-    flagged = {name for flow in sample.flows for layer in flow.layers for name in layer.nonfinite}
-    return tuple(dict.fromkeys((*sample.quantities, *sorted(flagged & set(LAYER_QUANTITIES)))))
+def _check_difference(limit: Limit, before: Session) -> None:
+    """Nothing that is never negative falls by more than what it was; of a user's own quantity nobody knows."""
+    if limit.quantity not in (FACTOR, *LAYER_QUANTITIES) or limit.direction == "increase":
+        return
+    values = [value for sample in before.samples for value in chain(*values_of(sample, limit.quantity).values())]
+    greatest = max(filter(math.isfinite, values), default=math.inf)
+    # A share of 0 that may move either way is limited for its increase.
+    if limit.size > greatest and (limit.direction == "decrease" or not is_share(limit.quantity)):
+        fix = f"{limit.text.strip()}%" if limit.size < 100 else f"{limit.quantity}:-20%"
+        raise UsageError(
+            f"limit {limit.text!r}: a difference, and {limit.quantity} is {number(greatest)} at most, so it can never "
+            f"fall so far; give a share with a percent sign, such as {fix}"
+        )

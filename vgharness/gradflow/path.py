@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from vgharness.records import GradientFlow, LayerGradient, LayerKey
+from vgharness.records import GradientFlow, LayerGradient, LayerKey, Sample, quotient
 
 # From so many forward passes on a layer is taken for recurrent, its passes for a path; fewer are towers (siamese,
 # triplet).
@@ -110,6 +111,32 @@ class SignalPath:
             if later:
                 found[i] = max(later, key=lambda j: self.signals[j].size)
         return found
+
+    def whole(self) -> list[tuple[int, int]]:
+        """Each way from one end to the other: the first trained layer on it, that no other trained one leads to, and
+        the last layer that it leads to. A layer that leads nowhere is no way."""
+        led: list[bool] = []
+        for i, feeders in enumerate(self.feeders):
+            led.append(any(led[j] or self.signals[j].layer.state != "frozen" for j in feeders if j < i))
+        first = (i for i, signal in enumerate(self.signals) if signal.layer.state != "frozen" and not led[i])
+        ends = self.ends()
+        return [(i, ends[i]) for i in first if ends[i] != i]
+
+
+def totals_toward_input(sample: Sample, quantity: str = "signal_l2") -> dict[LayerKey, tuple[float, ...]]:
+    """By what ``quantity`` is multiplied over the whole path, from the output to the input.
+
+    By the first layer of each way (:meth:`SignalPath.whole`): its value ÷ that of the last layer, one per seed. NaN
+    where a value was not measured or both are 0, infinity where only the last one is 0.
+    """
+    values = sample.values(quantity)
+    by_seed: list[dict[LayerKey, float]] = []
+    for index, flow in enumerate(sample.flows):
+        path = SignalPath.of(flow)
+        ways = [(path.signals[i].key, path.signals[j].key) for i, j in path.whole()]
+        by_seed.append({first: quotient(values[first][index], values[last][index]) for first, last in ways})
+    firsts = dict.fromkeys(first for totals in by_seed for first in totals)
+    return {first: tuple(totals.get(first, math.nan) for totals in by_seed) for first in firsts}
 
 
 def _one_after_the_other(length: int) -> list[list[int]]:

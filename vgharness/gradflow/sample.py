@@ -9,12 +9,17 @@ from typing import Any
 
 from torch import nn
 
-from vgharness.formatting import bars, listing, number, percent
-from vgharness.gradflow.diagnosis import Diagnosis, diagnose
-from vgharness.gradflow.summary import FACTOR_HEADING, SIGNAL, factor_summaries
-from vgharness.records import GradientFlow, LayerKey, Sample
+from vgharness.errors import UsageError
+from vgharness.formatting import bars, escaped, listing, number, percent
+from vgharness.gradflow.diagnosis import Diagnosis, diagnose, summary
+from vgharness.gradflow.path import totals_toward_input
+from vgharness.gradflow.summary import FACTOR, FACTOR_HEADING, SIGNAL, factor_summaries
+from vgharness.gradflow.symptoms import ProblemKind
+from vgharness.records import LAYER_QUANTITIES, GradientFlow, LayerKey, Sample
 from vgharness.statistics import Summary, scale_of, summarise
 from vgharness.theory import bound, mean_field_factors
+
+__tracebackhide__ = True  # pytest shows a failing assertion where it was made
 
 _ROUNDING = 1e-3  # of float32 against the float64 in which bounds are taken
 
@@ -56,33 +61,72 @@ class FlowSample:
     # --- assertions ------------------------------------------------------------------------------------
 
     def assert_flows(
-        self, *, min_factor: float | None = None, max_factor: float | None = None, quantity: str = SIGNAL
+        self,
+        *,
+        min_factor: float | None = None,
+        max_factor: float | None = None,
+        min_total: float | None = None,
+        max_total: float | None = None,
+        quantity: str = SIGNAL,
     ) -> None:
-        """The diagnosis has no problem; and the factor toward the input of ``quantity``, in the geometric mean over
-        seeds, is at least ``min_factor`` and at most ``max_factor`` at every layer."""
+        """The diagnosis has no problem, and the factors toward the input are within the limits, as
+        :meth:`assert_factors` holds them."""
         self.assert_healthy()
+        self.assert_factors(
+            min_factor=min_factor, max_factor=max_factor, min_total=min_total, max_total=max_total, quantity=quantity
+        )
+
+    def assert_factors(
+        self,
+        *,
+        min_factor: float | None = None,
+        max_factor: float | None = None,
+        min_total: float | None = None,
+        max_total: float | None = None,
+        quantity: str = SIGNAL,
+    ) -> None:
+        """The factor toward the input of ``quantity``, in the geometric mean over seeds, is at least ``min_factor`` and
+        at most ``max_factor`` at every layer; and over the whole path, from the last layer that a way leads to to the
+        first, at least ``min_total`` and at most ``max_total``.
+
+        Raises :class:`~vgharness.errors.UsageError` for a quantity that is not measured.
+        """
+        known = (*LAYER_QUANTITIES, *self.record.custom)
+        if quantity not in known:
+            raise UsageError(f"quantity {quantity!r} is not measured: use {listing(known)}")
         frozen = {layer.key for flow in self.flows for layer in flow.layers if layer.state == "frozen"}
-        least, most = -math.inf if min_factor is None else min_factor, math.inf if max_factor is None else max_factor
-        found = {low: values for (low, high), values in self.factors(quantity).items() if not {low, high} & frozen}
+        steps = {low: x for (low, high), x in self.factors(quantity).items() if not {low, high} & frozen}
+        self._assert_within(steps, min_factor, max_factor, f"{FACTOR_HEADING} of {quantity}")
+        totals = totals_toward_input(self.record, quantity)
+        self._assert_within(totals, min_total, max_total, f"{FACTOR_HEADING} of {quantity} over the whole path")
+
+    def _assert_within(
+        self, found: Mapping[LayerKey, Sequence[float]], least: float | None, most: float | None, what: str
+    ) -> None:
+        """The geometric mean over seeds of each of ``found`` is from ``least`` to ``most``."""
+        if least is None and most is None:
+            return
         # A factor of exactly zero in one seed counts: it must not disappear in a mean.
-        means = {
-            key: 0.0 if 0.0 in found[key] else summary.value
-            for key, summary in factor_summaries(self.record, quantity).items()
-            if key in found
-        }
+        means = {key: 0.0 if 0.0 in x else summarise(x, scale_of(FACTOR)).value for key, x in found.items()}
+        low, high = -math.inf if least is None else least, math.inf if most is None else most
         # Written so that NaN is outside: NaN > limit is false, and so is NaN < limit.
-        outside = {key: mean for key, mean in means.items() if not least <= mean <= most}
-        if (min_factor, max_factor) != (None, None) and outside:
+        outside = {key: mean for key, mean in means.items() if not low <= mean <= high}
+        if outside:
             worst = max(outside, key=lambda key: _distance_from_one(outside[key]))
-            limit = f"at least {min_factor:g}" if not means[worst] >= least else f"at most {max_factor:g}"
+            limit = f"at least {least:g}" if not means[worst] >= low else f"at most {most:g}"
             raise AssertionError(
                 self._message(
-                    f"the {FACTOR_HEADING} of {quantity} is {_text(means[worst])} at {worst}, expected {limit}",
+                    f"the {what} is {_text(means[worst])} at {worst}, expected {limit}",
                     means,
                     marked=set(outside),
                     values=found[worst],
                 )
             )
+
+    def assert_problem(self, kind: ProblemKind) -> None:
+        """The most serious problem, or warning, of the diagnosis is of that ``kind``."""
+        if kind not in [problem.kind for problem in self.diagnosis.problems[:1]]:
+            raise AssertionError(self._message(f"expected {kind}, found {summary(self.diagnosis)}"))
 
     def assert_healthy(self, *, strict: bool = False) -> None:
         """The diagnosis has no problem; with ``strict`` no warning either. As ``vgharness check`` judges it."""
@@ -117,7 +161,7 @@ class FlowSample:
         for model, inputs in self._each_model():
             for name, factor in mean_field_factors(model, inputs).items():
                 predicted.setdefault(name, []).append(factor)
-        means = {key: summary.value for key, summary in factor_summaries(self.record).items()}
+        means = {key: mean.value for key, mean in factor_summaries(self.record).items()}
         expected = {key: summarise(predicted[key.name], "log").value for key in means if key.name in predicted}
         off = {key: means[key] / x - 1 for key, x in expected.items()}
         wrong = {key for key, x in off.items() if not abs(x) <= tolerance}
@@ -142,7 +186,7 @@ class FlowSample:
         for (key, _), values in self.factors().items():
             for seed, value, limit in zip(self.seeds, values, limits, strict=True):
                 if key.name in limit and not value <= limit[key.name] * (1 + _ROUNDING):
-                    means = {low: summary.value for low, summary in factor_summaries(self.record).items()}
+                    means = {low: mean.value for low, mean in factor_summaries(self.record).items()}
                     raise AssertionError(
                         self._message(
                             f"the {FACTOR_HEADING} of signal_l2 is {_text(value)} at {key} (seed {seed}), its weights "
@@ -175,17 +219,18 @@ class FlowSample:
     ) -> str:
         """The complaint, the seeds (with ``values``, one per seed), and a line per layer."""
         seeds = [f"{seed}: {_text(value)}" for seed, value in zip(self.seeds, values, strict=True)] if values else ()
-        means = {key: summary.value for key, summary in self.intervals().items()}
-        width = max(len(str(key)) for key in means)
+        means = {key: mean.value for key, mean in self.intervals().items()}
+        names = {key: escaped(str(key)) for key in means}
+        width = max(map(len, names.values()))
         lines = [
-            f"{self.record.label or 'gradient flow'}: {complaint}",
+            f"{escaped(self.record.label) or 'gradient flow'}: {escaped(complaint)}",
             f"{'per seed' if seeds else 'seeds'} {listing(seeds or self.seeds)}",
             f"  {'layer':{width}}  ‖∂L/∂h‖₂{f'  {FACTOR_HEADING}' if factors else ''}",
         ]
         for (key, mean), bar in zip(means.items(), bars(means.values()), strict=True):
             factor = f"  {_text(factors[key]) if key in factors else '':>{len(FACTOR_HEADING)}}" if factors else ""
             sign = ">" if marked and key in marked else " "
-            lines.append(f"{sign} {key!s:{width}}  {number(mean):>8}{factor}  {bar}")
+            lines.append(f"{sign} {names[key]:{width}}  {number(mean):>8}{factor}  {bar}")
         return "\n".join(lines)
 
 

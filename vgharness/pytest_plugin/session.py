@@ -6,167 +6,79 @@ it is saved once and where the session was started. Imports nothing heavy until 
 
 from __future__ import annotations
 
-import math
-import re
+import os
 import shlex
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from vgharness.errors import UsageError
-from vgharness.formatting import count, escaped, listing, number
+from vgharness.formatting import escaped, listing
+from vgharness.pytest_plugin.comparing import Compared, is_of_a_test
+from vgharness.pytest_plugin.saving import Saving
+from vgharness.pytest_plugin.selection import Selection
 
 if TYPE_CHECKING:
-    from vgharness.gradflow.comparison import Appearance, Change, Comparison
-    from vgharness.gradflow.limits import Limit, Presence
+    from vgharness.gradflow.comparison import Comparison
     from vgharness.records import Sample, Session
 
-_WIDTH = 80
+_STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"  # the file of Markdown that GitHub shows on a job's page
 
 
 class GradflowSession:
     """Registered as a plugin for as long as one session lasts."""
 
     def __init__(self, config: pytest.Config) -> None:
+        """Raises :class:`~vgharness.errors.UsageError` for what cannot be compared with, or written."""
         self._config = config
+        self.compared = Compared(config)
+        self._saving = Saving(config, self.compared)
+        self.selection = Selection(config)
         self._samples: dict[str, Sample] = {}
-        self._notes: list[str] = []  # for the end of the summary
-        option = config.option
-        self._storage = config.rootpath / option.gradflow_storage
-        self._compared: Session | None = None
-        self._compared_path: Path | None = None
-        self._limits: tuple[Limit, ...] = ()
-        self._fail_on: tuple[Presence, ...] = ()
+        self._red: dict[str, None] = {}  # tests that failed for what they are compared with, as an ordered set
         self._comparison: Comparison | None = None  # of the whole session, when it is over
-        if option.gradflow_save is not None:
-            from vgharness.storage.store import check_name
-
-            check_name(option.gradflow_save)
-        if (option.gradflow_save is not None or option.gradflow_autosave) and not self._is_worker:
-            from vgharness.storage.store import RunStore
-
-            RunStore(self._storage).check("--gradflow-storage")
-        if option.gradflow_json is not None and not self._is_worker:
-            from vgharness.system.files import check_file
-
-            check_file(config.rootpath / option.gradflow_json, "--gradflow-json")
-        if option.gradflow_compare is not None:
-            from vgharness.storage.store import RunStore, load_session
-
-            found = RunStore(self._storage).find(option.gradflow_compare or None)
-            self._notes += [f"passed over {path}: {reason}" for path, reason in found.skipped]
-            self._compared_path, self._compared = found.path, load_session(found.path)
-        if option.gradflow_compare_fail:
-            from vgharness.gradflow.limits import check_limits, parse_failures
-
-            if self._compared is None:
-                raise UsageError("--gradflow-compare-fail has nothing to compare with: give --gradflow-compare too")
-            self._limits, self._fail_on = parse_failures(option.gradflow_compare_fail)
-            check_limits(self._limits, self._compared)
-
-    @property
-    def _is_worker(self) -> bool:
-        return hasattr(self._config, "workerinput")
-
-    def regressions(self, samples: Sequence[Sample]) -> list[str]:
-        """A line for each value and layer of ``samples`` that the options say must fail."""
-        if self._compared is None or not (self._limits or self._fail_on):
-            return []
-        from vgharness.gradflow.comparison import compare_samples
-
-        labels = {sample.label for sample in samples}
-        before = [sample for sample in self._compared.samples if sample.label in labels]
-        found = compare_samples(before, samples, self._limits, self._fail_on)
-        # Whether a test is new or gone can only be said of the whole session.
-        return [str(each) for each in found.regressions if not _is_of_a_test(each)]
+        self._verdict: str | None = None
 
     # --- hooks -----------------------------------------------------------------------------------------
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "setup":  # it may be run again
+            test = getattr(report, "gradflow_test", report.nodeid)
+            self._samples = {label: sample for label, sample in self._samples.items() if sample.test != test}
+            self._red.pop(test, None)
         for text in getattr(report, "gradflow", ()):
             from vgharness.records import Sample
 
             sample = Sample.model_validate_json(text)
-            self._samples[sample.label] = sample  # of a test that was run again, the last time
+            self._samples[sample.label] = sample
+        if getattr(report, "gradflow_is_red", False):
+            self._red[getattr(report, "gradflow_test", report.nodeid)] = None
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self._is_worker:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if hasattr(self._config, "workerinput"):  # of pytest-xdist's processes one saves
             return
+        needed = self._samples and (self.compared.session is not None or self._saving.is_asked_for)
         try:
-            measured = self._session() if self._samples and (self._compared or self._is_to_be_saved) else None
-            self._note_what_changed(session, measured)
-            if self._is_to_be_saved:
-                self._save(measured)
-        except (UsageError, OSError) as error:
-            self._notes.append(f"not saved: {error}")
-            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
-
-    def _note_what_changed(self, session: pytest.Session, measured: Session | None) -> None:
-        if self._compared is None:
-            return
-        from vgharness.gradflow.comparison import compare, compare_samples
-
-        if measured is None:
-            comparison = compare_samples(self._compared.samples, (), self._limits, self._fail_on)
+            measured = self._session(exitstatus) if needed else None
+        except UsageError as error:
+            self._saving.notes.append(f"not saved: {error}")
+            self._turn_red(session)
         else:
-            comparison = compare(self._compared, measured, self._limits, self._fail_on)
-        self._comparison = comparison
-        self._notes += comparison.notes
-        self._notes += [str(found) for found in comparison.appearances if _is_of_a_test(found)]
-        if any(_is_of_a_test(found) for found in comparison.regressions):
-            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
-
-    @property
-    def _is_to_be_saved(self) -> bool:
-        option = self._config.option
-        return option.gradflow_save is not None or option.gradflow_autosave or option.gradflow_json is not None
-
-    def _save(self, session: Session | None) -> None:
-        if session is None:
-            self._notes.append("nothing was measured, so nothing is saved")
-            return
-        from vgharness.storage.store import RunStore, to_json
-        from vgharness.system.files import write_whole
-
-        option = self._config.option
-        if option.gradflow_save is not None or option.gradflow_autosave:
-            commit = (session.commit or "no-commit")[:8]
-            name = option.gradflow_save or f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{commit}"
-            self._notes.append(f"saved as {self._short(RunStore(self._storage).save(session, name))}")
-        if option.gradflow_json is not None:
-            path = self._config.rootpath / option.gradflow_json
-            write_whole(path, to_json(session))
-            self._notes.append(f"written to {self._short(path)}")
-
-    def _short(self, path: Path) -> Path:
-        return path.relative_to(self._config.rootpath) if path.is_relative_to(self._config.rootpath) else path
-
-    def _session(self) -> Session:
-        from pydantic import ValidationError
-
-        from vgharness.gradflow.session import as_session
-
-        info: dict[str, Any] = {}
-        extra: dict[str, Any] = {}
-        self._config.hook.pytest_gradflow_machine_info(config=self._config, machine_info=info)
-        self._config.hook.pytest_gradflow_session(config=self._config, extra=extra)
-        try:
-            return as_session(
-                list(self._samples.values()),
-                command=shlex.join(["pytest", *map(str, self._config.invocation_params.args)]),
-                folder=self._config.rootpath,
-                extra={**extra, **({"machine_info": info} if info else {})},
-            )
-        except ValidationError as error:
-            raise UsageError(f"what a hook added is no JSON: {error.errors()[0]['msg']}") from error
+            samples = list(self._samples.values())
+            self._comparison = self.compared.with_all(samples, measured, self.selection)
+            if self._comparison is not None:
+                self._verdict = self.compared.verdict(self._comparison, list(self._red))
+                if self._verdict:
+                    self._turn_red(session)
+            if self._saving.is_asked_for and not self._saving.save(measured, self.selection):
+                self._turn_red(session)
+        self._write_step_summary()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        if not self._samples and not self._notes:
+        notes = [*self.compared.notes, *self._what_changed(), *self._saving.notes]
+        if not self._samples and not notes:
             return
         from vgharness.system.terminal import encodable
 
@@ -177,44 +89,74 @@ class GradflowSession:
             terminalreporter.write_line(encodable(text, encoding))
 
         terminalreporter.section("gradient flow", sep="=")
-        for sample in self._samples.values():
-            write(_line(sample) if self._config.option.verbose < 0 else self._table(sample))
-        if self._compared_path is not None:
-            write(f"compared with {escaped(str(self._short(self._compared_path)))}: {self._conclusion()}")
-        for note in self._notes:
+        if self._samples:
+            from vgharness.pytest_plugin.summary import Writer, texts
+
+            where = Writer(writer.fullwidth, writer.hasmarkup)
+            for text in texts(list(self._samples.values()), self._config.option, self._comparison, where):
+                write(text)
+        if self.compared.path is not None:
+            write(f"compared with {escaped(str(self.compared.short(self.compared.path)))}: {self._conclusion()}")
+        for note in notes:
             write(escaped(note))
+        if self._verdict:
+            write(escaped(self._verdict))
+
+    # --- at the end ------------------------------------------------------------------------------------
+
+    def _session(self, exitstatus: int) -> Session:
+        from pydantic import ValidationError
+
+        from vgharness.gradflow.session import as_session
+
+        info: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        self._config.hook.pytest_gradflow_machine_info(config=self._config, machine_info=info)
+        self._config.hook.pytest_gradflow_session(config=self._config, extra=extra)
+        outcome = self.selection.outcome
+        samples = [x.model_copy(update={"outcome": outcome(x.test)}) for x in self._samples.values()]
+        try:
+            return as_session(
+                samples,
+                command=shlex.join(["pytest", *map(str, self._config.invocation_params.args)]),
+                folder=self._config.rootpath,
+                extra={**extra, **({"machine_info": info} if info else {})},
+                status=self.selection.status(exitstatus),
+                left_out=self.selection.left_out_by(),
+            )
+        except ValidationError as error:
+            raise UsageError(f"what a hook added is no JSON: {error.errors()[0]['msg']}") from error
+
+    def _turn_red(self, session: pytest.Session) -> None:
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    def _what_changed(self) -> list[str]:
+        if self._comparison is None:
+            return []
+        from vgharness.report.tables import maybe_by_chance
+
+        of_tests = [str(found) for found in self._comparison.appearances if is_of_a_test(found)]
+        return [*maybe_by_chance(self._comparison), *self._comparison.notes, *of_tests]
 
     def _conclusion(self) -> str:
         from vgharness.report.tables import conclusion
 
         if self._comparison is None:
             return "not compared"
-        limits = [limit.text for limit in self._limits] + list(self._fail_on)
-        return f"{conclusion(self._comparison)}, limits: {escaped(listing(limits)) or 'none'}"
+        limits = [limit.text for limit in self.compared.limits] + list(self.compared.fail_on)
+        found = conclusion(self._comparison, "--gradflow-compare-fail")
+        return f"{found}{f', limits: {escaped(listing(limits))}' if limits else ''}"
 
-    def _table(self, sample: Sample) -> str:
-        from rich.console import Console
+    def _write_step_summary(self) -> None:
+        """On GitHub: adds the tables to the summary of the job."""
+        path = os.environ.get(_STEP_SUMMARY)
+        if not path or not self._samples:
+            return
+        from vgharness.pytest_plugin.summary import as_markdown
 
-        from vgharness.report.tables import session_table
-
-        writer = self._config.get_terminal_writer()
-        width = min(_WIDTH, writer.fullwidth)
-        out = StringIO()
-        console = Console(file=out, width=width, force_terminal=writer.hasmarkup, no_color=not writer.hasmarkup)
-        compared = self._comparison if self._compared and self._compared.sample(sample.label) else None
-        console.print(session_table(sample, compared))
-        return re.sub(r"[ \t]+$", "", out.getvalue(), flags=re.MULTILINE).rstrip("\n")
-
-
-def _line(sample: Sample) -> str:
-    factors = [flow.factor() if len(flow.layers) > 1 else math.nan for flow in sample.flows]
-    least, most = number(min(factors)), number(max(factors))
-    seeds = f"{count(len(sample.keys), 'layer')}, {count(len(sample.seeds), 'seed')}"
-    return f"{escaped(sample.label)}: factor toward the input {least} to {most} per layer ({seeds})"
-
-
-def _is_of_a_test(found: Change | Appearance) -> bool:
-    """Whether it says that a test as a whole is new, gone or renamed."""
-    from vgharness.gradflow.comparison import Appearance
-
-    return isinstance(found, Appearance) and found.layer is None
+        text = as_markdown(list(self._samples.values()), self._config.option, self._comparison)
+        try:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            self._saving.notes.append(f"nothing was added to {_STEP_SUMMARY}: {error}")

@@ -17,6 +17,7 @@ from vgharness.records.base import (
     Architecture,
     FiniteRecord,
     Init,
+    JsonObject,
     Name,
     Norm,
     Outcome,
@@ -27,6 +28,7 @@ from vgharness.records.base import (
     first_of,
     nan_if_none,
 )
+from vgharness.records.baseline import BASELINE_VERSION, Baseline
 from vgharness.records.flow import (
     LAYER_QUANTITIES,
     GradientFlow,
@@ -37,6 +39,7 @@ from vgharness.records.flow import (
     TimePath,
     factors_toward_input,
     last_passes,
+    quotient,
 )
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.remedy import DescentRecord, RemedyRecord
@@ -51,13 +54,22 @@ from vgharness.records.run import (
     MomentErrors,
     Run,
 )
-from vgharness.records.session import SESSION_VERSION, Sample, Session, Steps
+from vgharness.records.session import (
+    SESSION_STATUSES,
+    SESSION_VERSION,
+    Sample,
+    Session,
+    SessionStatus,
+    Steps,
+    TestOutcome,
+)
 from vgharness.records.study import Cell, Study
 from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
 
 __all__ = [
     "ACTIVATIONS",
     "ARCHITECTURES",
+    "BASELINE_VERSION",
     "FIRST_SEED",
     "FROM_FILE",
     "LAYER_QUANTITIES",
@@ -65,9 +77,11 @@ __all__ = [
     "PRECISIONS",
     "QUANTITIES",
     "SCHEMA_VERSION",
+    "SESSION_STATUSES",
     "SESSION_VERSION",
     "Activation",
     "Architecture",
+    "Baseline",
     "Bounds",
     "Cell",
     "CellResult",
@@ -77,6 +91,7 @@ __all__ = [
     "FiniteRecord",
     "GradientFlow",
     "Init",
+    "JsonObject",
     "LayerError",
     "LayerGradient",
     "LayerKey",
@@ -99,13 +114,16 @@ __all__ = [
     "Sample",
     "SeedValue",
     "Session",
+    "SessionStatus",
     "State",
     "Steps",
     "Study",
+    "TestOutcome",
     "TimePath",
     "Verdict",
     "factors_toward_input",
     "first_of",
     "last_passes",
     "nan_if_none",
+    "quotient",
 ]

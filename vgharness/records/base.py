@@ -6,7 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from vgharness.formatting import escaped, shorten
 
@@ -29,7 +38,11 @@ FIRST_SEED = 42  # the published run's only seed; seeds that are not listed are 
 
 
 def _without_surrogates(value: Any) -> Any:
-    return escaped(value, keep=_is_a_character) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return escaped(value, keep=_is_a_character)
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
+    return [_without_surrogates(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _is_a_character(char: str) -> bool:
@@ -39,6 +52,8 @@ def _is_a_character(char: str) -> bool:
 # A name from outside. A lone surrogate (half a character, as a file name that is no UTF-8 gives) cannot be stored as
 # JSON: it is kept as the text \udXXX.
 Name = Annotated[str, BeforeValidator(_without_surrogates)]
+# What a user adds to a record, with the same done to every text in it.
+JsonObject = Annotated[dict[str, JsonValue], BeforeValidator(_without_surrogates)]
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Size = Annotated[int, Field(ge=1, lt=2**63)]

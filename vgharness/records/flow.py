@@ -263,7 +263,7 @@ def factors_toward_input(
         above = [last[fed] for fed in links.get(at, ()) if fed in last]
         if above:
             measured = [size for _, size in above if not math.isnan(size)]
-            found[key, above[0][0]] = _ratio(value, max(measured, default=math.nan))
+            found[key, above[0][0]] = quotient(value, max(measured, default=math.nan))
     return found
 
 
@@ -278,7 +278,8 @@ def _feeds_among(
     return {key: nearest[key] for key in kept}
 
 
-def _ratio(a: float, b: float) -> float:
+def quotient(a: float, b: float) -> float:
+    """Returns a ÷ b: NaN for 0 ÷ 0, infinity where only ``b`` is 0."""
     if b == 0:
         return math.inf if a > 0 else math.nan
     return a / b

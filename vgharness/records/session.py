@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
-from vgharness.records.base import Name, Record, nan_if_none
+from vgharness.formatting import listing
+from vgharness.records.base import JsonObject, Name, Record, nan_if_none
 from vgharness.records.flow import LAYER_QUANTITIES, GradientFlow, LayerKey, factors_toward_input
 from vgharness.records.provenance import Machine
 
-SESSION_VERSION: Final = 2
+SESSION_VERSION: Final = 3
+
+# How a test ended; of one that was run again, the last time.
+TestOutcome = Literal["passed", "failed", "xfailed", "xpassed", "skipped", "error"]
+# How a session ended. What was measured stands in each; only a finished one is compared with unasked.
+SessionStatus = Literal["finished", "partial", "stopped", "interrupted", "crashed"]
+SESSION_STATUSES: tuple[SessionStatus, ...] = get_args(SessionStatus)
 
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]  # what PyTorch takes
 
@@ -34,6 +41,7 @@ class Sample(Record):
 
     test: the test's node id.
     name: sets several measurements of one test apart; ``test`` and ``name`` together are the sample's label.
+    outcome: how the test ended; ``None``: it was measured outside of a test, or by an older version.
     seeds: the seeds.
     flows: one flow per seed.
     custom: by the name of a user's quantity, per seed and layer (in the order of that seed's flow) what the user's
@@ -44,11 +52,12 @@ class Sample(Record):
 
     test: Name
     name: Name = ""
+    outcome: TestOutcome | None = None
     seeds: tuple[Seed, ...]
     flows: tuple[GradientFlow, ...]
     custom: dict[Name, tuple[tuple[float | None, ...], ...]] = Field(default_factory=dict)
     later: tuple[Steps, ...] = ()
-    extra_info: dict[str, JsonValue] = Field(default_factory=dict)
+    extra_info: JsonObject = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_flow_per_seed(self) -> Sample:
@@ -62,6 +71,11 @@ class Sample(Record):
     @property
     def label(self) -> str:
         return f"{self.test} {self.name}".strip()
+
+    @property
+    def can_be_baseline(self) -> bool:
+        """Whether others may be held against it: not what a test measured that did not pass."""
+        return self.outcome in (None, "passed", "xpassed")
 
     @property
     def keys(self) -> tuple[LayerKey, ...]:
@@ -102,22 +116,28 @@ class Session(Record):
 
     schema_version: of this format.
     kind: sets the file apart from a study's run.
-    created: when it was measured, ISO 8601, UTC.
-    command: what was typed.
+    created: when it was measured, ISO 8601, UTC; empty of a baseline file, which does not say.
+    status: ``partial``: some tests were left out; ``stopped``: before all had run, as ``-x`` does; ``interrupted``: by
+        Ctrl-C; ``crashed``: by an error of pytest or a plugin; ``finished``: none of these.
     commit: that the tested project was at, with ``-dirty`` where files differ; ``None`` outside a repository.
+    command: what was typed.
+    left_out: by what tests were left out, such as ``-k relu``; empty: none were.
     machine: where it was measured.
     samples: in the order of the tests.
     extra: ``precision`` of float32 products, and what the user's hooks added.
     """
 
-    schema_version: Literal[2] = SESSION_VERSION
+    # The first five are what a list reads of each file.
+    schema_version: Literal[3] = SESSION_VERSION
     kind: Literal["session"] = "session"
     created: str
-    command: Name
+    status: SessionStatus = "finished"
     commit: str | None
+    command: Name
+    left_out: Name = ""
     machine: Machine
     samples: tuple[Sample, ...]
-    extra: dict[str, JsonValue] = Field(default_factory=dict)
+    extra: JsonObject = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _every_sample_once(self) -> Session:
@@ -127,6 +147,21 @@ class Session(Record):
                 raise ValueError(f"two samples are called {sample.label!r}: give them names")
             seen.add(sample.label)
         return self
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Why it should not be compared with as if it were whole, a line each."""
+        ended = f"{self.status} ({self.left_out})" if self.left_out else self.status
+        failed = [f"{sample.label} ({sample.outcome})" for sample in self.samples if not sample.can_be_baseline]
+        return (
+            *([f"the session is {ended}: not all tests are in it"] if self.status != "finished" else []),
+            *([f"of tests that did not pass: {listing(failed, most=5)}"] if failed else []),
+        )
+
+    def as_baseline(self) -> Session:
+        """The same without what tests measured that did not pass."""
+        kept = tuple(sample for sample in self.samples if sample.can_be_baseline)
+        return self.model_copy(update={"samples": kept})
 
     def sample(self, label: str) -> Sample | None:
         return next((sample for sample in self.samples if sample.label == label), None)

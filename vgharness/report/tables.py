@@ -16,6 +16,7 @@ from rich.text import Text
 
 from vgharness.formatting import bars, count, escaped, interval, number, relative_change, shorten
 from vgharness.gradflow.comparison import Change, ChangeOutcome, Comparison
+from vgharness.gradflow.pairs import FEWEST_SEEDS
 from vgharness.gradflow.rows import Row, table_rows
 from vgharness.gradflow.summary import FACTOR, FACTOR_HEADING, SIGNAL
 from vgharness.records import LayerKey, Sample
@@ -25,14 +26,19 @@ _WORDS: Final[dict[ChangeOutcome, str]] = {
     "regression": "FAIL",
     "inconclusive": "maybe chance",
     "not finite": "no value",
+    "changed": "changed",
     "within": "ok",
+    "unchanged": "ok",
 }
 _STYLES: Final[dict[ChangeOutcome, str]] = {
     "regression": "bold red",
     "inconclusive": "yellow",
     "not finite": "magenta",
+    "changed": "yellow",
     "within": "",
+    "unchanged": "",
 }
+_WELL: Final[tuple[ChangeOutcome, ...]] = ("within", "unchanged")
 BRANCH: Final = "from"  # before the name of the layer that feeds a branch
 _INDENT: Final = "  "
 _FARTHEST: Final = "! the factor that is farthest from 1"
@@ -173,11 +179,11 @@ def _farthest_from_one(rows: Sequence[Row]) -> int | None:
     return max((i for i in found if math.isfinite(found[i])), key=lambda i: found[i], default=None)
 
 
-def comparison_table(comparison: Comparison) -> tuple[Sheet, ...]:
+def comparison_table(comparison: Comparison, option: str = "--fail") -> tuple[Sheet, ...]:
     """A sheet for each test that is in both runs, and a last one of what else is to be said.
 
     Shown are the quantities that have a limit (without any: the error signal and its factor), and of the others what
-    is not as it should be.
+    is not as it should be. ``option``: that gives limits, where there is none.
     """
     limited = any(change.limited for change in comparison.changes)
     always = () if limited else (FACTOR, SIGNAL)
@@ -186,11 +192,11 @@ def comparison_table(comparison: Comparison) -> tuple[Sheet, ...]:
         shown = [
             change
             for change in comparison.changes
-            if change.sample == label and (change.limited or change.outcome != "within" or change.quantity in always)
+            if change.sample == label and (change.limited or change.outcome not in _WELL or change.quantity in always)
         ]
         if shown:
             sheets.append(_comparison_sheet(label, shown))
-    return (*sheets, _conclusion(comparison))
+    return (*sheets, _conclusion(comparison, option))
 
 
 def _comparison_sheet(label: str, changes: Sequence[Change]) -> Sheet:
@@ -201,7 +207,7 @@ def _comparison_sheet(label: str, changes: Sequence[Change]) -> Sheet:
             number(change.before),
             number(change.after),
             _change(change, with_interval=True),
-            "" if change.outcome == "within" and not change.limited else _WORDS[change.outcome],
+            "" if change.outcome in _WELL and not change.limited else _WORDS[change.outcome],
         )
         for change in changes
     )
@@ -213,14 +219,14 @@ def _comparison_sheet(label: str, changes: Sequence[Change]) -> Sheet:
         rows=rows,
         styles=tuple(_STYLES[change.outcome] for change in changes),
         notes=tuple(reasons),
-        folded=tuple(change.outcome == "within" for change in changes),
-        folded_as="within limits, or without one",
+        folded=tuple(change.outcome in _WELL for change in changes),
+        folded_as="within limits, or not changed by more than chance",
     )
 
 
-def _conclusion(comparison: Comparison) -> Sheet:
+def _conclusion(comparison: Comparison, option: str) -> Sheet:
     return Sheet(
-        title=conclusion(comparison),
+        title=conclusion(comparison, option),
         notes=(
             *map(escaped, comparison.notes),
             *(escaped(f"{'FAIL ' if a.fails else ''}{a}") for a in comparison.appearances),
@@ -228,14 +234,41 @@ def _conclusion(comparison: Comparison) -> Sheet:
     )
 
 
-def conclusion(comparison: Comparison) -> str:
-    """``no regressions in 12 values of 3 tests``."""
-    tests = len({change.sample for change in comparison.changes})
-    bad = len(comparison.regressions)
-    if not tests and not bad:
-        return "nothing compared: no test with a value is in both runs"
+def conclusion(comparison: Comparison, option: str = "--fail") -> str:
+    """``no regressions in 12 values of 3 tests; 2 beyond a limit, maybe by chance``; without any limit nothing is
+    claimed: ``12 values of 3 tests compared, no limit given (--fail): 2 changed by more than chance``.
+
+    ``option``: which takes limits.
+    """
+    changes, bad = comparison.changes, len(comparison.regressions)
+    tests = len({change.sample for change in changes})
     regressions = count(bad, "regression") if bad else "no regressions"
-    return f"{regressions} in {count(len(comparison.changes), 'value')} of {count(tests, 'test')}"
+    if not tests:
+        return f"{f'{regressions}; ' if bad else ''}nothing compared: no test with a value is in both runs"
+    values = f"{count(len(changes), 'value')} of {count(tests, 'test')}"
+    if not comparison.limits:
+        found = f"{regressions}; " if bad or comparison.fail_on else ""
+        on = " on a value" if comparison.fail_on else ""
+        return f"{found}{values} compared, no limit{on} given ({option}): {_changed(changes)}"
+    perhaps = sum(change.outcome == "inconclusive" for change in changes)
+    return f"{regressions} in {values}{f'; {perhaps:,} beyond a limit, maybe by chance' if perhaps else ''}"
+
+
+def _changed(changes: Sequence[Change]) -> str:
+    changed, unchanged = (sum(change.outcome == word for change in changes) for word in ("changed", "unchanged"))
+    if unchanged == len(changes):
+        return "all unchanged"
+    if max(min(change.seeds) for change in changes) < FEWEST_SEEDS:
+        return f"{unchanged:,} unchanged; of the others fewer than {FEWEST_SEEDS} seeds do not rule out chance"
+    return f"{changed:,} changed by more than chance" if changed else "none changed by more than chance"
+
+
+def maybe_by_chance(comparison: Comparison, most: int = 10) -> tuple[str, ...]:
+    """A line for each of the first ``most`` changes that are beyond a limit, but maybe by chance, with how many seeds
+    would tell; then one for how many more there are."""
+    found = [f"{change.sample}: {change}" for change in comparison.changes if change.outcome == "inconclusive"]
+    more = (f"and {len(found) - most:,} more that may be chance",) if len(found) > most else ()
+    return (*found[:most], *more)
 
 
 def markdown(sheets: Iterable[Sheet]) -> str:
@@ -288,9 +321,13 @@ def _layer(change: Change) -> str:
 
 
 def _change(of: Change, *, with_interval: bool = False) -> str:
+    if of.outcome == "unchanged":
+        return "unchanged"
     if of.change is None:
         return "–" if None in (of.before, of.after) or of.before == of.after else "from 0"
     text = relative_change(of.change)
     if with_interval and of.low is not None and of.high is not None:
-        text += f" ({relative_change(of.low)} to {relative_change(of.high)})"
+        ends = relative_change(of.low), relative_change(of.high)
+        if set(ends) != {text}:  # as it is where the ratio is the same for every seed
+            text += f" ({' to '.join(ends)})"
     return text

@@ -2,58 +2,46 @@
 
 Two kinds of file stand side by side: a study's `Run`, which has no ``kind``, and a pytest `Session`. Each is validated,
 written to a temporary file, flushed to the disk, closed and then renamed, so that a reader or a crash never meets half
-of one; numbers are claimed under a lock. What cannot be read is passed over with its reason and never touched. A list
-of thousands of files reads only their first and last bytes.
+of one; numbers are claimed under a lock. What cannot be read is passed over with its reason and never touched.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from filelock import FileLock
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
-from vgharness.records import FROM_FILE, SCHEMA_VERSION, SESSION_VERSION, Record, Run, Session, first_of
-from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content, Upgrades
-from vgharness.system.environment import machine_prefix
+from vgharness.records import (
+    BASELINE_VERSION,
+    FROM_FILE,
+    SCHEMA_VERSION,
+    SESSION_VERSION,
+    Baseline,
+    Run,
+    Session,
+    first_of,
+)
+from vgharness.storage.entries import FINISHED, Entry, Kind, Place, Skipped, look, places_in
+from vgharness.storage.reading import read_content, upgraded, validated
+from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content
+from vgharness.system.environment import commit_named, machine_prefix
 from vgharness.system.files import check_folder, shown, write_whole
 
 DEFAULT_ROOT = Path(".gradflow")
 
-Kind = Literal["run", "session"]
-AnyRecord = TypeVar("AnyRecord", bound=Record)
-
-_FILE = re.compile(r"([0-9]{4,})_(.+)\.json")
-# How this package's own files begin; of any other the whole is read.
-_HEAD = re.compile(rb'\{\s*"schema_version":\s*(\d+),\s*(?:"kind":\s*"(session)",\s*)?"created":\s*"([^"\\]*)"')
-_HEAD_BYTES: Final = 256
-_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")  # also where it is one of two that make a whole one
 _LOCK_SECONDS: Final = 60.0
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
-class Skipped(NamedTuple):
-    """A file that is no saved run, or none that can be read, and why."""
-
-    path: Path
-    reason: str
-
-
-class Entry(NamedTuple):
-    """What the name of a saved file, and its first and last bytes, say of it."""
-
-    path: Path
-    machine: str
-    number: int
-    name: str
-    kind: Kind
-    created: str
-    size: int
+class NotFoundError(UsageError):
+    """What was asked for is not there."""
 
 
 class Listing(NamedTuple):
@@ -64,16 +52,10 @@ class Listing(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The file that was asked for, and later ones that were passed over because they cannot be read."""
+    """The file that was asked for, and later ones that were passed over, with the reason."""
 
     path: Path
     skipped: tuple[Skipped, ...] = ()
-
-
-class _Place(NamedTuple):
-    path: Path
-    number: int
-    name: str
 
 
 class RunStore:
@@ -96,7 +78,7 @@ class RunStore:
             self._make_root()
             folder.mkdir(exist_ok=True)
             with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
-                number = max((place.number for place in _places(folder)), default=0) + 1
+                number = max((place.number for place in places_in(folder)[0]), default=0) + 1
                 path = folder / f"{number:04}_{name}.json"
                 write_whole(path, content)
         except OSError as error:
@@ -117,64 +99,84 @@ class RunStore:
     def entries(self) -> Listing:
         """Every saved run and session. Only the ends of each file are read: what is wrong in between is found when it
         is loaded."""
-        entries, skipped = [], []
+        entries: list[Entry] = []
+        skipped: list[Skipped] = []
         for folder in self._folders():
-            places = _places(folder)
-            known = {place.path for place in places}
-            skipped += [
-                Skipped(path, "not a saved run: its name is not NNNN_name.json")
-                for path in sorted(folder.iterdir())
-                if path not in known and not path.name.startswith(".")
-            ]
-            for place in places:
-                try:
-                    entries.append(_look(place))
-                except UsageError as error:
-                    skipped.append(Skipped(place.path, _reason(place.path, error)))
+            places, others = places_in(folder)
+            skipped += others
+            for seen in map(look, places):
+                (entries if isinstance(seen, Entry) else skipped).append(seen)  # type: ignore[arg-type]
         return Listing(tuple(entries), tuple(skipped))
 
-    def find(self, which: str | None = None, kind: Kind | None = "session") -> Found:
+    def find(self, which: str | None = None, kind: Kind | None = "session", *, whole: bool = False) -> Found:
         """The saved file of that ``kind`` (``None``: of either) that ``which`` means: a number (``3``, ``0003``), a
-        name (its latest), the path of a file, or ``None`` for the latest of all.
+        name (its latest), the path of a file, a git commit or ref that it was measured at (its latest), or ``None`` for
+        the latest of all.
 
-        The latest is the one with the highest number; of several machines', the one written last. Raises
-        :class:`~vgharness.errors.UsageError` where there is none, and where a number is there twice.
+        The latest is the one with the highest number; of several machines', the one written last. ``whole``: of those
+        that a name, a commit or ``None`` means, the latest that finished, passing over those that were cut short or
+        left tests out. Raises :class:`~vgharness.errors.UsageError` where there is none, and where a number is there
+        twice.
         """
-        if which is not None and _is_path(which):
-            if not Path(which).is_file():
-                raise UsageError(f"{which}: there is no such file; `vgharness list` shows what is saved")
-            return Found(Path(which))
-        per_machine = [_places(folder) for folder in self._folders()]
-        if which is not None and which.isdecimal():
-            numbered = [place.path for places in per_machine for place in places if place.number == int(which)]
-            if len(numbered) > 1:
-                raise UsageError(
-                    f"number {which} is there {len(numbered)} times: give the path of one, such as {numbered[0]}"
-                )
-            if numbered:
-                return Found(numbered[0])
-        named = ([place for place in places if which in (None, place.name)] for places in per_machine)
-        return self._latest(named, which, kind)
+        one = self._of_path_or_number(which)
+        if one is not None:
+            return Found(one)
+        per_machine = [places_in(folder)[0] for folder in self._folders()]
+        named = [[place for place in places if which in (None, place.name)] for places in per_machine]
+        if which is not None and not any(named):
+            commit = _commit(which)
+            if commit is not None:
+                return self._latest(per_machine, which, kind, whole=whole, commit=commit)
+        return self._latest(named, which, kind, whole=whole)
 
-    def _latest(self, per_machine: Iterable[list[_Place]], which: str | None, kind: Kind | None) -> Found:
+    def find_all(self, which: str) -> tuple[Path, ...]:
+        """The sessions that ``which`` means, in the order of their numbers: all whose name a glob such as ``nightly*``
+        matches, and else the one that :meth:`find` finds. Raises :class:`~vgharness.errors.UsageError`."""
+        if not set(which) & set("*?[") or Path(which).exists():
+            return (self.find(which).path,)
+        entries = [x for x in self.entries().entries if x.kind == "session" and fnmatchcase(x.name, which)]
+        if not entries:
+            raise UsageError(f"{shown(self.root)}: no session {which!r} here; `vgharness list` shows what is saved")
+        return tuple(entry.path for entry in entries)
+
+    def _of_path_or_number(self, which: str | None) -> Path | None:
+        if which is not None and is_path(which):
+            if not Path(which).exists():
+                raise NotFoundError(f"{which}: there is no such file; `vgharness list` shows what is saved")
+            return Path(which)
+        if which is None or not which.isdecimal():
+            return None
+        places = (place for folder in self._folders() for place in places_in(folder)[0])
+        numbered = [place.path for place in places if place.number == int(which)]
+        if len(numbered) > 1:
+            raise UsageError(
+                f"number {which} is there {len(numbered)} times: give the path of one, such as {numbered[0]}"
+            )
+        return numbered[0] if numbered else None
+
+    def _latest(
+        self, per_machine: Iterable[list[Place]], which: str | None, kind: Kind | None, *, whole: bool, commit: str = ""
+    ) -> Found:
         latest: list[Entry] = []
+        cut_short: list[list[Entry]] = []
         skipped: list[Skipped] = []
         for places in per_machine:
-            for place in reversed(places):
-                try:
-                    entry = _look(place)
-                except UsageError as error:
-                    skipped.append(Skipped(place.path, _reason(place.path, error)))
-                    continue
-                if kind in (None, entry.kind):
+            cut_short.append([])
+            for entry in _looked(reversed(places), kind, commit, skipped):
+                if not whole or entry.status == FINISHED:
                     latest.append(entry)
                     break
+                cut_short[-1].append(entry)
         if latest:
-            return Found(max(latest, key=lambda entry: entry.path.stat().st_mtime_ns).path, tuple(skipped))
+            skipped += [Skipped(x.path, f"the session is {x.status}") for each in cut_short for x in each]
+        candidates = latest or [each[0] for each in cut_short if each]
+        if candidates:
+            return Found(max(candidates, key=lambda entry: entry.path.stat().st_mtime_ns).path, tuple(skipped))
         what = kind or "run or session"
         wanted = f"{'saved ' if which is None else ''}{what}{'' if which is None else f' {which!r}'}"
         unreadable = f" ({len(skipped)} cannot be read)" if skipped else ""
-        raise UsageError(f"{shown(self.root)}: no {wanted} here{unreadable}; `vgharness list` shows what is saved")
+        kind_of_error = UsageError if skipped else NotFoundError
+        raise kind_of_error(f"{shown(self.root)}: no {wanted} here{unreadable}; `vgharness list` shows what is saved")
 
     def _make_root(self) -> None:
         """Saved runs are this machine's own: a new folder of them is kept out of a repository around it."""
@@ -212,120 +214,58 @@ def check_name(name: str) -> None:
 def load_run(path: Path) -> Run:
     """Reads and validates a study's saved run. Raises :class:`~vgharness.errors.UsageError` that says what is
     wrong with the file."""
-    return _run(path, _read(path))
+    return _run(path, read_content(path))
 
 
 def load_session(path: Path) -> Session:
-    """Reads and validates a saved pytest session. Raises :class:`~vgharness.errors.UsageError` that says what is
-    wrong with the file."""
-    return _session(path, _read(path))
+    """Reads and validates a saved pytest session, or a baseline file as one. Raises
+    :class:`~vgharness.errors.UsageError` that says what is wrong with the file."""
+    return _session(path, read_content(path))
 
 
 def load(path: Path) -> Run | Session:
     """Whichever of the two the file is."""
-    content = _read(path)
-    return _session(path, content) if content.get("kind") == "session" else _run(path, content)
+    content = read_content(path)
+    return _session(path, content) if content.get("kind") in ("session", "baseline") else _run(path, content)
+
+
+def is_path(which: str) -> bool:
+    """Whether that means a file, not the name of a saved one."""
+    return Path(which).name != which or (which.endswith(".json") and Path(which).exists())
 
 
 def _run(path: Path, content: Content) -> Run:
-    if content.get("kind") == "session":
+    if content.get("kind") in ("session", "baseline"):
         raise UsageError(f"{shown(path)}: a pytest session, not a study's run; `vgharness show` shows it")
-    return _validate(path, _upgrade(path, content, SCHEMA_VERSION, RUN_UPGRADES), Run, "run")
+    return validated(path, upgraded(path, content, SCHEMA_VERSION, RUN_UPGRADES), Run, "run")
 
 
 def _session(path: Path, content: Content) -> Session:
+    if content.get("kind") == "baseline":
+        return validated(path, upgraded(path, content, BASELINE_VERSION, {}), Baseline, "baseline").as_session()
     if "kind" not in content and "study" in content:
         raise UsageError(f"{shown(path)}: a study's run, not a pytest session; `vgharness report` writes its page")
-    return _validate(path, _upgrade(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
+    return validated(path, upgraded(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
 
 
-def _places(folder: Path) -> list[_Place]:
-    """The saved files by number; only their names are read."""
-    try:
-        paths = list(folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"{shown(folder)}: cannot be read ({error.strerror}); let this user read it") from error
-    found = ((path, _FILE.fullmatch(path.name)) for path in paths)
-    return sorted((_Place(path, int(m[1]), m[2]) for path, m in found if m), key=lambda p: (p.number, p.name))
+def _looked(places: Iterable[Place], kind: Kind | None, commit: str, skipped: list[Skipped]) -> Iterator[Entry]:
+    """Those of that ``kind`` that were measured at ``commit``; ``skipped`` gathers what cannot be read."""
+    for place in places:
+        seen = look(place)
+        if isinstance(seen, Skipped):
+            skipped.append(seen)
+        elif kind in (None, seen.kind) and (not commit or _commit_of(seen).startswith(commit)):
+            yield seen
 
 
-def _is_path(which: str) -> bool:
-    return Path(which).name != which or (which.endswith(".json") and Path(which).is_file())
+def _commit_of(entry: Entry) -> str:
+    """An older version's file does not say it at its beginning."""
+    return entry.commit or str(read_content(entry.path).get("commit") or "")
 
 
-def _look(place: _Place) -> Entry:
-    """Raises ``UsageError`` where the file's ends show that it cannot be loaded."""
-    path = place.path
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-            size = file.seek(0, 2)
-            file.seek(max(0, size - 2))
-            whole = file.read().rstrip().endswith(b"}")
-    except OSError as error:
-        raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})") from error
-    if (begins := _HEAD.match(head)) and whole:
-        kind, version, created = begins[2], int(begins[1]), begins[3].decode(errors="replace")
-    else:
-        content = _read(path)
-        kind, version, created = content.get("kind"), content["schema_version"], str(content.get("created", ""))
-    is_session = kind in ("session", b"session")
-    if not is_session and kind is not None:
-        raise UsageError(f"{shown(path)}: not a run of vgharness (its kind is {kind!r})")
-    _check_version(path, version, SESSION_VERSION if is_session else SCHEMA_VERSION)
-    return Entry(path, path.parent.name, place.number, place.name, "session" if is_session else "run", created, size)
-
-
-def _read(path: Path) -> Content:
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})") from error
-    try:
-        content = json.loads(text, parse_constant=_refuse)
-        if _HALF_CHARACTER.search(text):
-            json.dumps(content, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{shown(path)}: a text in it holds half a character; was it edited?") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{shown(path)}: not a whole JSON file ({error}); was it cut off?") from error
-    if not isinstance(content, dict) or not isinstance(content.get("schema_version"), int):
-        raise UsageError(f"{shown(path)}: not a run of vgharness (it has no schema_version)")
-    return content
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _check_version(path: Path, found: int, known: int) -> None:
-    if found > known:
-        raise UsageError(
-            f"{shown(path)}: written by a newer vgharness (schema {found}, this one knows {known}); upgrade vgharness"
-        )
-
-
-def _upgrade(path: Path, content: Content, known: int, upgrades: Upgrades) -> Content:
-    _check_version(path, content["schema_version"], known)
-    for version in range(content["schema_version"], known):
-        if version not in upgrades:
-            break  # validation names the version
-        try:
-            content = {**upgrades[version](content), "schema_version": version + 1}
-        except (KeyError, TypeError, AttributeError):  # it lacks what every file of its version has
-            break
-    return content
-
-
-def _validate(path: Path, content: Content, record: type[AnyRecord], what: str) -> AnyRecord:
-    try:
-        return record.model_validate(content, context=FROM_FILE)
-    except ValidationError as error:
-        raise UsageError(f"{shown(path)}: not a valid {what}: {first_of(error)}") from error
-
-
-def _reason(path: Path, error: UsageError) -> str:
-    return str(error).removeprefix(f"{shown(path)}: ")
+def _commit(which: str) -> str | None:
+    """The commit that is meant, or the beginning of its name; None: none is."""
+    return which if _COMMIT.fullmatch(which) else commit_named(which)
 
 
 def _fix(error: OSError) -> str:

@@ -36,6 +36,11 @@ def _session_2(content: Content) -> Content:
     return {**content, "samples": samples}
 
 
+def _session_3(content: Content) -> Content:
+    """How tests and sessions ended is kept from here on; of older ones nobody knows, and the defaults say so."""
+    return content
+
+
 def _flow_2(flow: Content | None) -> Content | None:
     if flow is None:
         return None
@@ -52,4 +57,4 @@ def _renamed(fields: Content, names: Mapping[str, str]) -> Content:
 
 # By the version that a file has.
 RUN_UPGRADES: Final[dict[int, Callable[[Content], Content]]] = {1: _run_2, 2: _run_3}
-SESSION_UPGRADES: Final[dict[int, Callable[[Content], Content]]] = {1: _session_2}
+SESSION_UPGRADES: Final[dict[int, Callable[[Content], Content]]] = {1: _session_2, 2: _session_3}

@@ -61,6 +61,12 @@ def commit_of(folder: Path, *without: str) -> str | None:
     return f"{head}-dirty" if head and changed else head
 
 
+def commit_named(ref: str) -> str | None:
+    """The commit that git calls ``ref`` in the current folder's repository: a branch, a tag, ``HEAD~1``. ``None`` where
+    it knows none."""
+    return _output("git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

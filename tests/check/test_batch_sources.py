@@ -126,7 +126,7 @@ def test_what_is_ambiguous_is_said(factory: Any, given: Any, said: str) -> None:
         (lambda seed: None, "gave None: give a callable from a seed"),
         (lambda a, b: None, "takes a, b: give a callable from a seed"),
         (lambda: 1 // 0, "called it raised ZeroDivisionError"),
-        (3, "is a int: give a callable from a seed"),
+        (3, "is an int: give a callable from a seed"),
         (DataLoader([], 4), "holds no batch"),
         ((), "gives an empty batch"),
         (DataLoader([object()], 4), "iterated it raised TypeError"),

@@ -202,10 +202,24 @@ def test_a_threshold_is_passed_by_what_is_beyond_it(threshold: float, epoch: int
 
 
 def test_a_loss_passes_a_threshold_from_above() -> None:
-    results = [make_result("sigmoid", seed, curve=[10.0] * 3) for seed in SEEDS]
-    epoch = results[0].epochs[1].model_copy(update={"test_loss": 0.4})
-    results = [r.model_copy(update={"epochs": (r.epochs[0], epoch, r.epochs[2])}) for r in results]
-    assert set(numbers_of(reading_of(results, "test_loss", ANY, passes={"below": 0.5}, **SIGMOID)).values()) == {2}
+    """What is on it has not passed it."""
+    for threshold, epoch in ((0.5, 2), (0.4, 3), (0.3, None)):
+        found = reading_of(with_losses((2.0, 0.4, 0.3)), "train_loss", ANY, passes={"below": threshold}, **SIGMOID)
+        assert bounds_of(found) == {(3.0, None) if epoch is None else (epoch - 1.0, float(epoch))}
+
+
+def test_a_difference_of_epochs_has_two_ends_too() -> None:
+    """After 9 to 10 epochs and after 4 to 5: between 4 and 6 apart."""
+    results = results_of({"sigmoid": Net(step(10)), "relu": Net(step(5))})
+    found = reading_of(results, "test_accuracy", {"above": 3.0}, **{**RATIO, "by": "difference"})
+    assert (bounds_of(found), found.unit, found.outcome) == ({(4.0, 6.0)}, "epochs", "reproduced")
+    never = reading_of(
+        results_of({"sigmoid": Net(step(None)), "relu": Net(step(5))}),
+        "test_accuracy",
+        {"above": 3.0},
+        **{**RATIO, "by": "difference"},
+    )
+    assert bounds_of(never) == {(15.0, None)}
 
 
 @pytest.mark.parametrize(
@@ -387,6 +401,15 @@ def test_the_error_is_that_of_the_reading_s_layers_at_its_moment(asked: dict[str
     results = [make_result("sigmoid", seed, curve=climb(10, 60), numerics=NUMERICS) for seed in SEEDS]
     found = reading_of(results, "signal_l2", ANY, **asked, **SIGMOID)
     assert found.numerical_error == (None if error is None else pytest.approx(error))
+
+
+@pytest.mark.parametrize("quantity", ["weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"])
+def test_the_error_is_that_of_the_quantity(quantity: str) -> None:
+    sizes = dict(zip(("weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"), (0.1, 0.2, 0.3, 0.4), strict=True))
+    numerics = (MomentErrors(epoch=0, layers=(LayerError(name="conv1", **sizes),)),)
+    results = [make_result("sigmoid", seed, numerics=numerics) for seed in SEEDS]
+    found = reading_of(results, quantity, ANY, layer="conv1", at="init", **SIGMOID)
+    assert found.numerical_error == pytest.approx(1 / (1 - sizes[quantity]) - 1)
 
 
 def test_the_error_of_a_slope_is_that_of_its_logarithms() -> None:

@@ -17,6 +17,7 @@ from worlds import (
     SIGMOID,
     Net,
     bounds_of,
+    claim_of,
     climb,
     cut,
     judged,
@@ -27,6 +28,12 @@ from worlds import (
     swap,
 )
 
+from vgharness.claims.evidence import Evidence
+from vgharness.claims.figures import of_sample
+from vgharness.claims.layers import error_of
+from vgharness.claims.measures import measure
+from vgharness.claims.spec import Layers
+from vgharness.claims.subject import Subject
 from vgharness.records import (
     CellResult,
     GradientFlow,
@@ -36,6 +43,8 @@ from vgharness.records import (
     LayerShape,
     MomentErrors,
     Outcome,
+    Sample,
+    nan_if_none,
 )
 
 pytestmark = pytest.mark.fast
@@ -52,12 +61,29 @@ pytestmark = pytest.mark.fast
         ({"over": {"epochs": (2, "last"), "take": "greatest"}}, 29.0),
         ({"over": {"epochs": (2, 5), "take": "least"}}, 11.0),
         ({"over": {"epochs": (1, 5), "take": "spread"}}, 1.4),
+        ({"over": {"epochs": (1, "last"), "take": "rises"}}, 1.0),
     ],
 )
 def test_an_accuracy_is_of_the_epochs_asked_for(when: dict[str, Any], value: float) -> None:
     results = [make_result("sigmoid", seed, curve=range(10, 30)) for seed in SEEDS]
     found = reading_of(results, "test_accuracy", ANY, **when, **SIGMOID)
     assert numbers_of(found) == dict.fromkeys(SEEDS, pytest.approx(value))
+
+
+def with_losses(losses: Sequence[float]) -> list[CellResult]:
+    result = make_result("sigmoid", curve=[50.0] * len(losses))
+    epochs = [e.model_copy(update={"train_loss": loss}) for e, loss in zip(result.epochs, losses, strict=True)]
+    return [result.model_copy(update={"epochs": tuple(epochs)})]
+
+
+@pytest.mark.parametrize(
+    ("losses", "share"), [((2.0, 1.0, 1.5, 1.5, 1.0), 0.25), ((1.0, 2.0), 1.0), ((2.0, 1.0, 1.0), 0.0)]
+)
+def test_an_unstable_loss_rises_in_a_share_of_the_epochs(losses: Sequence[float], share: float) -> None:
+    rises = {"over": {"epochs": (1, len(losses)), "take": "rises"}}
+    found = reading_of(with_losses(losses), "train_loss", {"at_least": 0.0}, **rises, **SIGMOID)
+    assert numbers_of(found) == {42: share}
+    assert (found.scale, found.unit) == ("linear", "")
 
 
 @pytest.mark.parametrize("quantity", ["train_accuracy", "train_loss", "test_loss"])
@@ -92,6 +118,49 @@ def test_an_accuracy_has_the_grain_of_its_images() -> None:
         assert low is not None
         assert high is not None
         assert high - low == pytest.approx(2 * 4.303 / math.sqrt(3) * least, rel=0.02)
+
+
+def test_an_accuracy_on_the_training_images_has_their_grain() -> None:
+    few = CANONICAL.model_copy(update={"train_images": 100, "test_images": 10_000})
+    results = [make_result("sigmoid", seed, curve=[70.0] * 20) for seed in SEEDS]
+    widths = []
+    for quantity in ("train_accuracy", "test_accuracy"):
+        claim = claim_of(quantity, {"above": 1.0}, at="last", **SIGMOID)
+        (verdict,) = judged(make_run(results, data=few), [claim])
+        low, high = verdict.readings[0].low, verdict.readings[0].high
+        widths.append(nan_if_none(high) - nan_if_none(low))
+    assert widths[0] == pytest.approx(10 * widths[1], rel=0.1)
+
+
+def test_points_that_re_encoding_may_have_cost_are_added_to_every_accuracy() -> None:
+    """To each of two networks on its own, before anything is made of it, and never beyond 100 %."""
+    run = make_run(results_of({"sigmoid": Net([50.0] * 20, scatter=0), "relu": Net([98.0] * 20, scatter=0)}))
+    for shifts, asked, value in (
+        ((4.0, 0.0), {"at": 1, **SIGMOID}, 54),
+        ((4.0, 0.0), {"at": 1, **RELU}, 100),
+        ((4.0, 0.0), {"at": 1, **GAP}, 50),
+        ((0.0, 4.0), {"at": 1, **GAP}, 44),
+        ((4.0, 0.0), {"over": {"epochs": (1, 3), "take": "mean"}, **SIGMOID}, 54),
+        ((4.0, 0.0), {"passes": {"above": 53.0}, **SIGMOID}, 1),
+        ((0.0, 0.0), {"passes": {"above": 53.0}, **SIGMOID}, 20),
+    ):
+        claim = claim_of("test_accuracy", ANY, **asked)
+        found = measure(claim.readings[0], claim, "readme", Evidence.of(run), shifts)
+        assert [each.value for each in found.values] == [value] * 3
+    claim = claim_of("test_loss", ANY, at=1, **SIGMOID)
+    assert measure(claim.readings[0], claim, "readme", Evidence.of(run), (4.0, 0.0)).values[0].value == 2
+
+
+def test_the_distance_of_a_curve_is_from_the_mean_of_the_others() -> None:
+    results = [make_result("sigmoid", seed, curve=[50.0 + seed - 42] * 20) for seed in SEEDS]
+    claim = claim_of("test_accuracy", None, curve=(53.0,) * 20, **SIGMOID)
+    run = Evidence.of(make_run(results))
+    for shift, published in ((0.0, 2.0), (4.0, 2.0), (1.0, 1.0)):
+        found = measure(claim.readings[0], claim, "script", run, (shift, 0.0))
+        assert [each.value for each in found.values] == [1.5, 0, 1.5]
+        assert found.published == pytest.approx(published)
+    losses = claim_of("test_loss", None, curve=(2.5,) * 20, **SIGMOID)
+    assert measure(losses.readings[0], losses, "script", run).published == 0.5
 
 
 # --- the epoch in which a threshold is passed -----------------------------------------------------
@@ -133,10 +202,24 @@ def test_a_threshold_is_passed_by_what_is_beyond_it(threshold: float, epoch: int
 
 
 def test_a_loss_passes_a_threshold_from_above() -> None:
-    results = [make_result("sigmoid", seed, curve=[10.0] * 3) for seed in SEEDS]
-    epoch = results[0].epochs[1].model_copy(update={"test_loss": 0.4})
-    results = [r.model_copy(update={"epochs": (r.epochs[0], epoch, r.epochs[2])}) for r in results]
-    assert set(numbers_of(reading_of(results, "test_loss", ANY, passes={"below": 0.5}, **SIGMOID)).values()) == {2}
+    """What is on it has not passed it."""
+    for threshold, epoch in ((0.5, 2), (0.4, 3), (0.3, None)):
+        found = reading_of(with_losses((2.0, 0.4, 0.3)), "train_loss", ANY, passes={"below": threshold}, **SIGMOID)
+        assert bounds_of(found) == {(3.0, None) if epoch is None else (epoch - 1.0, float(epoch))}
+
+
+def test_a_difference_of_epochs_has_two_ends_too() -> None:
+    """After 9 to 10 epochs and after 4 to 5: between 4 and 6 apart."""
+    results = results_of({"sigmoid": Net(step(10)), "relu": Net(step(5))})
+    found = reading_of(results, "test_accuracy", {"above": 3.0}, **{**RATIO, "by": "difference"})
+    assert (bounds_of(found), found.unit, found.outcome) == ({(4.0, 6.0)}, "epochs", "reproduced")
+    never = reading_of(
+        results_of({"sigmoid": Net(step(None)), "relu": Net(step(5))}),
+        "test_accuracy",
+        {"above": 3.0},
+        **{**RATIO, "by": "difference"},
+    )
+    assert bounds_of(never) == {(15.0, None)}
 
 
 @pytest.mark.parametrize(
@@ -240,6 +323,41 @@ def test_one_layer_is_read_by_its_name() -> None:
     assert (missing.outcome, missing.reason) == ("not run", "has no layer conv9")
 
 
+def test_what_was_not_measured_is_not_run_and_what_is_not_finite_is() -> None:
+    """A frozen layer has no gradient: no network diverged."""
+    frozen = convolutions(1.0, None, 2.0)
+    frozen = frozen.model_copy(
+        update={
+            "layers": tuple(
+                x.model_copy(update={"state": "frozen"} if x.name == "conv2" else {}) for x in frozen.layers
+            )
+        }
+    )
+    results = [make_result("relu", seed, initial=frozen) for seed in SEEDS]
+    for asked in ({"layers": {"match": "conv*", "take": "factor"}}, {"layer": "conv2"}):
+        found = reading_of(results, "signal_l2", ANY, at="init", **asked, **RELU)
+        assert (found.outcome, found.reason) == (
+            "not run",
+            "script relu seed 44 has no error signal ‖∂L/∂h‖₂ of conv2, which is frozen",
+        )
+    others = reading_of(results, "signal_l2", ANY, at="init", layers={"match": "conv[13]", "take": "total"}, **RELU)
+    assert numbers_of(others) == dict.fromkeys(SEEDS, 0.5)
+    wild = [make_result("relu", seed, initial=convolutions(1.0, math.nan)) for seed in SEEDS]
+    found = reading_of(wild, "signal_l2", ANY, at="init", layer="conv2", **RELU)
+    assert (found.outcome, numbers_of(found)) == ("inconclusive", dict.fromkeys(SEEDS))
+
+
+def test_a_mean_over_layers_is_geometric_and_of_shares_arithmetic() -> None:
+    assert taken((1.0, 100.0), "mean") == pytest.approx(10)
+    rows = [LayerGradient(name=f"fc{i}", state="ok", saturated=x) for i, x in enumerate((0.0, 0.5, None), 1)]
+    sample = Sample(test="t", seeds=(42,), flows=(GradientFlow(layers=tuple(rows)),))
+    claim = claim_of(
+        "saturated", {"at_most": 1.0}, of=Subject(test="t"), layers={"match": "*", "take": "mean"}, at="init"
+    )
+    # The last layer has no activation behind it, and no share.
+    assert of_sample(claim.readings[0], sample, 42).value == 0.25
+
+
 def test_a_ratio_of_two_networks_is_paired_by_seed() -> None:
     results = [make_result("sigmoid", seed, factor=0.1 * (seed - 40)) for seed in SEEDS]
     results += [make_result("identity", seed, factor=0.2 * (seed - 40)) for seed in reversed(SEEDS)]
@@ -285,6 +403,46 @@ def test_the_error_is_that_of_the_reading_s_layers_at_its_moment(asked: dict[str
     assert found.numerical_error == (None if error is None else pytest.approx(error))
 
 
+@pytest.mark.parametrize("quantity", ["weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"])
+def test_the_error_is_that_of_the_quantity(quantity: str) -> None:
+    sizes = dict(zip(("weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"), (0.1, 0.2, 0.3, 0.4), strict=True))
+    numerics = (MomentErrors(epoch=0, layers=(LayerError(name="conv1", **sizes),)),)
+    results = [make_result("sigmoid", seed, numerics=numerics) for seed in SEEDS]
+    found = reading_of(results, quantity, ANY, layer="conv1", at="init", **SIGMOID)
+    assert found.numerical_error == pytest.approx(1 / (1 - sizes[quantity]) - 1)
+
+
+def test_the_error_of_a_slope_is_that_of_its_logarithms() -> None:
+    """Weights of three layers are ½, 0 and −½: with 10 % and 20 % wrong its logarithms are at most these off."""
+    spec = Layers(match="*", take="slope")
+    off = (math.log10(1 / 0.9) + math.log10(1 / 0.8)) / 2
+    assert error_of([0.1, 0.5, 0.2], spec, -2.0) == pytest.approx(off / 2)
+    assert error_of([0.1, 1.0, 0.2], spec, -2.0) == math.inf
+
+
+def test_an_error_that_was_not_measured_of_every_layer_is_not_known() -> None:
+    """A batch norm between the convolutions has a gradient, and no error."""
+    normed = GradientFlow(
+        layers=tuple(
+            LayerGradient(name=name, state="ok", signal_l2=1.0)
+            for name in ("conv1", "norm1", "conv2", "conv3", "conv4")
+        )
+    )
+    results = [make_result("sigmoid", seed, initial=normed, numerics=NUMERICS[:1]) for seed in SEEDS]
+    for match, error in (("conv*", (1.1 / 0.8) ** (1 / 3) - 1), ("*", None)):
+        layers = {"match": match, "take": "factor"}
+        found = reading_of(results, "signal_l2", ANY, layers=layers, at="init", **SIGMOID)
+        assert found.numerical_error == (None if error is None else pytest.approx(error))
+
+
+def test_errors_of_two_networks_add_up() -> None:
+    results = [make_result(name, seed, numerics=NUMERICS[:1]) for seed in SEEDS for name in ("sigmoid", "relu")]
+    of_first = 1 / 0.9 - 1  # conv1 is 10 % off
+    for by, error in (("ratio", (1 + of_first) ** 2 - 1), ("difference", math.inf)):
+        found = reading_of(results, "signal_l2", ANY, layer="conv1", at="init", **{**GAP, "by": by})
+        assert found.numerical_error == (pytest.approx(error) if math.isfinite(error) else None)
+
+
 @pytest.mark.parametrize(("precision", "outcome"), [("fp32", "reproduced"), ("bf16", "inconclusive")])
 def test_below_float32_an_error_that_was_not_measured_decides_nothing(precision: str, outcome: Outcome) -> None:
     run = make_run([make_result("sigmoid", seed, curve=climb(10, 60), factor=0.3) for seed in SEEDS])
@@ -323,6 +481,10 @@ def test_theory_stands_beside_what_is_measured() -> None:
         "twin_factor": 0.13,
         "twin_mean_field_factor": 0.12,
     }
+    every: dict[str, Any] = {"match": "*", "take": "total"}
+    assert numbers_of(reading_of(results, "bound", ANY, layers=every, **asked))[42] == pytest.approx(0.125)
+    none = reading_of(results, "bound", ANY, layers={"match": "fc*", "take": "total"}, **asked)
+    assert (none.outcome, none.reason) == ("not run", "has no layer fc*")
     greatest = reading_of(results, "bound", ANY, layers={"match": "*", "take": "greatest"}, **asked)
     assert numbers_of(greatest)[42] == 0.5
     nothing = reading_of(results, "chi", ANY, layer="conv1", **asked)

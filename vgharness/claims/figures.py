@@ -116,7 +116,7 @@ def difference(of: Figure, against: Figure) -> Figure:
     value, error = of.value - against.value, None
     if of.error is not None and against.error is not None:
         off = of.error * abs(of.value) + against.error * abs(against.value)
-        error = off / abs(value) if value else math.inf
+        error = off / abs(value) if value and math.isfinite(off) else math.inf
     return Figure(value, of.low - against.high, of.high - against.low, error, math.hypot(of.grain, against.grain))
 
 
@@ -202,16 +202,18 @@ def _of_flow(spec: ReadingSpec, flow: GradientFlow, name: str) -> float:
         if value is None:
             raise NotRunError(f"{name} has no {spec.what.words}")
         return float(value)
-    values = {}
-    for layer in flow.last_passes():
-        value = getattr(layer, spec.quantity)
-        measured = value is not None or layer.state == "nonfinite" or spec.quantity in layer.nonfinite
-        if measured:
-            values[layer.key] = nan_if_none(value)
-        elif _is_read(spec, layer) and spec.what.has_error:  # an activation's shares are only where there is one
-            why = "" if layer.state == "ok" else f", which is {layer.state}"
-            raise NotRunError(f"{name} has no {spec.what.words} of {layer.key}{why}")
-    return _of_layers(spec, flow, values)
+    read = [layer for layer in flow.last_passes() if _is_read(spec, layer)]
+    lacking = [layer for layer in read if not _is_measured(spec, layer)]
+    # Shares of units are only where there is an activation: one layer with a share is enough.
+    if lacking and (spec.what.has_error or len(lacking) == len(read)):
+        why = "" if lacking[0].state == "ok" else f", which is {lacking[0].state}"
+        raise NotRunError(f"{name} has no {spec.what.words} of {lacking[0].key}{why}")
+    measured = [layer for layer in flow.last_passes() if _is_measured(spec, layer)]
+    return _of_layers(spec, flow, {layer.key: nan_if_none(getattr(layer, spec.quantity)) for layer in measured})
+
+
+def _is_measured(spec: ReadingSpec, layer: LayerGradient) -> bool:
+    return getattr(layer, spec.quantity) is not None or layer.state == "nonfinite" or spec.quantity in layer.nonfinite
 
 
 def _is_read(spec: ReadingSpec, layer: LayerGradient) -> bool:

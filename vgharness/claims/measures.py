@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from vgharness.claims.evidence import Evidence, epochs_needed
+from vgharness.claims.evidence import Evidence, epochs_needed, lacking
 from vgharness.claims.figures import (
     Figure,
     Setting,
@@ -40,7 +40,8 @@ def measure(
     ``shifts``: points that are added to every accuracy of the networks, and of those that they are compared with.
     Seeds that lack what it needs are left out. Raises :class:`NotRunError` where that leaves none.
     """
-    evidence.check_data(spec, claim)
+    if missing := lacking(spec, claim, variant, evidence):
+        raise NotRunError(missing)
     if spec.curve is not None:
         return _curve_distances(spec, claim, variant, evidence, shifts[0])
     figures = _per_seed(spec, claim, variant, evidence, shifts)

@@ -1,12 +1,13 @@
 """What every test shares."""
 
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # Property tests are part of CI: the same examples everywhere, and as many as fit in a minute.
-settings.register_profile("vgharness", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("vgharness", deadline=None, derandomize=True, max_examples=30)
 settings.register_profile("deep", deadline=None, max_examples=3_000, suppress_health_check=list(HealthCheck))
 settings.load_profile("vgharness")
 
@@ -19,6 +20,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if everything and config.option.markexpr == "fast" and config.getoption("numprocesses", 0) is None:
         config.option.numprocesses = min(os.cpu_count() or 1, 8)  # as `-n`: a process for each core
         config.option.dist = "worksteal"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Each test begins with the same random numbers, in whatever order and process it runs; torch is not imported for
+    that, as some tests need it not to be."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 def pytest_configure(config: pytest.Config) -> None:

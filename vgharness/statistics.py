@@ -147,6 +147,18 @@ def difference_interval(before: Array, after: Array, paired: bool) -> tuple[floa
     return found.mean - half, found.mean + half
 
 
+def share_changed(before: Array, after: Array, paired: bool, scale: Scale) -> tuple[float, ...]:
+    """By what share of what it was a mean, taken on ``scale``, has changed, and the ends of that share's 95 % interval
+    as :func:`difference_interval` has them; empty where the mean was 0 on "linear"."""
+    if scale == "log":
+        before, after = np.log(before), np.log(after)
+    shift = (difference_of_means(before, after), *difference_interval(before, after, paired))
+    if scale == "log":
+        return tuple(math.expm1(min(end, LARGEST_LOG)) for end in shift)
+    mean = abs(float(before.mean()))
+    return tuple(end / mean for end in shift) if mean else ()
+
+
 def greater_p(before: Array, after: Array, paired: bool, least_spread: float = 0.0) -> float:
     """The one-sided p of Student's t test, of the pairs or Welch's: how likely the mean of ``after`` is so far above
     that of ``before`` by chance, if in truth it is not above it.
@@ -212,6 +224,17 @@ def _mean(values: Array) -> float:
 def _variance(values: Array) -> float:
     apart = values - _mean(values)
     return float(apart @ apart) / (len(values) - 1)
+
+
+def holm(ps: Sequence[float], decisions: int) -> list[float]:
+    """Corrects the p of some of a family of ``decisions``, after Holm (1979): the least is multiplied by their number,
+    the next by one less. The correction is right for those some however the others come out."""
+    order = sorted(range(len(ps)), key=lambda i: ps[i])
+    corrected, greatest, left = [0.0] * len(ps), 0.0, max(decisions, len(ps))
+    for rank, i in enumerate(order):
+        greatest = max(greatest, min(1.0, ps[i] * (left - rank)))
+        corrected[i] = greatest
+    return corrected
 
 
 class Decidable(NamedTuple):
@@ -294,44 +317,6 @@ def from_scale(scale: Scale, value: float) -> float:
     if scale == "logit":
         return float(100 * special.expit(value))
     return value
-
-
-def ranking_auc(good: Sequence[float], bad: Sequence[float]) -> float:
-    """The area under the ROC curve of a score that is larger for what is bad: the probability that a random one of
-    ``bad`` has a larger score than a random one of ``good``, ties counted as half. Raises ``ValueError`` where one of
-    them is empty."""
-    if not (good and bad):
-        raise ValueError("a ranking needs scores on both sides")
-    g, b = np.asarray(good, dtype=float), np.asarray(bad, dtype=float)[:, None]
-    return float(np.mean((b > g) + (b == g) / 2))
-
-
-class Cut(NamedTuple):
-    """A limit on a score that is larger for what is bad: what lies above it is called bad.
-
-    value: the limit.
-    sensitivity: the share of the bad that lies above it.
-    specificity: the share of the good that does not.
-    """
-
-    value: float
-    sensitivity: float
-    specificity: float
-
-
-def cut_at(good: Sequence[float], bad: Sequence[float], *, specificity: float) -> Cut | None:
-    """The least cut, one of the scores in ``good``, with at least that ``specificity``, from 0 to 1; None where only an
-    infinite one has it. Raises ``ValueError`` where one side is empty."""
-    if not (good and bad):
-        raise ValueError("a cut needs scores on both sides")
-    value = sorted(good)[max(math.ceil(specificity * len(good)) - 1, 0)]
-    return apply_cut(value, good, bad) if math.isfinite(value) else None
-
-
-def apply_cut(value: float, good: Sequence[float], bad: Sequence[float]) -> Cut:
-    """What the cut at ``value`` makes of scores, none of whose sides is empty."""
-    above = [sum(score > value for score in side) / len(side) for side in (bad, good)]
-    return Cut(value, above[0], 1 - above[1])
 
 
 def _exp(log: float) -> float:

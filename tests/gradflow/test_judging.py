@@ -9,11 +9,12 @@ from samples import SPREAD, change, compared, sample, session, times
 from scipy import stats
 
 from vgharness.gradflow.comparison import Comparison, compare, compare_samples
-from vgharness.gradflow.judging import SIGNIFICANCE, holm, judge, number_of_decisions
+from vgharness.gradflow.judging import SIGNIFICANCE, judge, number_of_decisions
 from vgharness.gradflow.limits import parse_failures, parse_limit
 from vgharness.gradflow.more_seeds import MOST_LOOKS, further_seeds
 from vgharness.gradflow.pairs import Pair
 from vgharness.records import LayerKey, Sample
+from vgharness.statistics import holm
 
 pytestmark = pytest.mark.fast
 

@@ -27,11 +27,11 @@ from vgharness.benchmarks.random_networks import (
     draw_examples,
     draw_networks,
 )
+from vgharness.benchmarks.ranking import Cut, cut_at, ranking_auc
 from vgharness.gradflow.diagnosis import summary
 from vgharness.gradflow.measurement import measure
 from vgharness.gradflow.randomness import random_state_kept
 from vgharness.records import GradientFlow, Machine, Record
-from vgharness.statistics import Cut, cut_at, ranking_auc
 
 Score = Literal["path ratio", "output spread", "worse of both"]
 Optimizers = Literal["SGD", "Adam", "either"]  # what a network is trained with

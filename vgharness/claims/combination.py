@@ -7,11 +7,10 @@ from typing import Final, NamedTuple
 
 from vgharness.formatting import count
 from vgharness.records import Outcome, Reading, Verdict
-from vgharness.statistics import CONFIDENCE
+from vgharness.statistics import CONFIDENCE, holm
 
 # Of alternatives the best counts; an error comes before what is merely open, for it must not go unseen.
 _BEST_FIRST: Final[tuple[Outcome, ...]] = ("reproduced", "error", "inconclusive", "not run", "not reproduced")
-_SETTLED: Final = ("reproduced", "mixed", "not reproduced")
 
 
 class Combined(NamedTuple):
@@ -58,17 +57,22 @@ def combine(readings: Sequence[Reading]) -> Combined:
 def standing_after_holm(verdicts: Iterable[Verdict]) -> frozenset[tuple[str, str]]:
     """Finds the verdicts, by claim and variant, that stand after Holm's correction (1979) over all claims that ran: the
     chance that any of them is due to chance is then 5 % at most. What ran and stayed open counts in their number."""
-    ran = [each for each in verdicts if each.outcome not in ("not run", "error")]
-    levels = sorted(
-        ((1.0 if each.p is None else each.p, each) for each in ran if each.outcome in _SETTLED),
-        key=lambda pair: pair[0],
+    found = [each for each in verdicts if has_run(each)]
+    decided = [each for each in found if is_decided(each)]
+    corrected = holm(_levels(decided), len(found))
+    return frozenset(
+        (each.claim, each.variant) for each, p in zip(decided, corrected, strict=True) if p <= 1 - CONFIDENCE
     )
-    standing = set()
-    for place, (p, verdict) in enumerate(levels):
-        if p * (len(ran) - place) > 1 - CONFIDENCE:
-            break
-        standing.add((verdict.claim, verdict.variant))
-    return frozenset(standing)
+
+
+def has_run(verdict: Verdict) -> bool:
+    """Whether there was all that it takes to judge the claim."""
+    return verdict.outcome not in ("not run", "error")
+
+
+def is_decided(verdict: Verdict) -> bool:
+    """Whether the measurement says something definite of the claim."""
+    return verdict.outcome in ("reproduced", "mixed", "not reproduced")
 
 
 def _deciding(readings: Sequence[Reading]) -> list[Reading]:
@@ -79,8 +83,8 @@ def _deciding(readings: Sequence[Reading]) -> list[Reading]:
     return [min(group, key=lambda each: _BEST_FIRST.index(each.outcome)) for group in groups.values()]
 
 
-def _levels(readings: Iterable[Reading]) -> list[float]:
-    return [1.0 if each.p is None else each.p for each in readings]
+def _levels(judged: Iterable[Reading | Verdict]) -> list[float]:
+    return [1.0 if each.p is None else each.p for each in judged]
 
 
 def _corrected(readings: Sequence[Reading], tried: int) -> float:

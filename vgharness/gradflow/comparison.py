@@ -26,7 +26,7 @@ from vgharness.gradflow.pairs import Pair, pairs_of
 from vgharness.gradflow.quantities import measured_quantities
 from vgharness.gradflow.summary import FACTOR
 from vgharness.records import LayerKey, Name, Record, Sample, Session
-from vgharness.statistics import LARGEST_LOG, difference_interval, difference_of_means, mean_over_seeds, scale_of
+from vgharness.statistics import mean_over_seeds, scale_of, share_changed
 
 ChangeOutcome = Literal["unchanged", "within", "changed", "inconclusive", "not finite", "regression"]
 
@@ -224,15 +224,10 @@ def _change(sample: str, pair: Pair, judged: Judged, decisions: int) -> Change:
     scale = scale_of(pair.quantity, pair.before, pair.after)
     x, y = np.array(pair.before), np.array(pair.after)
     before, after = (float(mean_over_seeds(side, scale)) for side in (x, y))
-    if scale == "log":
-        x, y = np.log(x), np.log(y)
-    interval = () if pair.is_unchanged else difference_interval(x, y, pair.same_seeds)
-    shift = (0.0 if pair.is_unchanged else difference_of_means(x, y), *interval)
-    if scale == "log":
-        ends = [math.expm1(min(end, LARGEST_LOG)) for end in shift]
-    else:
-        ends = [end / abs(before) for end in shift if before]
-    relative = [end if math.isfinite(end) else None for end in ends]
+    shares = share_changed(x, y, pair.same_seeds, scale)
+    if pair.is_unchanged:
+        shares = tuple(0.0 for _ in shares[:1])
+    relative = [share if math.isfinite(share) else None for share in shares]
     limited = any(limit.text for limit in pair.limits)
     return Change(
         sample=sample,

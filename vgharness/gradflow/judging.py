@@ -29,7 +29,7 @@ from vgharness.gradflow.pairs import FEWEST_SEEDS, Pair
 from vgharness.gradflow.quantities import is_measured, is_share
 from vgharness.gradflow.summary import FACTOR
 from vgharness.records import LAYER_QUANTITIES, Sample
-from vgharness.statistics import MOST_SEEDS, Array, difference_of_means, greater_p, scale_of, seeds_for_p
+from vgharness.statistics import MOST_SEEDS, Array, difference_of_means, greater_p, holm, scale_of, seeds_for_p
 
 SIGNIFICANCE: Final = 0.05  # of a whole build
 _LEAST_P: Final = 1e-9  # that is written as it is
@@ -125,17 +125,6 @@ def decisions_on(pair: Pair) -> Iterator[Decision]:
             else:
                 moved = was + sign * limit.reach / size
             yield Decision(limit, sign * moved, sign * now, spread, pair.same_seeds)
-
-
-def holm(ps: Sequence[float], decisions: int) -> list[float]:
-    """Corrects the p of some of a family of ``decisions``, after Holm (1979): the least is multiplied by their number,
-    the next by one less. The correction is right for those some however the others come out."""
-    order = sorted(range(len(ps)), key=lambda i: ps[i])
-    corrected, greatest, left = [0.0] * len(ps), 0.0, max(decisions, len(ps))
-    for rank, i in enumerate(order):
-        greatest = max(greatest, min(1.0, ps[i] * (left - rank)))
-        corrected[i] = greatest
-    return corrected
 
 
 def reason(judged: Judged, seeds: tuple[int, int], decisions: int) -> str:

@@ -17,7 +17,7 @@ from vgharness.formatting import bars, escaped, number, relative_change, span
 from vgharness.gradflow.quantities import values_of
 from vgharness.gradflow.summary import FACTOR, SIGNAL
 from vgharness.records import Name, Record, Run, Sample, Session, TestOutcome
-from vgharness.statistics import LARGEST_LOG, Scale, difference_interval, scale_of, summarise
+from vgharness.statistics import Scale, scale_of, share_changed, summarise
 
 HISTORY_VERSION: Final = 1
 LEAST_CHANGE: Final = 0.05
@@ -186,16 +186,10 @@ def _changed(quantity: str, before: Mapping[int, float], after: Mapping[int, flo
     paired = before.keys() == after.keys()
     x = np.array(list(before.values()))
     y = np.array([after[seed] for seed in before] if paired else list(after.values()))
-    scale = _scale(quantity, before, after)
-    if scale == "log":
-        x, y = np.log(x), np.log(y)
-    shift, ends = float(y.mean() - x.mean()), difference_interval(x, y, paired)
-    if scale == "log":
-        change = math.expm1(min(shift, LARGEST_LOG))
-    elif x.mean() == 0:
-        return None, shift != 0
-    else:
-        change = shift / abs(float(x.mean()))
+    shares = share_changed(x, y, paired, _scale(quantity, before, after))
+    if not shares:  # from zero
+        return None, bool(y.mean() != 0)
+    change, *ends = shares
     if not ends:
         return change, abs(change) >= LEAST_CHANGE_OF_ONE_SEED
     return change, abs(change) >= LEAST_CHANGE and not ends[0] <= 0 <= ends[1]

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from vgharness.claims.combination import standing_after_holm
+from vgharness.claims.combination import has_run, is_decided, standing_after_holm
 from vgharness.formatting import count, escaped, listing, number, percent, span
 from vgharness.records import OUTCOMES, Outcome, Reading, SeedValue, Verdict
 
@@ -31,8 +31,6 @@ _STYLES: Final[dict[Outcome, str]] = {
     "not run": "dim",
     "error": "bold magenta",
 }
-_DECIDED: Final = ("reproduced", "mixed", "not reproduced")
-_NOT_RUN: Final = ("not run", "error")
 _MOST_READINGS: Final = 4  # of a claim in the terminal; the page has all
 _CLAIM_WIDTH: Final = 26
 
@@ -191,11 +189,12 @@ def tally_line(judged: Iterable[Verdict | Reading]) -> str:
 
 def standing_line(verdicts: Sequence[Verdict]) -> str:
     """How many verdicts stand when all claims that ran are taken together; empty where none was decided."""
-    decided = [verdict for verdict in verdicts if verdict.outcome in _DECIDED]
+    decided = [verdict for verdict in verdicts if is_decided(verdict)]
     if not decided:
         return ""
-    ran = sum(verdict.outcome not in _NOT_RUN for verdict in verdicts)
-    standing = sum((verdict.claim, verdict.variant) in standing_after_holm(verdicts) for verdict in decided)
+    corrected = standing_after_holm(verdicts)
+    ran = sum(map(has_run, verdicts))
+    standing = sum((verdict.claim, verdict.variant) in corrected for verdict in decided)
     were, stand = ("was", "stands") if len(decided) == 1 else ("were", "stand")
     return (
         f"of {len(decided)} that {were} decided, {standing} {stand if standing != 1 else 'stands'} after Holm's "

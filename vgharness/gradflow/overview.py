@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vgharness.gradflow.diagnosis import Diagnosis, Severity, diagnose, summary
 from vgharness.gradflow.path import totals_toward_input
-from vgharness.gradflow.summary import FACTOR, SIGNAL
+from vgharness.gradflow.summary import FACTOR, SIGNAL, distance_from_one
 from vgharness.records import Sample
 from vgharness.statistics import scale_of, summarise
 
@@ -51,7 +51,7 @@ def overview_of(sample: Sample) -> Overview:
     return Overview(
         first=_mean(found[0]),
         last=_mean(found[-1]),
-        total=max(totals, key=_distance, default=math.nan),
+        total=max(totals, key=distance_from_one, default=math.nan),
         factor=_mean([flow.factor() if flow.factors() else math.nan for flow in sample.flows]),
         least=min(_finite(factors), default=math.nan),
         most=max(_finite(factors), default=math.nan),
@@ -66,7 +66,3 @@ def _mean(values: Sequence[float]) -> float:
 
 def _finite(values: Iterable[float]) -> list[float]:
     return [value for value in values if not math.isnan(value)]
-
-
-def _distance(total: float) -> float:
-    return abs(math.log(total)) if math.isfinite(total) and total > 0 else math.inf

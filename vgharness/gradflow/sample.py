@@ -13,7 +13,7 @@ from vgharness.errors import UsageError
 from vgharness.formatting import bars, escaped, listing, number, percent
 from vgharness.gradflow.diagnosis import Diagnosis, diagnose, summary
 from vgharness.gradflow.path import totals_toward_input
-from vgharness.gradflow.summary import FACTOR, FACTOR_HEADING, SIGNAL, factor_summaries
+from vgharness.gradflow.summary import FACTOR, FACTOR_HEADING, SIGNAL, distance_from_one, factor_summaries
 from vgharness.gradflow.symptoms import ProblemKind
 from vgharness.records import LAYER_QUANTITIES, GradientFlow, LayerKey, Sample
 from vgharness.statistics import Summary, scale_of, summarise
@@ -112,7 +112,7 @@ class FlowSample:
         # Written so that NaN is outside: NaN > limit is false, and so is NaN < limit.
         outside = {key: mean for key, mean in means.items() if not low <= mean <= high}
         if outside:
-            worst = max(outside, key=lambda key: _distance_from_one(outside[key]))
+            worst = max(outside, key=lambda key: distance_from_one(outside[key]))
             limit = f"at least {least:g}" if not means[worst] >= low else f"at most {most:g}"
             raise AssertionError(
                 self._message(
@@ -236,8 +236,3 @@ class FlowSample:
 
 def _text(factor: float) -> str:
     return number(factor, missing="NaN")
-
-
-def _distance_from_one(factor: float) -> float:
-    """By ratio; NaN, 0 and infinity are farthest."""
-    return abs(math.log(factor)) if math.isfinite(factor) and factor > 0 else math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
@@ -22,6 +23,11 @@ FACTOR: Final = "factor"  # the name of the factor toward the input, of the erro
 FACTOR_HEADING: Final = "factor toward the input"
 SIGNAL: Final = "signal_l2"
 OUTPUT_QUANTITIES: Final = ("output_rms", "output_zeros")  # of the forward pass: shown, but neither judged nor compared
+
+
+def distance_from_one(factor: float) -> float:
+    """How far a factor is from 1, by ratio; NaN, 0 and infinity are farthest."""
+    return abs(math.log(factor)) if math.isfinite(factor) and factor > 0 else math.inf
 
 
 class ParameterSummary(NamedTuple):

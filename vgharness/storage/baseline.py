@@ -14,9 +14,9 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
-from vgharness.records import BASELINE_VERSION, Baseline, Session, first_of
-from vgharness.storage.reading import read_content, upgraded, validated
-from vgharness.storage.store import load_session
+from vgharness.records import Baseline, Session, first_of
+from vgharness.storage.reading import read_content
+from vgharness.storage.store import baseline_of, load_session
 from vgharness.system.files import shown, write_whole
 
 _LOCK_SECONDS: Final = 60.0
@@ -44,7 +44,7 @@ def load_baseline(path: Path) -> Baseline:
         return Baseline()
     content = read_content(path)
     if content.get("kind") == "baseline":
-        return validated(path, upgraded(path, content, BASELINE_VERSION, {}), Baseline, "baseline")
+        return baseline_of(path, content)
     return Baseline().updated(load_session(path).as_baseline(), ())
 
 

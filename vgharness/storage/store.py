@@ -242,10 +242,15 @@ def _run(path: Path, content: Content) -> Run:
 
 def _session(path: Path, content: Content) -> Session:
     if content.get("kind") == "baseline":
-        return validated(path, upgraded(path, content, BASELINE_VERSION, {}), Baseline, "baseline").as_session()
+        return baseline_of(path, content).as_session()
     if "kind" not in content and "study" in content:
         raise UsageError(f"{shown(path)}: a study's run, not a pytest session; `vgharness report` writes its page")
     return validated(path, upgraded(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
+
+
+def baseline_of(path: Path, content: Content) -> Baseline:
+    """Validates the content of a baseline file. Raises :class:`~vgharness.errors.UsageError`."""
+    return validated(path, upgraded(path, content, BASELINE_VERSION, {}), Baseline, "baseline")
 
 
 def _looked(places: Iterable[Place], kind: Kind | None, commit: str, skipped: list[Skipped]) -> Iterator[Entry]:

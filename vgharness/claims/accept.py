@@ -83,6 +83,10 @@ class Accept(Record):
         above = value > self.low if self.above is not None else value >= self.low
         return above and (value < self.high if self.below is not None else value <= self.high)
 
+    def covers(self, low: float, high: float) -> bool:
+        """Says whether all of [low, high] is inside."""
+        return self.contains(low) and self.contains(high)
+
     def excludes(self, low: float, high: float) -> bool:
         """Says whether all of [low, high] is outside."""
         under = high <= self.low if self.above is not None else high < self.low

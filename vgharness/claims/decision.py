@@ -58,6 +58,20 @@ class Decided(NamedTuple):
     seeds_needed: int | None = None
     p: float | None = None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the values say something definite."""
+        return self.outcome in _SETTLED
+
+    def left_open(self, reason: str) -> Decided:
+        """The same values, which for that ``reason`` decide nothing."""
+        return self._replace(outcome="inconclusive", reason=reason, seeds_needed=None, p=None)
+
+
+def too_few(seeds: int) -> str:
+    """Why so few seeds decide nothing."""
+    return f"{count(seeds, 'seed')}; a verdict needs {FEWEST_SEEDS}"
+
 
 def decide(accept: Accept | None, measured: Measurement, *, diverged_holds: bool = False) -> Decided:
     """Decides what ``measured`` says of a reading.
@@ -81,7 +95,7 @@ def decide(accept: Accept | None, measured: Measurement, *, diverged_holds: bool
     diverged = f"{lost} of {count(len(measured.values), 'seed')} diverged"
     if diverged_holds and decided.outcome == "reproduced":
         return decided._replace(reason=f"{diverged}, which the sentence covers")
-    return decided._replace(outcome="inconclusive", reason=diverged, seeds_needed=None, p=None)
+    return decided.left_open(diverged)
 
 
 class _Seeds:
@@ -148,7 +162,7 @@ def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
     could = _could_be_one_run(accept, further)
     decided = Decided("inconclusive", "", summary, further, could)
     if len(seeds) < FEWEST_SEEDS:
-        return decided._replace(reason=f"{count(len(seeds), 'seed')}; a verdict needs {FEWEST_SEEDS}")
+        return decided._replace(reason=too_few(len(seeds)))
     groups, together = _groups(accept, seeds.figures, measured.plateau)
     found = seeds.interval()
     outcome, p = _position(accept, seeds, _despite_error(seeds.scale, found, measured.error), could)
@@ -172,7 +186,7 @@ def _position(
         return "reproduced" if could else "not reproduced", None if could else _p_of_printed(accept, seeds)
     ends = from_scale(seeds.scale, found[0]), from_scale(seeds.scale, found[1])
     least, most = _scaled(seeds.scale, accept)
-    if accept.contains(ends[0]) and accept.contains(ends[1]):
+    if accept.covers(*ends):
         inside = (least, seeds.lows, -1), (most, seeds.highs, 1)
         distances = [(side * (end - mean_of(own)), own) for end, own, side in inside if math.isfinite(end)]
         return "reproduced", max((seeds.p_beyond(distance, own) for distance, own in distances), default=0.0)
@@ -230,8 +244,8 @@ def _despite_error(scale: Scale, ends: tuple[float, float], error: float | None)
 def _groups(accept: Accept, figures: Sequence[float], plateau: float | None) -> tuple[str, bool]:
     """Says how many seeds stay at chance and how many learn, where both are there; and whether all of them are on one
     side of what is accepted: a mean over two groups is of none of them."""
-    at_chance = [] if plateau is None else [x for x in figures if x <= plateau]
-    learn = [x for x in figures if plateau is not None and x > plateau]
+    limit = math.inf if plateau is None else plateau
+    at_chance, learn = [x for x in figures if x <= limit], [x for x in figures if x > limit]
     if not at_chance or not learn:
         return "", True
     means = [float(mean_over_seeds(group, "logit")) for group in (at_chance, learn)]
@@ -294,7 +308,7 @@ def _against_curve(seeds: _Seeds, published: float | None) -> Decided:
     summary, further = seeds.summary(), seeds.further()
     decided = Decided("inconclusive", "", summary, further)
     if len(seeds) < FEWEST_SEEDS or further is None or not math.isfinite(distance):
-        return decided._replace(reason=f"{count(len(seeds), 'seed')}; a verdict needs {FEWEST_SEEDS}")
+        return decided._replace(reason=too_few(len(seeds)))
     greatest = max(seeds.figures)
     could = distance <= further[1]
     decided = decided._replace(could_be_one_run=could)

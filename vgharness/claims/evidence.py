@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,10 +86,9 @@ class Evidence:
         if not fits:
             raise NotRunError(f"needs all of {wanted}" if wanted == CIFAR10 else f"needs the images of {wanted}")
 
-    def cells_of(
-        self, subject: Subject, claim: Claim, variant: str, epochs: int
-    ) -> dict[int, tuple[Cell, CellResult | None]]:
-        """Finds, by seed, the cells of ``subject`` that are trained for ``epochs`` or longer.
+    def cells_of(self, subject: Subject, claim: Claim, variant: str, epochs: int) -> dict[int, CellResult | None]:
+        """Finds, by seed, the results of the cells of ``subject`` that are trained for ``epochs`` or longer; ``None``
+        of those that are only planned.
 
         Cells that ended in an exception do not count. Raises :class:`NotRunError` where there are no others.
         """
@@ -101,7 +100,7 @@ class Evidence:
         found, missing = pick(usable, self._wanted(subject, claim, variant))
         if missing:
             raise NotRunError(missing)
-        enough = {seed: each for seed, each in found.items() if _epochs(*each) >= epochs}
+        enough = {seed: result for seed, (cell, result) in found.items() if _epochs(cell, result) >= epochs}
         if not enough:
             longest = max(_epochs(*each) for each in found.values())
             trained = f"trained for {longest}" if longest else "measured at initialisation only"
@@ -120,11 +119,15 @@ class Evidence:
             raise NotRunError(f"needs networks with a {claim.for_each.replace('_', ' ')}, which no study's cell has")
         return {**{name: value for name, value in claim.recipe.factors.items() if name not in own}, **own}
 
-    def seeds(self, subject: Subject, claim: Claim, variant: str, epochs: int) -> Iterable[int]:
-        """The seeds of a subject, of cells those that are trained for ``epochs`` or longer. Raises
-        :class:`NotRunError` where there are none."""
+    def held(
+        self, subject: Subject, claim: Claim, variant: str, epochs: int
+    ) -> Mapping[int, CellResult | Sample | None]:
+        """What there is of a subject, by seed: the results of its cells that are trained for ``epochs`` or longer,
+        ``None`` of those that are only planned; of a test its measurement, the same for each of its seeds. Raises
+        :class:`NotRunError` where there is nothing."""
         if subject.test:
-            return self.sample_of(subject).seeds
+            sample = self.sample_of(subject)
+            return dict.fromkeys(sample.seeds, sample)
         return self.cells_of(subject, claim, variant, epochs)
 
     def sample_of(self, subject: Subject) -> Sample:
@@ -163,7 +166,7 @@ def lacking(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -
     epochs = 0 if reasons else epochs_needed(spec, claim.recipe)
     for subject in subjects_of(spec):
         try:
-            evidence.seeds(subject, claim, variant, epochs)
+            evidence.held(subject, claim, variant, epochs)
         except NotRunError as missing:
             reasons.append(str(missing))
     first, *others = dict.fromkeys(reasons) or [""]
@@ -173,7 +176,7 @@ def lacking(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -
 def seeds_of(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -> int:
     """Counts the seeds that a reading will have, where nothing is lacking."""
     epochs = epochs_needed(spec, claim.recipe)
-    columns = [evidence.seeds(subject, claim, variant, epochs) for subject in subjects_of(spec)]
+    columns = [evidence.held(subject, claim, variant, epochs) for subject in subjects_of(spec)]
     return len(set.intersection(*map(set, columns)))
 
 

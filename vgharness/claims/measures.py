@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from vgharness.claims.evidence import Evidence, epochs_needed, lacking
+from vgharness.claims.evidence import Evidence, epochs_needed, lacking, subjects_of
 from vgharness.claims.figures import (
     Figure,
     Setting,
@@ -21,8 +21,7 @@ from vgharness.claims.figures import (
 )
 from vgharness.claims.measurement import Measurement, NotRunError
 from vgharness.claims.spec import Claim, ReadingSpec
-from vgharness.claims.subject import Subject
-from vgharness.records import Bounds, CellResult, SeedValue
+from vgharness.records import Bounds, CellResult, Sample, SeedValue
 from vgharness.statistics import Scale
 
 # A network has left chance where it is right half as often again: 15 % of ten classes, the README's own threshold.
@@ -58,7 +57,8 @@ def measure(
 
 
 def _per_seed(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence, shifts: Shifts) -> dict[int, Figure]:
-    columns = [_column(spec, subject, claim, variant, evidence) for subject in (spec.of, spec.against) if subject]
+    epochs = epochs_needed(spec, claim.recipe)
+    columns = [evidence.held(subject, claim, variant, epochs) for subject in subjects_of(spec)]
     missing = f"needs a seed with both {spec.of} and {spec.against}"
     figures: dict[int, Figure] = {}
     for seed in sorted(set.intersection(*map(set, columns))):
@@ -82,19 +82,13 @@ def _per_seed(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence,
     return figures
 
 
-def _column(spec: ReadingSpec, subject: Subject, claim: Claim, variant: str, evidence: Evidence) -> dict[int, object]:
-    """What there is of a subject, by seed: cells' results, or the test's measurement for each of its seeds."""
-    if subject.test:
-        sample = evidence.sample_of(subject)
-        return dict.fromkeys(sample.seeds, sample)
-    cells = evidence.cells_of(subject, claim, variant, epochs_needed(spec, claim.recipe))
-    return {seed: result for seed, (_, result) in cells.items()}
-
-
-def _figure(spec: ReadingSpec, held: object, seed: int, claim: Claim, evidence: Evidence, shift: float) -> Figure:
-    if isinstance(held, CellResult):
-        return of_cell(spec, held, _setting(claim, evidence, shift))
-    return of_sample(spec, held, seed)  # type: ignore[arg-type]  # a sample: a planned cell is never measured
+def _figure(
+    spec: ReadingSpec, held: CellResult | Sample | None, seed: int, claim: Claim, evidence: Evidence, shift: float
+) -> Figure:
+    assert held is not None  # a cell that is only planned is never measured
+    if isinstance(held, Sample):
+        return of_sample(spec, held, seed)
+    return of_cell(spec, held, _setting(claim, evidence, shift))
 
 
 def _setting(claim: Claim, evidence: Evidence, shift: float) -> Setting:
@@ -107,7 +101,7 @@ def _curve_distances(spec: ReadingSpec, claim: Claim, variant: str, evidence: Ev
     curves: dict[int, tuple[float, ...]] = {}
     setting = _setting(claim, evidence, shift)
     missing = ""
-    for seed, (_, result) in evidence.cells_of(spec.of, claim, variant, epochs_needed(spec, claim.recipe)).items():
+    for seed, result in evidence.cells_of(spec.of, claim, variant, epochs_needed(spec, claim.recipe)).items():
         try:
             assert result is not None
             curves[seed] = curve_of(result, spec, setting)

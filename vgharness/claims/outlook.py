@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from vgharness.claims.decision import FEWEST_SEEDS
+from vgharness.claims.decision import FEWEST_SEEDS, too_few
 from vgharness.claims.evidence import Evidence, lacking, seeds_of
 from vgharness.claims.spec import Claim, ReadingSpec, moment_words
 from vgharness.formatting import count
@@ -72,4 +72,4 @@ def _reason(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -
         return reason
     seeds = seeds_of(spec, claim, variant, evidence)
     exact = spec.what.kind == "count"
-    return "" if exact or seeds >= FEWEST_SEEDS else f"{count(seeds, 'seed')}; a verdict needs {FEWEST_SEEDS}"
+    return "" if exact or seeds >= FEWEST_SEEDS else too_few(seeds)

@@ -22,7 +22,6 @@ from vgharness.records import Outcome, Reading, Verdict
 # How far accuracies on re-encoded images may lie below those on CIFAR-10's own files, in points: two where ReLU's were
 # compared, doubled.
 REENCODED_POINTS: Final = 4
-_SETTLED: Final = ("reproduced", "not reproduced")
 
 
 def judge(claims: Iterable[Claim], evidence: Evidence) -> tuple[Verdict, ...]:
@@ -49,7 +48,7 @@ def _judge_reading(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evid
     try:
         measured = measure(spec, claim, variant, evidence)
         decided = _despite_unknown_error(_decide(spec, measured, claim), measured, evidence)
-        if decided.outcome in _SETTLED:
+        if decided.is_settled:
             others = [
                 _decide(spec, measure(spec, claim, variant, evidence, shifts), claim)
                 for shifts in _shifts(spec, claim, evidence)
@@ -83,7 +82,7 @@ def _on_other_files(decided: Decided, others: list[Decided]) -> Decided:
             f"on re-encoded images accuracies may be up to {REENCODED_POINTS} points too low, "
             "and with that added the outcome is not the same: needs CIFAR-10's own files"
         )
-        return decided._replace(outcome="inconclusive", reason=reason, seeds_needed=None, p=None)
+        return decided.left_open(reason)
     levels = [each.p for each in (decided, *others) if each.p is not None]
     return decided._replace(p=max(levels, default=None))
 
@@ -91,10 +90,10 @@ def _on_other_files(decided: Decided, others: list[Decided]) -> Decided:
 def _despite_unknown_error(decided: Decided, measured: Measurement, evidence: Evidence) -> Decided:
     """At less than float32 an error that was not measured may be larger than any margin."""
     unknown = measured.error_counts and measured.error is None and evidence.precision != "fp32"
-    if not unknown or decided.outcome not in _SETTLED:
+    if not unknown or not decided.is_settled:
         return decided
     reason = f"the numerical error at {evidence.precision} was not measured at this moment"
-    return decided._replace(outcome="inconclusive", reason=reason, seeds_needed=None, p=None)
+    return decided.left_open(reason)
 
 
 def _undecided(spec: ReadingSpec, outcome: Outcome, reason: str) -> Reading:
@@ -140,7 +139,7 @@ def _mean_is_printed(spec: ReadingSpec, decided: Decided) -> Literal["yes", "no"
     accept, low, high = spec.accept, decided.summary.low, decided.summary.high
     if accept is None or not accept.printed or not accept.has_interval or low is None or high is None:
         return None
-    if accept.contains(low) and accept.contains(high):
+    if accept.covers(low, high):
         return "yes"
     return "no" if accept.excludes(low, high) else "open"
 

@@ -11,6 +11,10 @@ settings.register_profile("vgharness", deadline=None, derandomize=True, max_exam
 settings.register_profile("deep", deadline=None, max_examples=3_000, suppress_health_check=list(HealthCheck))
 settings.load_profile("vgharness")
 
+# What pytest and rich print depends on these: a test that reads it must find the same on a desk and in a CI.
+for name in ("CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PY_COLORS"):
+    os.environ.pop(name, None)
+
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at its options
 def pytest_cmdline_main(config: pytest.Config) -> None:

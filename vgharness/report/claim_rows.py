@@ -12,7 +12,7 @@ from markupsafe import Markup
 from vgharness.claims.quantities import QUANTITIES
 from vgharness.formatting import number
 from vgharness.records import Document, Outcome, Reading, Verdict
-from vgharness.report.svg.strip import strip, strip_axis
+from vgharness.report.svg.strips import strip, strip_axis
 from vgharness.report.verdict_table import (
     SYMBOLS,
     beside,

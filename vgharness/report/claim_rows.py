@@ -23,6 +23,7 @@ from vgharness.report.verdict_table import (
     marked,
     measured,
     named,
+    reading_line,
     remarks,
     seed_value,
     standing_line,
@@ -35,12 +36,14 @@ FILTERS: Final = {
     "measured": measured,
     "interval": interval,
     "remarks": remarks,
+    "reading_line": reading_line,
     "seed_value": seed_value,
     "slug": lambda outcome: outcome.replace(" ", "-"),
 }
 _LINKED: Final = ("http://", "https://")  # no other address is safe to follow
 _MOST_STRIPS: Final = 6  # of a claim; the folded table has all its readings
-_MANY: Final = 40  # claims: then groups are folded, and tiles are symbols only
+_MANY: Final = 40  # claims: then groups are folded, a tile is a symbol, a claim has one strip and no table
+_MOST_LINKED: Final = 12  # claims beside a figure
 _NOT_RUN: Final = "Not run"
 _ERRORS: Final = "Errors"
 # By the part of a study's page that shows what a claim is about.
@@ -113,13 +116,22 @@ def claim_values(document: Document | None, verdicts: Sequence[Verdict], figures
     }
 
 
-def claims_of_figures(verdicts: Sequence[Verdict]) -> dict[str, list[tuple[str, str, Outcome]]]:
-    """By the anchor of a figure, the claims that it bears on: anchor, name and outcome."""
+class Bearing(NamedTuple):
+    """The claims that a figure bears on: anchor, name and outcome of the first ones, and how many more there are."""
+
+    claims: list[tuple[str, str, Outcome]]
+    more: int
+
+
+def claims_of_figures(verdicts: Sequence[Verdict]) -> dict[str, Bearing]:
+    """By the anchor of a figure, the claims that it bears on."""
     found: dict[str, list[tuple[str, str, Outcome]]] = {}
     for verdict in verdicts:
         for figure in _figures(verdict):
             found.setdefault(figure, []).append((anchor_of(verdict), _name(verdict, verdicts), verdict.outcome))
-    return found
+    return {
+        figure: Bearing(claims[:_MOST_LINKED], max(len(claims) - _MOST_LINKED, 0)) for figure, claims in found.items()
+    }
 
 
 def anchor_of(verdict: Verdict) -> str:
@@ -165,7 +177,8 @@ def _heading(verdict: Verdict) -> str:
 
 
 def _rows(group: Sequence[Verdict], verdicts: Sequence[Verdict], figures: set[str]) -> list[Row]:
-    shown = {id(verdict): _drawn(verdict) for verdict in group}
+    most = 1 if len(verdicts) > _MANY else _MOST_STRIPS
+    shown = {id(verdict): _drawn(verdict)[:most] for verdict in group}
     axes: dict[tuple[str, str], list[Reading]] = {}
     for readings in shown.values():
         for reading in readings:
@@ -213,7 +226,7 @@ def _drawn(verdict: Verdict) -> list[Reading]:
         is_drawn = bool(reading.values) and reading.value is not None and reading.method != "exact"
         if is_drawn and not (reading.context and any(reading.values == each.values for each in shown)):
             shown.append(reading)
-    return shown[:_MOST_STRIPS]
+    return shown
 
 
 def _caption(reading: Reading, among: Sequence[Reading]) -> str:
@@ -225,7 +238,7 @@ def _caption(reading: Reading, among: Sequence[Reading]) -> str:
 
 
 def _says(reading: Reading) -> str:
-    return f"{reading.label}: {measured(reading)}, {interval(reading)}; expected {expected(reading)}: {reading.outcome}"
+    return f"{measured(reading)}, expected {expected(reading)}: {reading.outcome}"
 
 
 def _figures(verdict: Verdict) -> list[str]:

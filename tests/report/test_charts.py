@@ -95,7 +95,8 @@ def test_what_the_document_prints_is_drawn_on_networks_that_it_is_about(run: Run
 def test_networks_that_differ_in_anything_have_charts_and_rows_of_their_own(run: Run) -> None:
     one = run.results[0]
     changes: dict[str, object] = {
-        "norm": "batch", "init": "kaiming", "depth": 6, "architecture": "readme", "learning_rate": 0.01, "batch_size": 64
+        "norm": "batch", "init": "kaiming", "depth": 6, "architecture": "readme", "learning_rate": 0.01,
+        "batch_size": 64,
     }  # fmt: skip
     differ = [one, *(with_cell(one, **{name: value}) for name, value in changes.items())]
     many = make_run(differ)

@@ -85,11 +85,11 @@ def test_what_a_claim_accepts_is_shaded_and_named(run: Run) -> None:
 def test_what_the_document_prints_is_drawn_on_networks_that_it_is_about(run: Run) -> None:
     (group,) = accuracy_charts(run, published=True)
     assert group.charts[0].drawn.count("said-bar") == 4
-    assert "README’s plot 81.7 %" in group.charts[0].drawn
+    assert ">plot 81.7 %<" in group.charts[0].drawn
     other = judged(make_run([with_cell(x, norm="batch") for x in run.results]), load_claims())
     (group,) = accuracy_charts(other, published=True)
     assert "said-bar" not in group.charts[0].drawn
-    assert "README" not in group.charts[0].drawn
+    assert "plot" not in group.charts[0].drawn
 
 
 def test_networks_that_differ_in_anything_have_charts_and_rows_of_their_own(run: Run) -> None:

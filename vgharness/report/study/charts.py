@@ -139,7 +139,7 @@ def _curves_chart(
         curves.append(_curve(each, label=activation_name(activation)))
         if published and activation in published_curves():
             values = [epoch[column] for epoch in published_curves()[activation]]
-            curves.append(Curve(f"c-{activation}", 1, values, label="README’s plot", dashed=True))
+            curves.append(Curve(f"c-{activation}", 1, values, label="plot", dashed=True))
     if any(curve.dashed for curve in curves):
         seen.append("dashed: as the README’s plots show it")
     if printed:

@@ -19,7 +19,10 @@ from vgharness.storage.store import to_json
 from vgharness.system.files import write_text, write_whole
 
 # What a report consists of.
-FILES: Final = (*FIGURES, "run.json", "index.html")
+PAGE: Final = "index.html"
+FILES: Final = (*FIGURES, "run.json", PAGE)
+# In the head of a page that was made before its study was finished.
+INTERIM_MARK: Final = '<meta name="vgharness" content="interim">'
 _NETWORKS = "networks"
 
 
@@ -30,18 +33,37 @@ def write_report(run: Run, out: Path) -> Path:
     for picture in pictures:
         write_whole(out / picture.name, picture.png)
     write_whole(out / "run.json", to_json(run))
-    page = out / "index.html"
+    page = out / PAGE
     write_text(page, render(run, pictures))
     return page
 
 
-def render(run: Run, pictures: tuple[Picture, ...]) -> str:
-    """The page as a string. Whatever the run holds is escaped."""
+class Interim(NamedTuple):
+    """What is said on a page that was made before its study was finished, and so has no files beside it.
+
+    notice: how far the study is.
+    reload_seconds: after how long the page loads itself again; ``None``: it changes no more.
+    earlier: file name of the page that was there before; empty: there was none.
+    """
+
+    notice: str
+    reload_seconds: int | None = None
+    earlier: str = ""
+
+
+def render(run: Run, pictures: tuple[Picture, ...], interim: Interim | None = None) -> str:
+    """The page as a string. Whatever the run holds is escaped. ``interim``: ``None`` of a page that stays."""
     pages = environment()
     pages.filters |= {**FILTERS, "data_uri": _data_uri}
     quantities = dict.fromkeys(reading.quantity for verdict in run.verdicts for reading in verdict.readings)
+    # How many verdicts stand is not settled before all are.
+    unsettled = {"standing": ""} if run.status == "running" else {}
+    figures = figures_of_quantities() if pictures else {}
+    judged = verdict_values(run.document, run.verdicts, dict.fromkeys(quantities, _NETWORKS) | figures)
     return pages.get_template("index.html.j2").render(
         run=run,
+        interim=interim,
+        interim_mark=INTERIM_MARK,
         pictures=pictures,
         networks=_networks(run),
         numerics=_numerics(run),
@@ -50,7 +72,7 @@ def render(run: Run, pictures: tuple[Picture, ...]) -> str:
         networks_anchor=_NETWORKS,
         is_studied_readme=is_studied_readme(run),
         reencoded_points=REENCODED_POINTS,
-        **verdict_values(run.document, run.verdicts, dict.fromkeys(quantities, _NETWORKS) | figures_of_quantities()),
+        **judged | unsettled,
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from vgharness.claims.interim import is_awaited
 from vgharness.claims.quantities import QUANTITIES
-from vgharness.records import Document, Outcome, Reading, Verdict
+from vgharness.records import Document, Reading, Verdict
 from vgharness.report.verdict_table import (
     SYMBOLS,
     beside,
@@ -23,8 +24,17 @@ from vgharness.report.verdict_table import (
     tally,
 )
 
+_AWAITED: Final = "still training"
+
+
+def shown_outcome(judged: Verdict | Reading) -> str:
+    """Its outcome; ``still training`` where networks in training are yet to decide it."""
+    return _AWAITED if is_awaited(judged) else judged.outcome
+
+
 # What the templates of verdicts are written in.
 FILTERS: Final = {
+    "shown_outcome": shown_outcome,
     "expected": expected,
     "measured": measured,
     "interval": interval,
@@ -42,7 +52,7 @@ class VerdictRow(NamedTuple):
     leading: the reading that stands for it in the table.
     deciding: its readings that decide.
     beside: those that are only shown beside them.
-    tally: how many of those that decide came out how.
+    tally: how many of those that decide came out how, or are awaited.
     """
 
     verdict: Verdict
@@ -51,7 +61,7 @@ class VerdictRow(NamedTuple):
     leading: Reading
     deciding: list[Reading]
     beside: list[Reading]
-    tally: list[tuple[Outcome, int]]
+    tally: list[tuple[str, int]]
 
 
 def rows_of(verdicts: Sequence[Verdict]) -> list[VerdictRow]:
@@ -64,7 +74,7 @@ def rows_of(verdicts: Sequence[Verdict]) -> list[VerdictRow]:
             leading=leading(verdict),
             deciding=deciding(verdict),
             beside=beside(verdict),
-            tally=tally(deciding(verdict)),
+            tally=_counts(deciding(verdict)),
         )
         for verdict in verdicts
     ]
@@ -78,12 +88,19 @@ def verdict_values(
     return {
         "document": document,
         "document_link": address,
-        "counts": tally(verdicts),
+        "counts": _counts(verdicts),
         "standing": standing_line(verdicts),
-        "symbols": SYMBOLS,
+        "symbols": {**SYMBOLS, _AWAITED: "…"},
         "rows": rows_of(verdicts),
         "shown_in": shown_in or {},
     }
+
+
+def _counts(judged: Sequence[Verdict | Reading]) -> list[tuple[str, int]]:
+    """The outcomes as they are shown, with how many there are of each."""
+    settled = [each for each in judged if not is_awaited(each)]
+    waiting = len(judged) - len(settled)
+    return [*tally(settled), *([(_AWAITED, waiting)] if waiting else [])]
 
 
 def figures_of_quantities() -> dict[str, str]:

@@ -113,3 +113,16 @@ def test_expected_seconds_grow_with_the_epochs_and_leave_no_trace(images: ImageS
     one = tiny(cells=tiny().cells[:1])
     quiet, observed = run_study(one, images), run_study(one, images, callback=Callback())
     assert quiet.results[0].epochs[0].flow == observed.results[0].epochs[0].flow
+
+
+def test_what_is_known_beforehand_is_what_the_run_says(images: ImageSet) -> None:
+    begun: list[Run] = []
+
+    class Begun(Callback):
+        def study_started(self, run: Run, expected_seconds: float | None) -> None:
+            begun.append(run)
+
+    one = tiny(cells=tiny().cells[:1])
+    run = run_study(one, images, command="as typed", callback=Begun())
+    assert (begun[0].status, begun[0].results, begun[0].verdicts) == ("running", (), ())
+    assert run.so_far("running", (), 0.0) == begun[0]

@@ -173,10 +173,10 @@ def _notice(run: Run, seconds_left: float | None) -> str:
     ended = sum(result.status != "running" for result in run.results)
     cells = len(run.study.cells)
     waiting = sum(map(is_awaited, run.verdicts))
-    left = f"; about {duration(seconds_left)} left" if seconds_left is not None else ""
+    left = f"; about {duration(seconds_left)} left" if seconds_left is not None and seconds_left >= 1 else ""
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return (
-        f"this study is still training. {ended} of {count(cells, 'network')} are done{left}. "
-        f"{waiting} of {count(len(run.verdicts), 'claim')} wait for them; what is shown of the others stays. "
+        f"this study is still training, {ended} of {count(cells, 'network')} done{left}. "
+        f"{len(run.verdicts) - waiting} of {count(len(run.verdicts), 'claim')} settled; nothing to come changes those. "
         f"Written {now}; the page loads itself again."
     )

@@ -1,5 +1,6 @@
 """The page while a study trains: what it shows, what becomes of the one before it, what ends no training."""
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -81,11 +82,15 @@ def test_a_claim_settles_once_every_seed_has_what_it_takes(written: WatchedPage,
 
 
 def test_cells_that_are_split_begin_again(written: WatchedPage, out: Path) -> None:
-    for result in FINAL.results[:5]:
-        written.cell_advanced(running(result, 1))
-    written.pack_split([result.cell for result in FINAL.results[:5]], "OutOfMemoryError")
-    written.write()
-    assert "still training: 0 of 5 seeds" in (out / "index.html").read_text()
+    pack = FINAL.results[:5]
+    ready = []
+    for results, split in (((), ()), (pack, ()), ((), pack)):
+        for result in results:
+            written.cell_advanced(running(result, 1))
+        written.pack_split([result.cell for result in split], "OutOfMemoryError")
+        written.write()
+        ready.append(re.findall(r"still training: \d of 5 seeds", (out / "index.html").read_text()))
+    assert ready[0] == ready[2] != ready[1]
 
 
 def test_the_finished_page_replaces_it_and_the_earlier_one(written: WatchedPage, out: Path) -> None:

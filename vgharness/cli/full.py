@@ -270,7 +270,7 @@ def _conclude(screen: Console, store: RunStore, run: Run, out: Path, page: Watch
     if run.status == "interrupted":
         screen.print(
             f"interrupted: {len(run.results)} of {len(run.study.cells)} cells were begun; {left}. The page of what "
-            f"there is: vgharness report {shlex.quote(shown(saved))}",
+            f"there is, with its figures: vgharness report {shlex.quote(shown(saved))}",
             soft_wrap=True,
         )
 

@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from factories import make_result, make_run
@@ -11,7 +12,7 @@ from factories import make_result, make_run
 from vgharness.claims.loading import load_claims
 from vgharness.cli import watch
 from vgharness.cli.watch import WatchedPage
-from vgharness.records import CellResult
+from vgharness.records import CellResult, Run
 from vgharness.report.study_page import INTERIM_MARK, render
 from vgharness.study.judging import judged
 
@@ -242,6 +243,30 @@ def test_nothing_is_written_after_the_end_nor_without_news(
     page.cell_done(FINAL.results[0])
     time.sleep(0.05)
     assert (out / "index.html").stat().st_mtime_ns == before
+
+
+def test_a_second_ctrl_c_loses_no_run_and_what_was_being_judged_is_not_written(
+    page: WatchedPage, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judging, interrupted = threading.Event(), threading.Event()
+    judge, join = watch.judged, page._thread.join
+
+    def slowly(*arguments: Any) -> Run:
+        judging.set()
+        assert interrupted.wait(60)
+        return judge(*arguments)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch, "judged", slowly)
+    monkeypatch.setattr(page._thread, "join", interrupt)
+    with page:
+        page.study_started(BEGUN, None)
+        assert judging.wait(60)
+    interrupted.set()
+    join()
+    assert not list(out.iterdir())
 
 
 def test_a_page_that_stays_is_not_marked() -> None:

@@ -82,8 +82,10 @@ class WatchedPage(Callback):
     def __exit__(self, kind: object, *_: object) -> None:
         self._ended.set()
         self._changed.set()
-        if self._thread.is_alive():
-            self._thread.join()  # nothing is written over what comes next
+        # Nothing is to be written over what comes next. A second Ctrl-C ends the waiting: the run is yet to be saved.
+        with contextlib.suppress(KeyboardInterrupt):
+            if self._thread.is_alive():
+                self._thread.join()
         if kind is not None:
             self._put_back()
 
@@ -132,7 +134,8 @@ class WatchedPage(Callback):
             results = [held[cell] for cell in self._run.study.cells if cell in held]
             run = judged(self._run.so_far("running", results, time.monotonic() - self._began), self._claims)
             least, most = _RELOADS
-            self._write(run, _notice(run, self._seconds_left()), round(min(max(reload_after, least), most)))
+            if not self._ended.is_set():
+                self._write(run, _notice(run, self._seconds_left()), round(min(max(reload_after, least), most)))
         except Exception as error:  # whatever it was, the training goes on
             if not self._warned:
                 self._warned = True

@@ -116,6 +116,22 @@ def prediction_interval(values: Sequence[float], grain: float = 0.0) -> tuple[fl
     return middle - half, middle + half
 
 
+def percent_grain(percent: float, count: int) -> float:
+    """What a percentage of ``count`` cannot resolve: its standard deviation, in points, as a share of so many."""
+    # With half of one added to either side: 0 and 100 % are not without scatter.
+    share = (min(max(percent / 100, 0.0), 1.0) * count + 0.5) / (count + 1)
+    return 100 * math.sqrt(share * (1 - share) / count)
+
+
+def grain_on(scale: Scale, mean: float, grain: float) -> float:
+    """A ``grain``, in the values' own unit, brought to the scale by its slope at their ``mean``."""
+    if scale == "logit":
+        # As far from 0 and 100 % as its own grain.
+        mean = min(max(mean, grain), 100 - grain)
+        return 100 * grain / (mean * (100 - mean))
+    return grain / abs(mean) if scale == "log" and mean else grain
+
+
 def spread_of(values: Sequence[float], grain: float = 0.0) -> float:
     """The standard deviation of finite ``values``, at least ``grain``."""
     middle = mean_of(values)

@@ -79,7 +79,7 @@ def test_a_claim_settles_once_every_seed_has_what_it_takes(written: WatchedPage,
     written.write()
     assert "✓</span> reproduced" in (out / "index.html").read_text()
     assert "after Holm" not in (out / "index.html").read_text()  # the others may change how many stand
-    assert "after Holm" in render(judged(FINAL, CLAIMS), ())
+    assert "after Holm" in render(judged(FINAL, CLAIMS))
 
 
 def test_cells_that_are_split_begin_again(written: WatchedPage, out: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_second_ctrl_c_loses_no_run_and_what_was_being_judged_is_not_written(
 
 
 def test_a_page_that_stays_is_not_marked() -> None:
-    text = render(judged(FINAL, CLAIMS), ())
+    text = render(judged(FINAL, CLAIMS))
     assert INTERIM_MARK not in text
     assert "http-equiv" not in text
     assert "Interim" not in text

@@ -21,7 +21,7 @@ from vgharness.records import (
     Sample,
     nan_if_none,
 )
-from vgharness.statistics import mean_of
+from vgharness.statistics import mean_of, percent_grain
 
 
 class Figure(NamedTuple):
@@ -270,14 +270,12 @@ _TAKE_EPOCHS: Final[dict[str, Callable[[Sequence[float]], float]]] = {
 
 
 def _grain(spec: ReadingSpec, value: float, setting: Setting) -> float:
-    """Of an accuracy on n images: the standard deviation of a share of n, in points."""
+    """Of an accuracy: what so many images cannot resolve, in points."""
     is_accuracy = spec.what.unit == "%" and not (spec.over and spec.over.take in ("spread", "rises"))
     if not is_accuracy or not math.isfinite(value):
         return 0.0
     images = setting.test_images if spec.quantity == "test_accuracy" else setting.train_images
-    # With half an image added to either side: 0 and 100 % are not without scatter.
-    share = (min(max(value / 100, 0.0), 1.0) * images + 0.5) / (images + 1)
-    return 100 * math.sqrt(share * (1 - share) / images)
+    return percent_grain(value, images)
 
 
 def _numerical_error(

@@ -22,7 +22,7 @@ from vgharness.claims.figures import (
 from vgharness.claims.measurement import Measurement, NotRunError
 from vgharness.claims.spec import Claim, ReadingSpec
 from vgharness.records import Bounds, CellResult, Sample, SeedValue
-from vgharness.statistics import Scale
+from vgharness.statistics import Scale, grain_on, mean_of
 
 # A network has left chance where it is right half as often again: 15 % of ten classes, the README's own threshold.
 _PLATEAU: Final = 1.5
@@ -129,17 +129,12 @@ def _seed_value(seed: int, figure: Figure, scale: Scale) -> SeedValue:
 
 
 def _mean_grain(scale: Scale, figures: list[Figure]) -> float:
-    """The figures' grain, brought to the scale by its slope at their mean."""
+    """The figures' grain, on the scale."""
     known = [figure for figure in figures if math.isfinite(figure.value) and figure.grain]
     if not known:
         return 0.0
-    grain = float(np.mean([figure.grain for figure in known]))
-    mean = float(np.mean([figure.value for figure in known]))
-    if scale == "logit":
-        # As far from 0 and 100 % as its own grain.
-        mean = min(max(mean, grain), 100 - grain)
-        return 100 * grain / (mean * (100 - mean))
-    return grain / abs(mean) if scale == "log" and mean else grain
+    grains, values = [figure.grain for figure in known], [figure.value for figure in known]
+    return grain_on(scale, mean_of(values), mean_of(grains))
 
 
 def _worst_error(figures: list[Figure]) -> float | None:

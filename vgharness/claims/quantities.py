@@ -26,7 +26,7 @@ class Quantity(NamedTuple):
     most: the most that a value can be; the least is 0.
     held_by: which of the two; a user's own quantities are a session's.
     has_error: whether the precision of the arithmetic bears on it, as a study measures that.
-    figure: file name of the figure that shows it on the page; empty: none does.
+    figure: the part of a study's page whose figures show it; empty: none does.
     """
 
     words: str
@@ -39,12 +39,12 @@ class Quantity(NamedTuple):
     figure: str = ""
 
 
-_CURVES, _GRADIENTS = "loss_acc_comparison.png", "grad_norms_per_layer.png"
+_ACCURACY, _GRADIENTS, _NETWORKS, _THEORY = "accuracy", "gradients", "networks", "theory"
 QUANTITIES: Final[dict[str, Quantity]] = {
-    "test_accuracy": Quantity("test accuracy", "epoch", "logit", "%", 100, figure=_CURVES),
-    "train_accuracy": Quantity("accuracy on the training images", "epoch", "logit", "%", 100),
-    "test_loss": Quantity("test loss", "epoch", unit="nats", figure=_CURVES),
-    "train_loss": Quantity("training loss", "epoch", unit="nats"),
+    "test_accuracy": Quantity("test accuracy", "epoch", "logit", "%", 100, figure=_ACCURACY),
+    "train_accuracy": Quantity("accuracy on the training images", "epoch", "logit", "%", 100, figure=_ACCURACY),
+    "test_loss": Quantity("test loss", "epoch", unit="nats", figure=_ACCURACY),
+    "train_loss": Quantity("training loss", "epoch", unit="nats", figure=_ACCURACY),
     "signal_l2": Quantity("error signal ‖∂L/∂h‖₂", "layer", held_by="both", has_error=True, figure=_GRADIENTS),
     "signal_rms": Quantity("error signal ‖∂L/∂h‖₂ ÷ √n", "layer", held_by="both", has_error=True),
     "weight_l2": Quantity("‖∂L/∂W‖₂", "layer", held_by="both", has_error=True),
@@ -53,14 +53,14 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     "output_rms": Quantity("‖h‖₂ ÷ √n of the output", "layer", held_by="session"),
     "output_zeros": Quantity("share of zeros in the output", "layer", "linear", most=1, held_by="session"),
     "output_spread": Quantity("spread of the outputs over the samples", "flow", held_by="session"),
-    "mean_field_factor": Quantity("mean field's factor √χ", "theory", unit="×"),
-    "chi": Quantity("mean field's χ", "theory", unit="×"),
-    "bound": Quantity("the greatest factor that the weights allow", "theory", unit="×"),
-    "twin_factor": Quantity("factor of the twin with average pools", "theory", unit="×"),
-    "twin_mean_field_factor": Quantity("mean field's factor √χ of that twin", "theory", unit="×"),
-    "parameters": Quantity("parameters", "count", "linear"),
-    "rows_that_differ": Quantity("rows of the table of shapes that differ", "count", "linear"),
-    "network_differences": Quantity("modules and initial weights that differ", "count", "linear"),
+    "mean_field_factor": Quantity("mean field's factor √χ", "theory", unit="×", figure=_THEORY),
+    "chi": Quantity("mean field's χ", "theory", unit="×", figure=_THEORY),
+    "bound": Quantity("the greatest factor that the weights allow", "theory", unit="×", figure=_THEORY),
+    "twin_factor": Quantity("factor of the twin with average pools", "theory", unit="×", figure=_THEORY),
+    "twin_mean_field_factor": Quantity("mean field's factor √χ of that twin", "theory", unit="×", figure=_THEORY),
+    "parameters": Quantity("parameters", "count", "linear", figure=_NETWORKS),
+    "rows_that_differ": Quantity("rows of the table of shapes that differ", "count", "linear", figure=_NETWORKS),
+    "network_differences": Quantity("modules and initial weights that differ", "count", "linear", figure=_NETWORKS),
 }
 LAYER_WORDS: Final[dict[str, str]] = {
     "factor": "factor per layer toward the input",

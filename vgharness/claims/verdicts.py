@@ -8,17 +8,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from vgharness.claims.combination import combine
 from vgharness.claims.decision import Decided, decide
-from vgharness.claims.evidence import CIFAR10, Evidence
+from vgharness.claims.evidence import CIFAR10, Evidence, epochs_needed
 from vgharness.claims.interim import awaited, combined_so_far
 from vgharness.claims.measurement import Measurement, NotRunError
 from vgharness.claims.measures import Shifts, measure
 from vgharness.claims.spec import Claim, ReadingSpec
 from vgharness.formatting import in_one_line
-from vgharness.records import Outcome, Reading, Verdict
+from vgharness.records import Bounds, CellResult, Outcome, Reading, Verdict
 
 # How far accuracies on re-encoded images may lie below those on CIFAR-10's own files, in points: two where ReLU's were
 # compared, doubled.
@@ -57,7 +57,7 @@ def _judge_reading(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evid
                 for shifts in _shifts(spec, claim, evidence)
             ]
             decided = _on_other_files(decided, others)
-        return _reading(spec, decided, measured)
+        return _reading(spec, decided, measured, _networks(spec, claim, variant, evidence))
     except NotRunError as missing:
         return _undecided(spec, "not run", str(missing))
     except Exception as error:  # one claim's broken computation must not take the other verdicts with it
@@ -105,6 +105,8 @@ def _undecided(spec: ReadingSpec, outcome: Outcome, reason: str) -> Reading:
         quantity=spec.quantity,
         words=spec.words,
         expected=_expected(spec),
+        accepted=_accepted(spec),
+        layers=spec.layers.take if spec.layers else "",
         printed=spec.accept.printed if spec.accept else (),
         unit=spec.unit,
         context=spec.context,
@@ -115,12 +117,13 @@ def _undecided(spec: ReadingSpec, outcome: Outcome, reason: str) -> Reading:
     )
 
 
-def _reading(spec: ReadingSpec, decided: Decided, measured: Measurement) -> Reading:
+def _reading(spec: ReadingSpec, decided: Decided, measured: Measurement, networks: dict[str, Any]) -> Reading:
     found, further = decided.summary, decided.further
     shown = measured.published if measured.published is not None else found.value
     return Reading(
         **{
             **dict(_undecided(spec, decided.outcome, decided.reason)),
+            **networks,
             "values": tuple(measured.values),
             "value": shown,
             "low": _end(found.low),
@@ -136,6 +139,24 @@ def _reading(spec: ReadingSpec, decided: Decided, measured: Measurement) -> Read
             "p": decided.p,
         }
     )
+
+
+def _accepted(spec: ReadingSpec) -> Bounds | None:
+    if spec.accept is None or not spec.accept.has_interval:
+        return None
+    return Bounds(low=_end(spec.accept.low), high=_end(spec.accept.high))
+
+
+def _networks(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -> dict[str, Any]:
+    """Which networks a reading is of, and of which epoch: fields of the record."""
+    epoch = epochs_needed(spec, claim.recipe) if spec.at is not None else None
+    held = next(iter(evidence.held(spec.of, claim, variant, epoch or 0).values()))
+    if not isinstance(held, CellResult):
+        return {}
+    against = spec.against.factors.get("activation") if spec.against else None
+    # Beside a control without an activation it is the other's.
+    own = against in (None, held.cell.activation, "identity")
+    return {"networks": held.cell.settings, "activation": held.cell.activation if own else None, "epoch": epoch}
 
 
 def _mean_is_printed(spec: ReadingSpec, decided: Decided) -> Literal["yes", "no", "open"] | None:

@@ -144,7 +144,7 @@ class WatchedPage(Callback):
     def _write(self, run: Run, notice: str, reload_seconds: int | None = None) -> None:
         self._keep_earlier()
         earlier = self._earlier.name if self._earlier else ""
-        write_text(self._page, render(run, (), Interim(notice, reload_seconds, earlier)))
+        write_text(self._page, render(run, Interim(notice, reload_seconds, earlier)))
         self._written = True
 
     def _keep_earlier(self) -> None:

@@ -43,6 +43,18 @@ class Cell(Record):
         depth = "" if self.depth == 4 else f" depth {self.depth}"
         return f"{self.architecture} {self.activation}{depth} seed {self.seed}"
 
+    @property
+    def settings(self) -> str:
+        """All that sets it apart but activation, seed and epochs, as far as that is not the default:
+        ``script, norm batch``."""
+        own = ("architecture", "activation", "seed", "epochs")
+        changed = (
+            f"{name.replace('_', ' ')} {getattr(self, name)}"
+            for name, field in type(self).model_fields.items()
+            if name not in own and getattr(self, name) != field.default
+        )
+        return ", ".join([self.architecture, *changed])
+
     def same_network(self, other: Cell) -> bool:
         """Equal in everything but how long it was trained and from which seed."""
         return self.model_copy(update={"seed": other.seed, "epochs": other.epochs}) == other

@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from vgharness.records.base import FiniteRecord, Name, Outcome, Record
+from vgharness.records.base import Activation, Count, FiniteRecord, Name, Outcome, Record
 
 
 class Bounds(Record):
-    """Between what a seed's true value lies, where its figure cannot say more.
+    """Between what a value lies.
 
-    low: its least; ``None``: no least is known.
-    high: its most; ``None``: no most is known.
+    low: its least; ``None``: there is none, or it is not known.
+    high: its most; ``None``: the same.
     """
 
     low: float | None = None
@@ -41,6 +41,12 @@ class Reading(FiniteRecord):
     quantity: the name of what is measured, as the claim's file has it.
     words: of the claim's sentence, those that this reading judges; empty: all that the claim marks.
     expected: what is accepted, in words.
+    accepted: the same as an interval; ``None``: it is none, or the run was judged before it was kept.
+    networks: all that sets those apart that it is of, but activation and seed, as :attr:`Cell.settings` has it; empty:
+        none were measured, or they are no study's.
+    activation: theirs; ``None``: it compares two activations.
+    layers: what is made of the layers, such as ``factor``; empty: it is not of several layers.
+    epoch: that it is of; 0: at initialisation; ``None``: of no single one.
     printed: the number that the document prints, or both ends of the range; empty: none.
     unit: of the values, of the interval and of what is printed.
     context: whether it is only shown beside those that decide.
@@ -67,6 +73,11 @@ class Reading(FiniteRecord):
     quantity: str
     words: str = ""
     expected: str
+    accepted: Bounds | None = None
+    networks: str = ""
+    activation: Activation | None = None
+    layers: str = ""
+    epoch: Count | None = None
     printed: tuple[float, ...] = Field(default=(), max_length=2)
     unit: str = ""
     context: bool = False
@@ -99,6 +110,7 @@ class Verdict(Record):
     reason: in one line, where the outcome alone does not say it.
     readings: all of them, in the claim's order.
     p: the least level of error at which the outcome would still be what it is; ``None``: nothing was decided.
+    command: of a claim that did not run, what would run it; empty: it ran, or no study of ours has what it needs.
     """
 
     claim: str
@@ -109,3 +121,4 @@ class Verdict(Record):
     reason: Name = ""
     readings: tuple[Reading, ...] = Field(min_length=1)
     p: float | None = Field(default=None, ge=0, le=1)
+    command: str = ""

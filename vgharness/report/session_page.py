@@ -11,9 +11,9 @@ from vgharness.gradflow.diagnosis import Diagnosis, diagnose, summary
 from vgharness.gradflow.rows import Row, table_rows
 from vgharness.gradflow.summary import FACTOR_HEADING
 from vgharness.records import Document, Sample, Session, Verdict
+from vgharness.report.claim_rows import FILTERS, claim_values
 from vgharness.report.tables import BRANCH, row_factor, row_notes
 from vgharness.report.templates import environment
-from vgharness.report.verdict_rows import FILTERS, verdict_values
 from vgharness.statistics import Summary
 from vgharness.system.files import write_text
 
@@ -74,7 +74,7 @@ def render_session(
         sections=[_section(sample, parameters) for sample in session.samples],
         factor_heading=FACTOR_HEADING,
         branch=BRANCH,
-        **verdict_values(document, verdicts),
+        **claim_values(document, verdicts),
     )
 
 

@@ -1,20 +1,23 @@
-"""A run → one self-contained HTML page, its figures as PNG files, and its JSON."""
+"""A run → one self-contained HTML page, its figures as files, and its JSON."""
 
 from __future__ import annotations
 
-import base64
-import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from vgharness.claims.interim import is_awaited
 from vgharness.claims.verdicts import REENCODED_POINTS
-from vgharness.gradflow.summary import FACTOR
-from vgharness.records import CellResult, LayerPrediction, LayerShape, Run, nan_if_none
+from vgharness.formatting import count, duration, percent
+from vgharness.records import Run, nan_if_none
+from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
 from vgharness.report.figures import FIGURES, Picture, draw, is_studied_readme
+from vgharness.report.study.answer import Answer, answer_of, interval_words
+from vgharness.report.study.charts import SIGNAL, WEIGHTS, accuracy_charts, factor_charts, norm_charts
+from vgharness.report.study.facts import networks_table, numerics_table, shape_rows, shapes_of
+from vgharness.report.study.grid import depths_of
+from vgharness.report.study.maps import maps_of
+from vgharness.report.study.theory_part import theory_of
 from vgharness.report.templates import environment
-from vgharness.report.verdict_rows import FILTERS, figures_of_quantities, verdict_values
-from vgharness.statistics import scale_of, summarise
 from vgharness.storage.store import to_json
 from vgharness.system.files import write_text, write_whole
 
@@ -23,19 +26,6 @@ PAGE: Final = "index.html"
 FILES: Final = (*FIGURES, "run.json", PAGE)
 # In the head of a page that was made before its study was finished.
 INTERIM_MARK: Final = '<meta name="vgharness" content="interim">'
-_NETWORKS = "networks"
-
-
-def write_report(run: Run, out: Path) -> Path:
-    """Writes the figures, ``run.json`` and last ``index.html`` into ``out``; returns the page's path."""
-    pictures = draw(run)
-    out.mkdir(parents=True, exist_ok=True)
-    for picture in pictures:
-        write_whole(out / picture.name, picture.png)
-    write_whole(out / "run.json", to_json(run))
-    page = out / PAGE
-    write_text(page, render(run, pictures))
-    return page
 
 
 class Interim(NamedTuple):
@@ -51,116 +41,88 @@ class Interim(NamedTuple):
     earlier: str = ""
 
 
-def render(run: Run, pictures: tuple[Picture, ...], interim: Interim | None = None) -> str:
+def write_report(run: Run, out: Path) -> Path:
+    """Writes the figures, ``run.json`` and last ``index.html`` into ``out``; returns the page's path."""
+    pictures: tuple[Picture, ...] = draw(run)
+    out.mkdir(parents=True, exist_ok=True)
+    for picture in pictures:
+        write_whole(out / picture.name, picture.png)
+    write_whole(out / "run.json", to_json(run))
+    page = out / PAGE
+    write_text(page, render(run))
+    return page
+
+
+def render(run: Run, interim: Interim | None = None) -> str:
     """The page as a string. Whatever the run holds is escaped. ``interim``: ``None`` of a page that stays."""
     pages = environment()
-    pages.filters |= {**FILTERS, "data_uri": _data_uri}
-    quantities = dict.fromkeys(reading.quantity for verdict in run.verdicts for reading in verdict.readings)
-    # How many verdicts stand is not settled before all are.
-    unsettled = {"standing": ""} if run.status == "running" else {}
-    figures = figures_of_quantities() if pictures else {}
-    judged = verdict_values(run.document, run.verdicts, dict.fromkeys(quantities, _NETWORKS) | figures)
+    pages.filters |= {**FILTERS, "with_interval": interval_words, "duration": duration}
+    values = {**_figures(run), **_facts(run)}
+    shown = {name for name in ("accuracy", "theory") if values[name]} | ({"gradients"} if values["factors"] else set())
     return pages.get_template("index.html.j2").render(
         run=run,
         interim=interim,
         interim_mark=INTERIM_MARK,
-        pictures=pictures,
-        networks=_networks(run),
-        numerics=_numerics(run),
-        moments=_moments(run),
-        predictions=_predictions(run),
-        networks_anchor=_NETWORKS,
+        answer=_answer(run),
         is_studied_readme=is_studied_readme(run),
         reencoded_points=REENCODED_POINTS,
-        **judged | unsettled,
+        claims_of=claims_of_figures(run.verdicts),
+        **values,
+        **claim_values(run.document, run.verdicts, shown | {"networks"}) | _unsettled(run),
     )
 
 
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _answer(run: Run) -> Answer:
+    """While the study trains there is none: what seeds to come could change is no headline."""
+    answer = answer_of(run)
+    if run.status != "running":
+        return answer
+    settled = sum(not is_awaited(verdict) for verdict in run.verdicts)
+    headline = f"Still training: {settled} of {count(len(run.verdicts), 'claim')} settled"
+    return answer._replace(headline=headline, settings="", findings=())
 
 
-def _networks(run: Run) -> list[tuple[CellResult, list[LayerShape]]]:
-    """One of each architecture and depth, for the table of shapes."""
-    kinds: dict[tuple[str, int], CellResult] = {}
-    for result in run.results:
-        if result.layers:
-            kinds.setdefault((result.cell.architecture, result.cell.depth), result)
-    return [(result, list(result.layers)) for result in kinds.values()]
+def _unsettled(run: Run) -> dict[str, Any]:
+    """In place of what is not settled before all verdicts are: how many of them stand."""
+    return {"standing": ""} if run.status == "running" else {}
 
 
-class _Errors(NamedTuple):
-    """Of one layer's gradients at one moment, the worst over the seeds; ``None`` where one was not finite.
+def _figures(run: Run) -> dict[str, Any]:
+    return {
+        "factors": factor_charts(run, SIGNAL),
+        "weight_factors": factor_charts(run, WEIGHTS),
+        "signals": norm_charts(run, SIGNAL, "error signal ‖∂L/∂h‖₂"),
+        "weights": norm_charts(run, WEIGHTS, "mean |∂L/∂W|"),
+        "accuracy": accuracy_charts(run, run.data.is_cifar10 and is_studied_readme(run)),
+        "maps": maps_of(run),
+        "depths": depths_of(run),
+        "theory": theory_of(run),
+    }
 
-    weight: of its weight's gradient.
-    signal: of its error signal.
-    """
 
-    weight: float | None
-    signal: float | None
+def _facts(run: Run) -> dict[str, Any]:
+    shapes = shapes_of(run)
+    rows = shape_rows(run, shapes)
+    return {
+        "networks": networks_table(run),
+        "shapes": shapes,
+        "shape_rows": rows,
+        "differing": sum(not row.agrees for row in next(iter(rows.values()), ())),
+        "numerics": numerics_table(run),
+        "numerics_finding": _numerics_finding(run),
+    }
 
 
-def _numerics(run: Run) -> list[tuple[str, dict[str, dict[int, _Errors]]]]:
-    """By kind of network, by layer and by moment (the epoch after which it was), the errors."""
-    kinds: dict[str, dict[str, dict[int, tuple[list[float], list[float]]]]] = {}
-    for result in run.results:
-        layers = kinds.setdefault(_kind(result), {})
-        for moment in result.numerics:
-            for error in moment.layers:
-                weights, signals = layers.setdefault(error.name, {}).setdefault(moment.epoch, ([], []))
-                weights.append(nan_if_none(error.weight_l2))
-                signals.append(nan_if_none(error.signal_l2))
-    return [
-        (
-            kind,
-            {
-                name: {epoch: _Errors(*map(_worst, errors)) for epoch, errors in moments.items()}
-                for name, moments in layers.items()
-            },
-        )
-        for kind, layers in kinds.items()
-        if layers
+def _numerics_finding(run: Run) -> str:
+    """The worst of all errors."""
+    errors = [
+        nan_if_none(size)
+        for result in run.results
+        for moment in result.numerics
+        for layer in moment.layers
+        for size in (layer.weight_l2, layer.signal_l2)
     ]
-
-
-def _moments(run: Run) -> dict[int, str]:
-    """When numerical errors were measured, in words, by the epoch after which it was."""
-    epochs = sorted({moment.epoch for result in run.results for moment in result.numerics})
-    return {epoch: f"after epoch {epoch}" if epoch else "at initialisation" for epoch in epochs}
-
-
-def _kind(result: CellResult) -> str:
-    return f"{result.cell.architecture} {result.cell.activation} depth {result.cell.depth}"
-
-
-def _worst(errors: list[float]) -> float | None:
-    return max(errors) if all(map(math.isfinite, errors)) else None
-
-
-def _predictions(run: Run) -> list[tuple[str, list[LayerPrediction]]]:
-    """By kind of network, each layer's factors, as means over the seeds."""
-    kinds: dict[str, list[CellResult]] = {}
-    for result in run.results:
-        if result.predictions:
-            kinds.setdefault(_kind(result), []).append(result)
-    return [
-        (kind, [_mean_prediction(layers) for layers in zip(*(r.predictions for r in results), strict=True)])
-        for kind, results in kinds.items()
-    ]
-
-
-def _mean_prediction(seeds: Sequence[LayerPrediction]) -> LayerPrediction:
-    first = seeds[0]
-
-    def mean(of: Callable[[LayerPrediction], float | None]) -> float:
-        return summarise([nan_if_none(of(seed)) for seed in seeds], scale_of(FACTOR)).value
-
-    return LayerPrediction(
-        name=first.name,
-        above=first.above,
-        measured=mean(lambda seed: seed.measured),
-        predicted=None if first.predicted is None else mean(lambda seed: seed.predicted),
-        bound=mean(lambda seed: seed.bound),
-        twin_measured=mean(lambda seed: seed.twin_measured),
-        twin_predicted=mean(lambda seed: seed.twin_predicted),
-    )
+    known = [error for error in errors if error == error]
+    lost = len(errors) - len(known)
+    text = f"gradients are at most {percent(max(known))} from float64’s" if known else "no error is known"
+    return f"{text}{f', and {lost:,} were not finite' if lost else ''}"

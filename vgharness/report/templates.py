@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vgharness.formatting import escaped, number, percent
+from vgharness.theory import FUNCTIONS
 
 
 def environment() -> Environment:
@@ -20,6 +21,7 @@ def environment() -> Environment:
         finalize=_printable,
     )
     made.filters |= {"number": number, "percent": percent}
+    made.globals["functions"] = FUNCTIONS  # the colours of activations
     return made
 
 

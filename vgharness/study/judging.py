@@ -12,6 +12,7 @@ from vgharness.claims.verdicts import judge as judge_evidence
 from vgharness.errors import UsageError
 from vgharness.records import Run, Session, Verdict
 from vgharness.storage.store import load
+from vgharness.study.commands import command_for
 
 Saved = Run | Session | Path | str
 
@@ -31,11 +32,22 @@ def judge(claims: Iterable[Claim] | Path | str | None, *runs: Saved) -> tuple[Ve
         raise UsageError("judge: give at least one run or session")
     loaded = [load(Path(each)) if isinstance(each, str | Path) else each for each in runs]
     chosen = load_claims(claims) if claims is None or isinstance(claims, str | Path) else tuple(claims)
-    return judge_evidence(chosen, Evidence.of(*loaded))
+    return _judged(chosen, Evidence.of(*loaded))
 
 
 def judged(run: Run, claims: Iterable[Claim]) -> Run:
     """The same run with the verdicts on ``claims``, in place of any that it had."""
     chosen = tuple(claims)
     document = chosen[0].document if chosen else None
-    return Run(**{**dict(run), "document": document, "verdicts": judge_evidence(chosen, Evidence.of(run))})
+    return Run(**{**dict(run), "document": document, "verdicts": _judged(chosen, Evidence.of(run))})
+
+
+def _judged(claims: Iterable[Claim], evidence: Evidence) -> tuple[Verdict, ...]:
+    """The verdicts; those of claims that did not run with the command that would run them."""
+    by_id = {claim.id: claim for claim in claims}
+    return tuple(
+        Verdict(**{**dict(verdict), "command": command_for(by_id[verdict.claim], verdict.variant)})
+        if verdict.outcome == "not run"
+        else verdict
+        for verdict in judge_evidence(by_id.values(), evidence)
+    )

@@ -21,7 +21,8 @@ class ActivationFunction(NamedTuple):
     slope: φ', elementwise; where φ has a kink its left-hand value.
     steepest: sup|φ'|.
     monotone: whether φ never falls, so that the greatest of φ(h) is φ of the greatest h.
-    color: the colour of its curves (Okabe–Ito, but for SiLU and the identity).
+    color: of its curves and of text, on white; apart for readers who do not see green.
+    color_on_dark: the same on a dark page.
     marker: the shape of its points, for readers who see no colour.
     """
 
@@ -31,6 +32,7 @@ class ActivationFunction(NamedTuple):
     steepest: float
     monotone: bool
     color: str
+    color_on_dark: str
     marker: str
 
 
@@ -44,11 +46,18 @@ def _silu_slope(x: Array) -> Array:
 
 FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
     "sigmoid": ActivationFunction(
-        nn.Sigmoid, special.expit, lambda x: special.expit(x) * special.expit(-x), 0.25, True, "#D55E00", "o"
+        nn.Sigmoid, special.expit, lambda x: special.expit(x) * special.expit(-x), 0.25, True, "#B84A00", "#FF9D5C", "o"
     ),
-    "tanh": ActivationFunction(nn.Tanh, np.tanh, lambda x: 1 - np.tanh(x) ** 2, 1.0, True, "#009E73", "^"),
+    "tanh": ActivationFunction(nn.Tanh, np.tanh, lambda x: 1 - np.tanh(x) ** 2, 1.0, True, "#00704F", "#4FD1A5", "^"),
     "relu": ActivationFunction(
-        nn.ReLU, lambda x: np.maximum(x, 0.0), lambda x: (x > 0).astype(np.float64), 1.0, True, "#0072B2", "s"
+        nn.ReLU,
+        lambda x: np.maximum(x, 0.0),
+        lambda x: (x > 0).astype(np.float64),
+        1.0,
+        True,
+        "#0063A5",
+        "#6CB6FF",
+        "s",
     ),
     # The greatest slopes lie at √2 and at the root of x·tanh(x/2) = 2.
     "gelu": ActivationFunction(
@@ -57,7 +66,8 @@ FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
         _gelu_slope,
         float(_gelu_slope(np.array(2**0.5))),
         False,
-        "#CC79A7",
+        "#A3457F",
+        "#E79CC4",
         "D",
     ),
     "silu": ActivationFunction(
@@ -66,12 +76,13 @@ FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
         _silu_slope,
         float(_silu_slope(np.array(2.399357280520))),
         False,
-        "#7A6A00",
+        "#6B5D00",
+        "#D8C24A",
         "v",
     ),
     # No activation: the control that shows what the weights alone do.
     "identity": ActivationFunction(
-        nn.Identity, lambda x: np.asarray(x), lambda x: np.ones_like(x), 1.0, True, "#5A5A5A", "X"
+        nn.Identity, lambda x: np.asarray(x), lambda x: np.ones_like(x), 1.0, True, "#57606A", "#9BA3AD", "X"
     ),
 }
 _BY_MODULE: Final[dict[type[nn.Module], Activation]] = {function.module: name for name, function in FUNCTIONS.items()}

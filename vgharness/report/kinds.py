@@ -1,0 +1,139 @@
+"""A run's networks by kind, what is the same for all seeds, and what was measured of a kind from epoch to epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from vgharness.records import Activation, Cell, CellResult, Epoch, GradientFlow, Quantity, Run, nan_if_none
+from vgharness.statistics import Scale, Summary, grain_on, mean_of, percent_grain, summarise
+
+CONVOLUTIONS: Final = "conv*"
+
+
+class Kind(NamedTuple):
+    """Networks that differ in nothing but their seed and how long they were trained.
+
+    settings: all that sets them apart but the activation, in words: ``script, depth 6``.
+    activation: theirs.
+    results: one per seed that was begun.
+    """
+
+    settings: str
+    activation: Activation
+    results: tuple[CellResult, ...]
+
+    @property
+    def name(self) -> str:
+        """``sigmoid (script, depth 6)``."""
+        return f"{self.activation} ({self.settings})"
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of the first of them."""
+        return self.results[0].cell
+
+    @property
+    def trained(self) -> tuple[CellResult, ...]:
+        """Those that finished an epoch."""
+        return tuple(result for result in self.results if result.epochs)
+
+
+def kinds_of(run: Run) -> tuple[Kind, ...]:
+    """All kinds of network in ``run``, in the order in which they first come."""
+    found: dict[tuple[str, Activation], list[CellResult]] = {}
+    for result in run.results:
+        found.setdefault((result.cell.settings, result.cell.activation), []).append(result)
+    return tuple(Kind(settings, activation, tuple(x)) for (settings, activation), x in found.items())
+
+
+def by_settings(kinds: Iterable[Kind]) -> dict[str, tuple[Kind, ...]]:
+    """The same by what they have in common: each with one kind per activation."""
+    found: dict[str, list[Kind]] = {}
+    for kind in kinds:
+        found.setdefault(kind.settings, []).append(kind)
+    return {settings: tuple(group) for settings, group in found.items()}
+
+
+class Series(NamedTuple):
+    """One value of one kind of network, moment by moment.
+
+    kind: of network.
+    first: the epoch of the first moment; 0: the first batch at the initial weights.
+    seeds: by seed its values, NaN where one was not finite; a training that stopped has fewer.
+    means: at each moment that all seeds reached, the mean over them and its interval.
+    """
+
+    kind: Kind
+    first: int
+    seeds: dict[int, list[float]]
+    means: list[Summary]
+
+    @property
+    def last(self) -> int:
+        """The last epoch that all seeds reached."""
+        return self.first + len(self.means) - 1
+
+    def at(self, epoch: int) -> Summary | None:
+        """The mean at an epoch; ``None``: not all reached it, or it was not measured then."""
+        place = epoch - self.first
+        return self.means[place] if 0 <= place < len(self.means) else None
+
+    def values_at(self, epoch: int) -> dict[int, float]:
+        """Each seed's value at an epoch."""
+        place = epoch - self.first
+        return {seed: values[place] for seed, values in self.seeds.items() if 0 <= place < len(values)}
+
+
+def series_of(kind: Kind, value: Callable[[Epoch], float | None], scale: Scale, images: int = 0) -> Series:
+    """A value of each epoch of the trained networks. ``images``: how many an accuracy is a percentage of."""
+    seeds = {result.cell.seed: [nan_if_none(value(epoch)) for epoch in result.epochs] for result in kind.trained}
+    return _series(kind, 1, seeds, scale, images)
+
+
+def flow_series(kind: Kind, value: Callable[[GradientFlow], float]) -> Series:
+    """A value of the gradients of the convolutions: at the initial weights, where all have those, then of each
+    epoch."""
+    first = 0 if all(result.initial is not None for result in kind.trained) else 1
+    seeds = {}
+    for result in kind.trained:
+        flows = [epoch.flow for epoch in result.epochs]
+        if first == 0 and result.initial is not None:
+            flows.insert(0, result.initial)
+        seeds[result.cell.seed] = [value(convolutions(flow)) for flow in flows]
+    return _series(kind, first, seeds, "log")
+
+
+def factor_series(kind: Kind, quantity: Quantity) -> Series:
+    """The factor toward the input per layer, of the convolutions."""
+    return flow_series(kind, lambda flow: flow.factor(quantity) if len(flow.layers) > 1 else math.nan)
+
+
+def convolutions(flow: GradientFlow) -> GradientFlow:
+    """Only the convolutions; all layers of a network that has none of that name."""
+    chosen = flow.select(CONVOLUTIONS)
+    return chosen if chosen.layers else flow
+
+
+def initial_factors(kind: Kind) -> dict[int, float]:
+    """By seed the factor toward the input per layer of the error signal at the initial weights."""
+    return {
+        result.cell.seed: convolutions(result.initial).factor()
+        for result in kind.results
+        if result.initial is not None and len(convolutions(result.initial).layers) > 1
+    }
+
+
+def _series(kind: Kind, first: int, seeds: dict[int, list[float]], scale: Scale, images: int = 0) -> Series:
+    shortest = min(map(len, seeds.values()), default=0)
+    moments = [[values[place] for values in seeds.values()] for place in range(shortest)]
+    return Series(kind, first, seeds, [summarise(values, scale, _grain(values, scale, images)) for values in moments])
+
+
+def _grain(values: Sequence[float], scale: Scale, images: int) -> float:
+    """Of accuracies, as claims take it: what so many images cannot resolve."""
+    if not images or not all(map(math.isfinite, values)):
+        return 0.0
+    grains = [percent_grain(value, images) for value in values]
+    return grain_on(scale, mean_of(values), mean_of(grains))

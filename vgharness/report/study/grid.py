@@ -1,0 +1,124 @@
+"""Depth × activation × norm: how many decades the error signal loses on its way, and what that does to training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from markupsafe import Markup
+
+from vgharness.formatting import number
+from vgharness.records import Cell, Run
+from vgharness.report.kinds import Kind, convolutions, kinds_of
+from vgharness.report.study.answer import activation_name
+from vgharness.report.svg.axis import Axis, axis_over
+from vgharness.report.svg.scatter import Point, Scatter, draw
+from vgharness.statistics import mean_of, mean_over_seeds
+
+_COLLAPSED: Final = 1.5  # times chance: at most that is no learning
+_FULL_TINT: Final = 6.0  # decades
+
+
+class GridCell(NamedTuple):
+    """One kind of network.
+
+    decades: log10 of the error signal at the first convolution ÷ that at the last, at initialisation, mean over the
+        seeds; ``None``: there is no such network, or it was not measured.
+    accuracy: mean over the seeds after the last epoch, percent; ``None``: not trained.
+    collapsed: whether that is no better than one and a half times chance.
+    """
+
+    decades: float | None = None
+    accuracy: float | None = None
+    collapsed: bool = False
+
+    @property
+    def tint(self) -> float:
+        """How strongly it is coloured, 0 to 1."""
+        return min(abs(self.decades or 0.0) / _FULL_TINT, 1.0)
+
+
+_Found = tuple[Kind, GridCell]
+
+
+class Grid(NamedTuple):
+    """Networks that differ in activation and depth only: a row per activation, a column per depth."""
+
+    settings: str
+    depths: tuple[int, ...]
+    rows: tuple[tuple[str, tuple[GridCell, ...]], ...]
+
+
+class Depths(NamedTuple):
+    """What the section shows: a table each for what else sets networks apart, and accuracy against decades lost."""
+
+    grids: tuple[Grid, ...]
+    drawn: Markup | None
+
+
+def depths_of(run: Run) -> Depths | None:
+    """The section of ``run``; ``None`` where its networks have one depth and one norm only."""
+    kinds = kinds_of(run)
+    if len({(kind.cell.depth, kind.cell.norm) for kind in kinds}) < 2:
+        return None
+    chance = 100 / len(run.data.classes)
+    groups: dict[str, list[_Found]] = {}
+    for kind in kinds:
+        groups.setdefault(_without_depth(kind.cell), []).append((kind, _cell(kind, chance)))
+    grids = tuple(_grid(settings, group) for settings, group in groups.items())
+    return Depths(grids, _scatter([each for group in groups.values() for each in group]))
+
+
+def _without_depth(cell: Cell) -> str:
+    return cell.model_copy(update={"depth": Cell.model_fields["depth"].default}).settings
+
+
+def _grid(settings: str, found: Sequence[_Found]) -> Grid:
+    depths = tuple(sorted({kind.cell.depth for kind, _ in found}))
+    by_place = {(kind.activation, kind.cell.depth): cell for kind, cell in found}
+    rows = (
+        (activation_name(each), tuple(by_place.get((each, depth), GridCell()) for depth in depths))
+        for each in dict.fromkeys(kind.activation for kind, _ in found)
+    )
+    return Grid(settings, depths, tuple(rows))
+
+
+def _cell(kind: Kind, chance: float) -> GridCell:
+    decades = []
+    for result in kind.results:
+        signals = [x.signal_l2 for x in convolutions(result.initial).last_passes()] if result.initial else []
+        if len(signals) > 1 and signals[0] and signals[-1]:
+            decades.append(math.log10(signals[0] / signals[-1]))
+    last = [result.epochs[-1].test_accuracy for result in kind.trained]
+    known = [value for value in last if value is not None]
+    accuracy = float(mean_over_seeds(known, "logit")) if known and len(known) == len(last) else None
+    return GridCell(
+        mean_of(decades) if decades else None, accuracy, accuracy is not None and accuracy <= _COLLAPSED * chance
+    )
+
+
+def _scatter(cells: Sequence[_Found]) -> Markup | None:
+    points = [
+        Point(
+            cell.decades,
+            cell.accuracy,
+            f"c-{kind.activation}",
+            kind.cell.norm is not None,
+            f"{kind.name}: {number(cell.decades)} decades, {number(cell.accuracy)} %",
+        )
+        for kind, cell in cells
+        if cell.decades is not None and cell.accuracy is not None
+    ]
+    if len(points) < 2:
+        return None
+    return draw(
+        Scatter(
+            "Test accuracy against decades lost",
+            "a point for each kind of network; hollow: with a norm",
+            points,
+            axis_over(point.x for point in points),
+            Axis(0, 100),
+            "decades from the last convolution to the first, at initialisation",
+        )
+    )

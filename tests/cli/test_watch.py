@@ -274,3 +274,12 @@ def test_a_page_that_stays_is_not_marked() -> None:
     assert INTERIM_MARK not in text
     assert "http-equiv" not in text
     assert "Interim" not in text
+
+
+def test_while_it_trains_there_is_no_headline_that_seeds_to_come_could_change() -> None:
+    three = judged(FINAL.so_far("running", [FINAL.results[i] for i in (0, 1, 2, 5, 6, 7)], 1.0), CLAIMS)
+    text = render(three)
+    assert "still training: 3 of 5 seeds" in text
+    assert re.search(r"<h1>Still training: \d+ of 14 claims not settled yet\.</h1>", text)
+    assert "multiplies the error signal" not in text
+    assert "multiplies the error signal" in render(judged(FINAL, CLAIMS))

@@ -180,6 +180,6 @@ def _notice(run: Run, seconds_left: float | None) -> str:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return (
         f"this study is still training, {ended} of {count(cells, 'network')} done{left}. "
-        f"{len(run.verdicts) - waiting} of {count(len(run.verdicts), 'claim')} settled; nothing to come changes those. "
+        f"{waiting} of {count(len(run.verdicts), 'claim')} not settled yet; nothing to come changes the others. "
         f"Written {now}; the page loads itself again."
     )

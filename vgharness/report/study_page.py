@@ -20,6 +20,7 @@ from vgharness.report.study.theory_part import theory_of
 from vgharness.report.templates import environment
 from vgharness.storage.store import to_json
 from vgharness.system.files import write_text, write_whole
+from vgharness.theory import FUNCTIONS
 
 # What a report consists of.
 PAGE: Final = "index.html"
@@ -64,6 +65,7 @@ def render(run: Run, interim: Interim | None = None) -> str:
         interim=interim,
         interim_mark=INTERIM_MARK,
         answer=_answer(run),
+        functions={name: FUNCTIONS[name] for name in dict.fromkeys(cell.activation for cell in run.study.cells)},
         is_studied_readme=is_studied_readme(run),
         reencoded_points=REENCODED_POINTS,
         claims_of=claims_of_figures(run.verdicts),
@@ -77,8 +79,8 @@ def _answer(run: Run) -> Answer:
     answer = answer_of(run)
     if run.status != "running":
         return answer
-    settled = sum(not is_awaited(verdict) for verdict in run.verdicts)
-    headline = f"Still training: {settled} of {count(len(run.verdicts), 'claim')} settled"
+    waiting = sum(map(is_awaited, run.verdicts))
+    headline = f"Still training: {waiting} of {count(len(run.verdicts), 'claim')} not settled yet"
     return answer._replace(headline=headline, settings="", findings=())
 
 

@@ -24,6 +24,7 @@ from vgharness.report.verdict_table import (
     marked,
     measured,
     named,
+    reading_line,
     remarks,
     seed_value,
     standing_line,
@@ -45,12 +46,14 @@ FILTERS: Final = {
     "measured": measured,
     "interval": interval,
     "remarks": remarks,
+    "reading_line": reading_line,
     "seed_value": seed_value,
     "slug": lambda outcome: outcome.replace(" ", "-"),
 }
 _LINKED: Final = ("http://", "https://")  # no other address is safe to follow
 _MOST_STRIPS: Final = 6  # of a claim; the folded table has all its readings
-_MANY: Final = 40  # claims: then groups are folded, and tiles are symbols only
+_MANY: Final = 40  # claims: then groups are folded, a tile is a symbol, a claim has one strip and no table
+_MOST_LINKED: Final = 12  # claims beside a figure
 _NOT_RUN: Final = "Not run"
 _ERRORS: Final = "Errors"
 _WAITING: Final = "Still training"
@@ -131,13 +134,22 @@ def _counts(judged: Sequence[Verdict | Reading]) -> list[tuple[str, int]]:
     return [*tally(settled), *([(_AWAITED, waiting)] if waiting else [])]
 
 
-def claims_of_figures(verdicts: Sequence[Verdict]) -> dict[str, list[tuple[str, str, str]]]:
-    """By the anchor of a figure, the claims that it bears on: anchor, name and outcome."""
+class Bearing(NamedTuple):
+    """The claims that a figure bears on: anchor, name and outcome of the first ones, and how many more there are."""
+
+    claims: list[tuple[str, str, str]]
+    more: int
+
+
+def claims_of_figures(verdicts: Sequence[Verdict]) -> dict[str, Bearing]:
+    """By the anchor of a figure, the claims that it bears on."""
     found: dict[str, list[tuple[str, str, str]]] = {}
     for verdict in verdicts:
         for figure in _figures(verdict):
             found.setdefault(figure, []).append((anchor_of(verdict), _name(verdict, verdicts), shown_outcome(verdict)))
-    return found
+    return {
+        figure: Bearing(claims[:_MOST_LINKED], max(len(claims) - _MOST_LINKED, 0)) for figure, claims in found.items()
+    }
 
 
 def anchor_of(verdict: Verdict) -> str:
@@ -185,7 +197,8 @@ def _heading(verdict: Verdict) -> str:
 
 
 def _rows(group: Sequence[Verdict], verdicts: Sequence[Verdict], figures: set[str]) -> list[Row]:
-    shown = {id(verdict): _drawn(verdict) for verdict in group}
+    most = 1 if len(verdicts) > _MANY else _MOST_STRIPS
+    shown = {id(verdict): _drawn(verdict)[:most] for verdict in group}
     axes: dict[tuple[str, str], list[Reading]] = {}
     for readings in shown.values():
         for reading in readings:
@@ -233,7 +246,7 @@ def _drawn(verdict: Verdict) -> list[Reading]:
         is_drawn = bool(reading.values) and reading.value is not None and reading.method != "exact"
         if is_drawn and not (reading.context and any(reading.values == each.values for each in shown)):
             shown.append(reading)
-    return shown[:_MOST_STRIPS]
+    return shown
 
 
 def _caption(reading: Reading, among: Sequence[Reading]) -> str:
@@ -245,7 +258,7 @@ def _caption(reading: Reading, among: Sequence[Reading]) -> str:
 
 
 def _says(reading: Reading) -> str:
-    return f"{reading.label}: {measured(reading)}, {interval(reading)}; expected {expected(reading)}: {reading.outcome}"
+    return f"{measured(reading)}, expected {expected(reading)}: {reading.outcome}"
 
 
 def _figures(verdict: Verdict) -> list[str]:

@@ -22,6 +22,7 @@ from vgharness.report.templates import environment
 from vgharness.report.verdict_json import as_json
 from vgharness.storage.store import to_json
 from vgharness.system.files import write_text, write_whole
+from vgharness.theory import FUNCTIONS
 
 # What a report consists of.
 FILES: Final = (*FIGURES, "run.json", "report.json", "verdicts.xml", "summary.md", "index.html")
@@ -50,6 +51,7 @@ def render(run: Run) -> str:
     shown = {name for name in ("accuracy", "theory") if values[name]} | ({"gradients"} if values["factors"] else set())
     return pages.get_template("index.html.j2").render(
         run=run,
+        functions={name: FUNCTIONS[name] for name in dict.fromkeys(cell.activation for cell in run.study.cells)},
         answer=answer_of(run),
         is_studied_readme=is_studied_readme(run),
         reencoded_points=REENCODED_POINTS,

@@ -63,5 +63,10 @@ def _describe(schema: dict[str, Any]) -> None:
         return
     for field, text in zip(said[::2], said[1::2], strict=True):
         if field in schema["properties"]:
-            schema["properties"][field]["description"] = " ".join(text.split())
-    schema["description"] = " ".join(before.split())
+            schema["properties"][field]["description"] = _as_text(text)
+    schema["description"] = _as_text(before)
+
+
+def _as_text(text: str) -> str:
+    """A docstring's text in one line, with JSON's word for ``None``."""
+    return re.sub(r":\w+:`(.*?)`", r"\1", " ".join(text.split())).replace("``None``", "null").replace("``", "`")

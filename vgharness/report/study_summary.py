@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from vgharness.formatting import count, listing, moment
 from vgharness.records import Run, Verdict
 from vgharness.report.figures import Picture
-from vgharness.report.tables import as_code, markdown_table
+from vgharness.report.tables import as_code, markdown_table, without_formatting
 from vgharness.report.verdict_table import (
     SYMBOLS,
     deciding,
@@ -59,7 +59,7 @@ def _claims(run: Run) -> Iterator[str]:
 def _row(verdict: Verdict) -> tuple[str, ...]:
     """Of the reading that stands for the verdict; how many more decide stands beside its value."""
     reading = leading(verdict)
-    more = len(deciding(verdict)) - 1
+    more = len(deciding(verdict)) - 1 if reading.values else 0
     value = as_code(measured(reading)) if reading.values else "–"
     return (
         as_code(named(verdict)),
@@ -73,5 +73,5 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 def _figures(pictures: Iterable[Picture]) -> Iterator[str]:
     for picture in pictures:
         if picture.name.endswith(".png"):
-            yield f"![{picture.title}]({picture.name})"
+            yield f"![{without_formatting(picture.title)}]({picture.name})"
             yield ""

@@ -18,7 +18,7 @@ from PIL import Image
 from vgharness.claims.loading import load_claims
 from vgharness.records import OUTCOMES, Document, Provenance, Run
 from vgharness.report.figures import Picture, draw
-from vgharness.report.study_page import render, write_report
+from vgharness.report.study_page import FILES, render, write_report
 from vgharness.storage.store import load_run
 from vgharness.study.judging import judged as judged_by
 
@@ -229,7 +229,7 @@ def test_written_files(tmp_path: Path, drawn: Drawn, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("vgharness.report.study_page.draw", lambda run: drawn.pictures)
     run = study_run()
     assert write_report(run, tmp_path / "reports") == tmp_path / "reports" / "index.html"
-    assert {path.name for path in (tmp_path / "reports").iterdir()} == {*NAMES, "run.json", "index.html"}
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {*FILES}
     assert load_run(tmp_path / "reports" / "run.json") == run
 
 

@@ -1,4 +1,4 @@
-"""A run → one self-contained HTML page, its figures as files, and its JSON."""
+"""A run → one self-contained HTML page, its figures as files, and what programs read: JSON, JUnit XML, Markdown."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from vgharness.formatting import count, duration, percent
 from vgharness.records import Run, nan_if_none
 from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
 from vgharness.report.figures import FIGURES, Picture, draw, is_studied_readme
+from vgharness.report.junit import junit_xml
 from vgharness.report.study.answer import Answer, answer_of, interval_words
 from vgharness.report.study.charts import SIGNAL, WEIGHTS, accuracy_charts, factor_charts, norm_charts
 from vgharness.report.study.facts import networks_table, numerics_table, shape_rows, shapes_of
 from vgharness.report.study.grid import depths_of
 from vgharness.report.study.maps import maps_of
 from vgharness.report.study.theory_part import theory_of
+from vgharness.report.summary_file import study_summary
 from vgharness.report.templates import environment
+from vgharness.report.verdict_json import as_json
 from vgharness.storage.store import to_json
 from vgharness.system.files import write_text, write_whole
 from vgharness.theory import FUNCTIONS
 
 # What a report consists of.
 PAGE: Final = "index.html"
-FILES: Final = (*FIGURES, "run.json", PAGE)
+FILES: Final = (*FIGURES, "run.json", "report.json", "verdicts.xml", "summary.md", PAGE)
 # In the head of a page that was made before its study was finished.
 INTERIM_MARK: Final = '<meta name="vgharness" content="interim">'
 
@@ -43,12 +46,15 @@ class Interim(NamedTuple):
 
 
 def write_report(run: Run, out: Path) -> Path:
-    """Writes the figures, ``run.json`` and last ``index.html`` into ``out``; returns the page's path."""
+    """Writes what :data:`FILES` names into ``out``, last ``index.html``; returns that page's path."""
     pictures: tuple[Picture, ...] = draw(run)
     out.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
         write_whole(out / picture.name, picture.png)
     write_whole(out / "run.json", to_json(run))
+    write_text(out / "report.json", as_json(run.document, [("run.json", run)], run.verdicts).model_dump_json(indent=1))
+    write_whole(out / "verdicts.xml", junit_xml(run.document, run.verdicts))
+    write_text(out / "summary.md", study_summary(run, pictures))
     page = out / PAGE
     write_text(page, render(run))
     return page

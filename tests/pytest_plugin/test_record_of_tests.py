@@ -21,7 +21,7 @@ def test_bare(gradflow):
 
 def test_that_fails(gradflow):
     gradflow(model, batch, loss, seeds=2)
-    assert False, "X
+    assert False, "first line\\nsecond \\ud800 line"
 
 @pytest.mark.xfail(reason="known")
 def test_expected_to_fail(gradflow):

@@ -39,8 +39,10 @@ class Steps(Record):
 class MarkLimits(Record):
     """What a test's mark ``gradflow`` asks of each of its measurements; ``None``: nothing.
 
-    min_factor, max_factor: ends of the factor toward the input of ``quantity``, at every layer.
-    min_total, max_total: the same over the whole path.
+    min_factor: least factor toward the input of ``quantity``, at every layer.
+    max_factor: the greatest.
+    min_total: least factor over the whole path.
+    max_total: the greatest.
     quantity: whose factor.
     expect: ``healthy``, or the problem that the diagnosis is to name.
     """

@@ -267,7 +267,7 @@ def test_what_files_hold_reaches_no_terminal_raw() -> None:
 
 def heading(page: str) -> str:
     text = Path(page).read_text(encoding="utf-8")
-    return text[text.index("<h1>") : text.index("</h1>")]
+    return text[text.index("<header>") : text.index("</header>")]
 
 
 def test_a_page_keeps_the_verdicts_of_its_run() -> None:
@@ -299,10 +299,10 @@ def test_a_page_can_be_held_against_another_document() -> None:
 def test_a_session_can_be_held_against_a_document() -> None:
     RunStore().save(session(), "main")
     assert run("report", "main", "--out", "plain").exit_code == 0
-    assert "Verdicts" not in Path("plain/gradflow.html").read_text()
+    assert "Claims</h2>" not in Path("plain/gradflow.html").read_text()
     assert run("report", "main", "--claims", "claims.toml", "--out", "page").exit_code == 0
     html = Path("page/gradflow.html").read_text()
-    assert "Is what “A paper on depth” says true?" in html
+    assert "A paper on depth" in html
     assert "<mark>The gradient halves with every layer.</mark>" in html
 
 

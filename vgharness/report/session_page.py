@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vgharness.formatting import moment
+from vgharness.formatting import moment, shorten
 from vgharness.gradflow.summary import FACTOR_HEADING
 from vgharness.records import Document, RemedyRecord, Session, Verdict
 from vgharness.report.claim_rows import FILTERS, claim_values
-from vgharness.report.session.headline import headline
+from vgharness.report.session.headline import LONGEST_NAME, beside, headline
 from vgharness.report.session.models import models_of
 from vgharness.report.session.remedy_part import remedy_part
 from vgharness.report.templates import environment
@@ -46,13 +46,15 @@ def render_session(
     """The page as a string, of what :func:`write_session_page` takes. Whatever the session holds is escaped."""
     models = models_of(session.samples, parameters=parameters)
     everything = (*models.remarkable, *models.healthy)
+    findings = [model.finding for model in everything]
     pages = environment()
-    pages.filters |= FILTERS
+    pages.filters |= {**FILTERS, "short": lambda name: shorten(name, LONGEST_NAME)}
     return pages.get_template("session.html.j2").render(
         session=session,
         models=models,
         everything=everything,
-        headline=headline([model.finding for model in everything]),
+        headline=headline(findings),
+        beside=beside(findings),
         when=moment(session.created),
         remedies=remedy_part(remedies),
         factor_heading=FACTOR_HEADING,

@@ -43,20 +43,34 @@ def headline(findings: Sequence[Finding]) -> str:
         return "No model was measured"
     if len(findings) == 1:
         return _of_one(findings[0])
-    problems, warnings = ([x for x in findings if x.severity == word] for word in ("problem", "warning"))
-    failed = [x.name for x in findings if x.failed and x.severity != "problem"]
+    problems, warnings = (_of_severity(findings, word) for word in ("problem", "warning"))
+    many = len(findings)
     if problems:
-        verb = "has a problem" if len(problems) == 1 else "have problems"
-        said = [f"{len(problems)} of {len(findings)} models {verb}: {_kinds(problems)}"]
-    elif warnings:
-        said = [f"None of {len(findings)} models has a problem"]
-    else:
-        said = [f"All {len(findings)} models are healthy"]
+        return f"{len(problems)} of {many} models {_have(problems, 'problem')}: {_kinds(problems)}"
     if warnings:
-        said.append(f"{len(warnings)} {'has a warning' if len(warnings) == 1 else 'have warnings'}: {_kinds(warnings)}")
-    if failed:
-        said.append(f"{count(len(failed), 'test')} failed beside that: {_named(failed)}")
-    return "; ".join(said)
+        return f"None of {many} models has a problem; {len(warnings)} {_have(warnings, 'warning')}: {_kinds(warnings)}"
+    failed = [x.name for x in findings if x.failed]
+    but = f", but {count(len(failed), 'test')} failed: {_named(failed)}" if failed else ""
+    return f"All {many} models are healthy{but}"
+
+
+def beside(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """What else is to be known of several models, in words; what the headline says is not said again."""
+    problems, warnings = (_of_severity(findings, word) for word in ("problem", "warning"))
+    if len(findings) < 2 or not (problems or warnings):
+        return ()
+    said = [f"{len(warnings)} {_have(warnings, 'warning')}: {_kinds(warnings)}"] if problems and warnings else []
+    failed = [x.name for x in findings if x.failed and x.severity != "problem"]
+    said += [f"{count(len(failed), 'test')} failed without a problem of the gradients: {_named(failed)}"] if failed else []
+    return tuple(said)
+
+
+def _of_severity(findings: Iterable[Finding], severity: str) -> list[Finding]:
+    return [finding for finding in findings if finding.severity == severity]
+
+
+def _have(findings: Sequence[Finding], what: str) -> str:
+    return f"has a {what}" if len(findings) == 1 else f"have {what}s"
 
 
 def _of_one(finding: Finding) -> str:
@@ -77,4 +91,8 @@ def _kinds(findings: Iterable[Finding]) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    return listing((shorten(name, LONGEST_NAME) for name in names), most=_MOST_NAMED)
+    """``a``, ``a and b``, ``a, b, c and 4 more``."""
+    short = [shorten(name, LONGEST_NAME) for name in names]
+    return listing(short, most=_MOST_NAMED) if len(short) > _MOST_NAMED else " and ".join(
+        filter(None, [", ".join(short[:-1]), short[-1]])
+    )

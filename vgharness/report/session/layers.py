@@ -115,7 +115,7 @@ def numbers(sample: Sample, rows: Sequence[Row], caption: str) -> Table:
 
 def _bar(row: Row, colour: str, *, marked: bool = False) -> Bar:
     drawn = _is_drawn(row)
-    factor = "" if row.factor is None else number(row.factor.value)
+    factor = "" if row.factor is None or math.isnan(row.factor.value) else number(row.factor.value)
     said = [f"{row.label.strip()}: {row_value(row)}"]
     said += [f"95 % interval {interval(row.value)}"] if row.value.low is not None else []
     said += [f"{FACTOR_HEADING} {row_factor(row)}"] if factor else []
@@ -127,7 +127,7 @@ def _bar(row: Row, colour: str, *, marked: bool = False) -> Bar:
         colour=colour,
         low=row.value.low if drawn else None,
         high=row.value.high if drawn else None,
-        factor=f"{'×' if row.feeds_below else '→ ×'}\u2009{factor}" if factor else "",
+        factor=f"{'×' if row.feeds_below else '→ ×'} {factor}" if factor else "",
         elsewhere=not row.feeds_below,
         marked=marked,
     )

@@ -16,6 +16,7 @@ from vgharness.report.study.charts import Table
 from vgharness.report.tables import farthest_from_one, row_notes
 
 _MOST_OPEN: Final = 6  # models that are shown in full unasked
+_MOST_LISTED: Final = 24  # healthy models whose names are shown unasked
 _FAILED: Final = ("failed", "error")
 _SYMBOLS: Final = {"problem": "✗", "warning": "!", "": "✓"}
 _CLASSES: Final = {"problem": "not-reproduced", "warning": "mixed", "": "reproduced"}
@@ -29,8 +30,7 @@ class Model(NamedTuple):
     severity: of its most serious problem; empty: there is none.
     symbol: that as a sign.
     colour: class of its colour.
-    summary: its diagnosis in one line.
-    brief: that shorter, for a tile.
+    brief: its diagnosis in a few words, for a tile.
     outcome: how its test ended, with what its mark expects of the diagnosis; empty: it was none.
     failed: whether the test failed.
     limits: what the test's mark accepts, in words.
@@ -50,7 +50,6 @@ class Model(NamedTuple):
     severity: str
     symbol: str
     colour: str
-    summary: str
     brief: str
     outcome: str
     failed: bool
@@ -82,11 +81,13 @@ class Models(NamedTuple):
     """All of a session's: those with problems first, then warnings, then those that are well but whose test failed.
 
     open: whether the remarkable ones are shown in full.
+    many_healthy: whether there are so many others that their lines are folded too.
     """
 
     remarkable: tuple[Model, ...]
     healthy: tuple[Model, ...]
     open: bool
+    many_healthy: bool
 
 
 def models_of(samples: Sequence[Sample], *, parameters: bool = False) -> Models:
@@ -98,7 +99,7 @@ def models_of(samples: Sequence[Sample], *, parameters: bool = False) -> Models:
     order = list(_SYMBOLS)
     remarkable = sorted((x for x in found if x.is_remarkable), key=lambda model: order.index(model.severity))
     healthy = tuple(model for model in found if not model.is_remarkable)
-    return Models(tuple(remarkable), healthy, len(remarkable) <= _MOST_OPEN)
+    return Models(tuple(remarkable), healthy, len(remarkable) <= _MOST_OPEN, len(healthy) > _MOST_LISTED)
 
 
 def _model(sample: Sample, name: str, index: int, parameters: bool) -> Model:
@@ -106,7 +107,7 @@ def _model(sample: Sample, name: str, index: int, parameters: bool) -> Model:
     named = {problem.layer for problem in diagnosis.problems}
     rows = table_rows(sample, parameters=parameters, named=named)
     severity = diagnosis.problems[0].severity if diagnosis.problems else ""
-    said, failed = summary(diagnosis), sample.outcome in _FAILED
+    failed = sample.outcome in _FAILED
     return Model(
         sample=sample,
         anchor=f"model-{index}",
@@ -115,29 +116,29 @@ def _model(sample: Sample, name: str, index: int, parameters: bool) -> Model:
         severity=severity,
         symbol=_SYMBOLS["problem" if failed and not severity else severity],
         colour="error" if failed and not severity else _CLASSES[severity],
-        summary=said,
-        brief=_brief(diagnosis, failed),
+        brief=_brief(sample, diagnosis, failed),
         outcome=_outcome(sample),
         failed=failed,
         limits=_limits(sample.limits),
         size=_size(sample, rows),
-        layers=layers_drawing(sample, diagnosis, rows, f"{name}: {said}"),
-        steps=steps_drawing(rows, f"{name}: through time"),
+        layers=layers_drawing(sample, diagnosis, rows, f"{shorten(name, LONGEST_NAME)}: {summary(diagnosis)}"),
+        steps=steps_drawing(rows, f"{shorten(name, LONGEST_NAME)}: through time"),
         steps_open=_is_through_time(rows, named),
-        numbers=numbers(sample, rows, f"{name}, layer by layer"),
+        numbers=numbers(sample, rows, f"{shorten(name, LONGEST_NAME)}, layer by layer"),
         has_elsewhere=any(row.factor is not None and not row.feeds_below for row in rows),
         notes=row_notes(rows),
     )
 
 
-def _brief(diagnosis: Diagnosis, failed: bool) -> str:
-    """``vanishing from conv1``."""
+def _brief(sample: Sample, diagnosis: Diagnosis, failed: bool) -> str:
+    """``vanishing from conv1``, ``dead from 2, as expected``."""
     if not diagnosis.problems:
         return "healthy, test failed" if failed else "healthy"
     first, *others = diagnosis.problems
     more = f" and {len(others)} more" if others else ""
     warning = "warning: " if first.severity == "warning" else ""
-    return f"{warning}{first.kind} from {shorten(escaped(first.layer), LONGEST_NAME)}{more}"
+    expected = ", as expected" if sample.limits and sample.limits.expect == first.kind else ""
+    return f"{warning}{first.kind} from {shorten(escaped(first.layer), LONGEST_NAME)}{more}{expected}"
 
 
 def _outcome(sample: Sample) -> str:
@@ -168,7 +169,7 @@ def _size(sample: Sample, rows: Sequence[Row]) -> str:
     said = [count(len(sample.keys), "layer"), count(len(sample.seeds), "seed")]
     worst = farthest_from_one(rows)
     if worst is not None and (factor := rows[worst].factor) is not None:
-        said.append(f"factor farthest from 1: {number(factor.value)} at {escaped(rows[worst].label.strip())}")
+        said.append(f"factor farthest from 1: {number(factor.value)} at {shorten(escaped(rows[worst].label.strip()), LONGEST_NAME)}")
     return ", ".join(said)
 
 

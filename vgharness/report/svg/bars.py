@@ -199,7 +199,7 @@ def _remark(row: Remark, top: float, axis: Axis | None) -> Iterable[Markup]:
     if row.among is not None and axis is not None:
         low, high = axis.at(row.among[0]), axis.at(row.among[1])
         yield element(
-            "rect", class_="among", x=f"{low:.1f}%", width=f"{max(high - low, 0.4):.1f}%", y=top + 2, height=_REMARK - 4
+            "rect", class_="among", x=f"{low:.1f}%", width=f"{max(high - low, 0.4):.1f}%", y=top + _REMARK - 3, height=4
         )
     yield element("text", shorten(row.text, 2 * LONGEST_NAME), class_=f"remark {row.colour}", x=4, y=top + 12.5)
 

@@ -57,6 +57,7 @@ from vgharness.records.run import (
 from vgharness.records.session import (
     SESSION_STATUSES,
     SESSION_VERSION,
+    MarkLimits,
     Sample,
     Session,
     SessionStatus,
@@ -98,6 +99,7 @@ __all__ = [
     "LayerPrediction",
     "LayerShape",
     "Machine",
+    "MarkLimits",
     "MomentErrors",
     "Name",
     "NonfiniteOrigin",

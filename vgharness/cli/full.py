@@ -20,6 +20,7 @@ from rich.console import Console
 
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
+from vgharness.cli.runs import past_runs
 from vgharness.cli.verdicts import (
     CLAIMS_HELP,
     NOT_REPRODUCED,
@@ -179,10 +180,12 @@ def _run(screen: Console, options: Options) -> Run:
     from vgharness.cli.progress import StudyProgress, decoding
     from vgharness.data.images import load_images
     from vgharness.report.outlook_table import outlook_lines
+    from vgharness.report.past.runs import FOLDER
     from vgharness.report.study_page import FILES
     from vgharness.study.run import run_study
 
     check_folder(options.out, "--out", FILES)
+    check_folder(options.out / FOLDER, "--out")
     study = task.study
     with decoding(screen) as progress:
         images = load_images(
@@ -258,7 +261,8 @@ def _conclude(screen: Console, store: RunStore, run: Run, out: Path) -> None:
             soft_wrap=True,
         )
     else:
-        screen.print(f"page written to {shown(write_report(run, out))}", soft_wrap=True)
+        page = write_report(run, out, past_runs(saved, run, out))
+        screen.print(f"page written to {shown(page)}", soft_wrap=True)
 
 
 def _command(task: _Task, options: Options) -> str:

@@ -1,4 +1,4 @@
-"""A run → one self-contained HTML page, its figures as files, and its JSON."""
+"""A run → one self-contained HTML page, its figures as files, and its JSON; saved in a store, its own page besides."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from vgharness.formatting import duration, percent
 from vgharness.records import Run, nan_if_none
 from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
 from vgharness.report.figures import FIGURES, Picture, draw, is_studied_readme
+from vgharness.report.past.runs import FOLDER, Past
+from vgharness.report.past.section import section_of
 from vgharness.report.study.answer import answer_of, interval_words
 from vgharness.report.study.charts import SIGNAL, WEIGHTS, accuracy_charts, factor_charts, norm_charts
 from vgharness.report.study.facts import networks_table, numerics_table, shape_rows, shapes_of
@@ -25,34 +27,56 @@ from vgharness.theory import FUNCTIONS
 FILES: Final = (*FIGURES, "run.json", "index.html")
 
 
-def write_report(run: Run, out: Path) -> Path:
-    """Writes the figures, ``run.json`` and last ``index.html`` into ``out``; returns the page's path."""
+def write_report(run: Run, out: Path, past: Past | None = None) -> Path:
+    """Writes the figures, ``run.json``, the run's own page and last ``index.html`` into ``out``; returns the last one's
+    path.
+
+    past: the other runs of the store that the run is saved in, which ``index.html`` ends with; ``None``: it is saved in
+        none, and there is no page of its own.
+    """
     pictures: tuple[Picture, ...] = draw(run)
     out.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
         write_whole(out / picture.name, picture.png)
     write_whole(out / "run.json", to_json(run))
+    values = _values(run)
+    if past is not None:
+        own = out / FOLDER / past.this.page
+        own.parent.mkdir(exist_ok=True)
+        write_text(own, _rendered(values, file=past.this.place.path.name, is_own_page=True))
     page = out / "index.html"
-    write_text(page, render(run))
+    write_text(page, _rendered(values, past))
     return page
 
 
-def render(run: Run) -> str:
-    """The page as a string. Whatever the run holds is escaped."""
+def render(run: Run, past: Past | None = None) -> str:
+    """The page as a string; at its end what there is to say of ``past`` runs. Whatever the runs hold is escaped."""
+    return _rendered(_values(run), past)
+
+
+def _rendered(
+    values: dict[str, Any], past: Past | None = None, *, file: str = "run.json", is_own_page: bool = False
+) -> str:
+    """``file``: that holds the run. ``is_own_page``: whether the page is one of those in ``FOLDER``."""
     pages = environment()
     pages.filters |= {**FILTERS, "with_interval": interval_words, "duration": duration}
+    section = None if past is None else section_of(past)
+    return pages.get_template("index.html.j2").render(**values, past=section, file=file, is_own_page=is_own_page)
+
+
+def _values(run: Run) -> dict[str, Any]:
+    """What the template needs of a run."""
     values = {**_figures(run), **_facts(run)}
     shown = {name for name in ("accuracy", "theory") if values[name]} | ({"gradients"} if values["factors"] else set())
-    return pages.get_template("index.html.j2").render(
-        run=run,
-        functions={name: FUNCTIONS[name] for name in dict.fromkeys(cell.activation for cell in run.study.cells)},
-        answer=answer_of(run),
-        is_studied_readme=is_studied_readme(run),
-        reencoded_points=REENCODED_POINTS,
-        claims_of=claims_of_figures(run.verdicts),
+    return {
         **values,
+        "run": run,
+        "answer": answer_of(run),
+        "is_studied_readme": is_studied_readme(run),
+        "reencoded_points": REENCODED_POINTS,
+        "claims_of": claims_of_figures(run.verdicts),
         **claim_values(run.document, run.verdicts, shown | {"networks"}),
-    )
+    }
 
 
 def _figures(run: Run) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_claims_of_ones_own_are_judged_on_a_study_and_on_a_session(
     del found["deeper-learns-slowly"]
     false = {"no-dead-units", "ten-times-as-large"}
     assert found == {claim: "not reproduced" if claim in false else "reproduced" for claim in found}
-    assert "“Notes on depth”" in Path("page/index.html").read_text(encoding="utf-8")
+    assert "Notes on depth" in Path("page/index.html").read_text(encoding="utf-8")
     assert Path("claims.xml").read_text(encoding="utf-8").count("<testcase ") == 10
 
 

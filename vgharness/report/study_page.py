@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from vgharness.claims.interim import is_awaited
 from vgharness.claims.verdicts import REENCODED_POINTS
-from vgharness.formatting import duration, percent
+from vgharness.formatting import count, duration, percent
 from vgharness.records import Run, nan_if_none
 from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
 from vgharness.report.figures import FIGURES, Picture, draw, is_studied_readme
 from vgharness.report.past.runs import FOLDER, Past
-from vgharness.report.past.section import section_of
-from vgharness.report.study.answer import answer_of, interval_words
+from vgharness.report.past.section import PastSection, section_of
+from vgharness.report.study.answer import Answer, answer_of, interval_words
 from vgharness.report.study.charts import SIGNAL, WEIGHTS, accuracy_charts, factor_charts, norm_charts
 from vgharness.report.study.facts import networks_table, numerics_table, shape_rows, shapes_of
 from vgharness.report.study.grid import depths_of
@@ -24,7 +25,23 @@ from vgharness.system.files import write_text, write_whole
 from vgharness.theory import FUNCTIONS
 
 # What a report consists of.
-FILES: Final = (*FIGURES, "run.json", "index.html")
+PAGE: Final = "index.html"
+FILES: Final = (*FIGURES, "run.json", PAGE)
+# In the head of a page that was made before its study was finished.
+INTERIM_MARK: Final = '<meta name="vgharness" content="interim">'
+
+
+class Interim(NamedTuple):
+    """What is said on a page that was made before its study was finished, and so has no files beside it.
+
+    notice: how far the study is.
+    reload_seconds: after how long the page loads itself again; ``None``: it changes no more.
+    earlier: file name of the page that was there before; empty: there was none.
+    """
+
+    notice: str
+    reload_seconds: int | None = None
+    earlier: str = ""
 
 
 def write_report(run: Run, out: Path, past: Past | None = None) -> Path:
@@ -44,24 +61,33 @@ def write_report(run: Run, out: Path, past: Past | None = None) -> Path:
         own = out / FOLDER / past.this.page
         own.parent.mkdir(exist_ok=True)
         write_text(own, _rendered(values, file=past.this.place.path.name, is_own_page=True))
-    page = out / "index.html"
-    write_text(page, _rendered(values, past))
+    page = out / PAGE
+    write_text(page, _rendered(values, past=section_of(past) if past else None))
     return page
 
 
-def render(run: Run, past: Past | None = None) -> str:
-    """The page as a string; at its end what there is to say of ``past`` runs. Whatever the runs hold is escaped."""
-    return _rendered(_values(run), past)
+def render(run: Run, interim: Interim | None = None, past: Past | None = None) -> str:
+    """The page as a string. Whatever the run holds is escaped.
+
+    interim: ``None`` of a page that stays. past: other runs, which the page ends with; ``None``: it does not.
+    """
+    return _rendered(_values(run), interim=interim, past=section_of(past) if past else None)
 
 
 def _rendered(
-    values: dict[str, Any], past: Past | None = None, *, file: str = "run.json", is_own_page: bool = False
+    values: dict[str, Any],
+    *,
+    interim: Interim | None = None,
+    past: PastSection | None = None,
+    file: str = "run.json",
+    is_own_page: bool = False,
 ) -> str:
     """``file``: that holds the run. ``is_own_page``: whether the page is one of those in ``FOLDER``."""
     pages = environment()
     pages.filters |= {**FILTERS, "with_interval": interval_words, "duration": duration}
-    section = None if past is None else section_of(past)
-    return pages.get_template("index.html.j2").render(**values, past=section, file=file, is_own_page=is_own_page)
+    return pages.get_template("index.html.j2").render(
+        **values, interim=interim, interim_mark=INTERIM_MARK, past=past, file=file, is_own_page=is_own_page
+    )
 
 
 def _values(run: Run) -> dict[str, Any]:
@@ -71,12 +97,29 @@ def _values(run: Run) -> dict[str, Any]:
     return {
         **values,
         "run": run,
-        "answer": answer_of(run),
+        "answer": _answer(run),
+        "functions": {name: FUNCTIONS[name] for name in dict.fromkeys(cell.activation for cell in run.study.cells)},
         "is_studied_readme": is_studied_readme(run),
         "reencoded_points": REENCODED_POINTS,
         "claims_of": claims_of_figures(run.verdicts),
         **claim_values(run.document, run.verdicts, shown | {"networks"}),
+        **_unsettled(run),
     }
+
+
+def _answer(run: Run) -> Answer:
+    """While the study trains there is none: what seeds to come could change is no headline."""
+    answer = answer_of(run)
+    if run.status != "running":
+        return answer
+    waiting = sum(map(is_awaited, run.verdicts))
+    headline = f"Still training: {waiting} of {count(len(run.verdicts), 'claim')} not settled yet"
+    return answer._replace(headline=headline, settings="", findings=())
+
+
+def _unsettled(run: Run) -> dict[str, Any]:
+    """In place of what is not settled before all verdicts are: how many of them stand."""
+    return {"standing": ""} if run.status == "running" else {}
 
 
 def _figures(run: Run) -> dict[str, Any]:

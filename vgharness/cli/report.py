@@ -34,7 +34,7 @@ SESSION_PAGE = "gradflow.html"
 def report(
     run: Annotated[str, typer.Argument(help="file, number or name of a study's run or of a pytest session")],
     other: Annotated[str | None, typer.Argument(help="a later study's run, to be compared with the first")] = None,
-    out: Annotated[Path, typer.Option(help="where the page, the figures and run.json go")] = DEFAULT_OUT,
+    out: Annotated[Path, typer.Option(help="where the page, the figures and run.json go")] = Path("reports"),
     claims: Annotated[
         Path | None,
         typer.Option(

@@ -140,8 +140,8 @@ def load_saved(storage: Path, which: str) -> tuple[Path, Run | Session]:
 
 
 def past_runs(saved: Path, run: Run, out: Path) -> Past | None:
-    """What the page of ``run``, saved as ``saved``, says of the other runs of its store; files that were passed over are
-    reported on stderr. A store that cannot be read costs no page: then there is nothing to say."""
+    """What the page of ``run``, saved as ``saved``, says of the other runs of its store; files that were passed over
+    are reported on stderr. A store that cannot be read costs no page: then there is nothing to say."""
     from vgharness.report.past.runs import past_of  # scipy is slow to import
 
     try:

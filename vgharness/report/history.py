@@ -2,8 +2,8 @@
 
 A point is a *change* where the 95 % interval of the change against the point before it, taken seed by seed where both
 have the same seeds, leaves out zero and the change is 5 % or more; where one of them has a single seed, and so no
-interval, where it is 20 % or more. Points of different machines, or of studies of different images, are never held against each
-other.
+interval, where it is 20 % or more. Points of different machines, or of studies of different images, are never
+held against each other.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ HISTORY_VERSION: Final = 1
 LEAST_CHANGE: Final = 0.05
 LEAST_CHANGE_OF_ONE_SEED: Final = 0.2
 WHOLE: Final = "all layers"
+STUDY: Final = "study: "  # before the kind of network that a value is of
 RULE: Final = (
     "a change: its 95 % interval leaves out zero and it is 5 % or more (20 % where a side has one seed), against the "
     "point before"
@@ -146,7 +147,7 @@ def _by_seed(sample: Sample, values: Sequence[float]) -> dict[int, float]:
 
 def _of_run(run: Digest) -> Iterator[_Found]:
     for value in run.values:
-        yield _Found(f"study: {value.of}", value.layer, value.quantity, value.by_seed(), images=value.images)
+        yield _Found(f"{STUDY}{value.of}", value.layer, value.quantity, value.by_seed(), images=value.images)
 
 
 def _points(values: Sequence[tuple[Saved, _Found]]) -> Iterator[Point]:

@@ -59,7 +59,7 @@ class Digest(Record):
     file_size: Count
     file_changed: int
     created: Name
-    status: Literal["finished", "interrupted"]
+    status: Name
     command: Name
     commit: Name | None
     machine: Machine

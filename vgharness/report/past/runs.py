@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from vgharness.errors import UsageError
 from vgharness.records import Run
-from vgharness.report.history import Saved, Series, history_of
+from vgharness.report.history import STUDY, Saved, Series, history_of
 from vgharness.report.past.digest import Digest, digest_at, digest_of
 from vgharness.storage.entries import Entry, Place, Skipped, place_of
 from vgharness.storage.reading import without_path
@@ -54,7 +54,7 @@ class Past(NamedTuple):
     def series(self) -> tuple[Series, ...]:
         """The key values that this run has, from the first of these runs to this one, on its machine and images."""
         own = self.this.digest
-        wanted = {(f"study: {value.of}", value.layer, value.quantity) for value in own.values}
+        wanted = {(f"{STUDY}{value.of}", value.layer, value.quantity) for value in own.values}
         comparable = [
             Saved(run.place.number, run.place.name, run.digest)
             for run in (*reversed(self.earlier), self.this)
@@ -79,7 +79,7 @@ def past_of(saved: Path, run: Run, out: Path) -> Past | None:
     file that lies in none. Raises :class:`~vgharness.errors.UsageError` where the store cannot be read.
     """
     place = place_of(saved)
-    folder = saved.absolute().parent
+    folder = saved.parent if saved.parent.name and saved.parent.parent.name else saved.absolute().parent
     if place is None or folder.name != run.machine.id:
         return None
     this = _past_run(place, digest_of(run))

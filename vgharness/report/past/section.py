@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from vgharness.formatting import listing, moment, number, span
 from vgharness.records import ACTIVATIONS, Outcome
-from vgharness.report.history import RULE, Point, Series
+from vgharness.report.history import RULE, STUDY, Point, Series
 from vgharness.report.past.digest import Digest
 from vgharness.report.past.runs import FOLDER, Change, Past, PastRun, changes_of
 from vgharness.report.past.values import ACCURACY
@@ -177,7 +177,7 @@ def _trail(series: Series) -> Markup:
     changed = [point for point in points if point.is_change]
     if changed:
         says += f"; changed at {listing(f'{point.number:04} ({short_commit(point.commit)})' for point in changed)}"
-    activation = series.of.removeprefix("study: ").partition(" ")[0]
+    activation = series.of.removeprefix(STUDY).partition(" ")[0]
     colour = f"c-{activation}" if activation in ACTIVATIONS else "c-none"
     return draw(Trail(_title(series), says, [_stop(point) for point in points], colour, y, _HEIGHT))
 

@@ -113,7 +113,8 @@ def versus(before: Run, after: Run) -> Versus:
         titles = [run.document.title if run.document else "no document" for run in (before, after)]
         which = f"“{titles[0]}” and “{titles[1]}”" if titles[0] != titles[1] else f"“{titles[0]}” at two addresses"
         raise UsageError(
-            f"the runs were held against {which}: give --claims FILE (or --claims readme), and both are held against that"
+            f"the runs were held against {which}: give --claims FILE (or --claims readme), and both are held against "
+            "that"
         )
     old = {(verdict.claim, verdict.variant): verdict for verdict in before.verdicts}
     new = {(verdict.claim, verdict.variant): verdict for verdict in after.verdicts}

@@ -45,8 +45,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "processor", f"{machine.processor}, {machine.cores} cores, {machine.threads} threads"
     yield "system", machine.system
     yield "Python", machine.python
-    for package, version in machine.versions.items():
-        yield package, version
+    yield from machine.versions.items()
     for name, found in (("CUDA", machine.cuda), ("cuDNN", machine.cudnn), ("driver", machine.driver)):
         if found is not None:
             yield name, found

@@ -12,15 +12,13 @@ from vgharness.formatting import count, moment, number, relative_change, span
 from vgharness.records import ACTIVATIONS
 from vgharness.report.claim_rows import FILTERS
 from vgharness.report.history import STUDY, History, Point, Series
-from vgharness.report.past.values import ACCURACY
-from vgharness.report.svg.axis import Axis, axis_over
-from vgharness.report.svg.trail import Stop, Trail, draw
+from vgharness.report.svg.trail import Stop, Trail, draw, trail_axis
 from vgharness.report.templates import environment
 from vgharness.system.files import write_text
+from vgharness.theory import FUNCTIONS
 
 _HEIGHT: Final = 120.0
 _TICKS: Final = 4
-_LEAST_DECADES: Final = 0.1
 _PASSED: Final = (None, "passed", "xpassed")
 _HEADINGS: Final = ("saved", "when", "commit", "value", "95 % interval", "change", "")
 
@@ -61,7 +59,7 @@ def render_history(found: History) -> str:
     pages = environment()
     pages.filters |= FILTERS
     template = pages.get_template("history.html.j2")
-    return template.render(headline=_headline(found), groups=groups, rule=found.rule)
+    return template.render(headline=_headline(found), groups=groups, rule=found.rule, functions=FUNCTIONS)
 
 
 def _headline(found: History) -> str:
@@ -77,9 +75,7 @@ def _changes(series: Series) -> int:
 
 
 def _chart(series: Series) -> _Chart:
-    known = [x for p in series.points for x in (p.value, p.low, p.high) if x is not None]
-    logarithmic = not series.quantity.startswith(ACCURACY) and all(x > 0 for x in known)
-    y = axis_over(known, logarithmic=logarithmic, least_decades=_LEAST_DECADES) if known else Axis(0, 1)
+    y = trail_axis([x for p in series.points for x in (p.value, p.low, p.high) if x is not None])
     title = f"{series.layer}: {series.quantity}"
     changes = _changes(series)
     says = f"{count(len(series.points), 'point')}, {count(changes, 'change') if changes else 'no change'}"

@@ -108,11 +108,12 @@ def changes_of(run: PastRun, earlier: Sequence[PastRun]) -> list[Change]:
             for verdict in each.digest.verdicts:
                 if verdict.outcome != "not run":
                     before.setdefault((verdict.claim, verdict.variant, verdict.asks), verdict.outcome)
+    several = len({verdict.variant for verdict in run.digest.verdicts}) > 1
     changed = []
     for verdict in run.digest.verdicts:
         was = before.get((verdict.claim, verdict.variant, verdict.asks))
         if was is not None and verdict.outcome not in ("not run", was):
-            name = f"{verdict.claim}-{verdict.variant}" if verdict.variant else verdict.claim
+            name = f"{verdict.claim}-{verdict.variant}" if several else verdict.claim
             changed.append(Change(name, was, verdict.outcome))
     return changed
 

@@ -15,9 +15,7 @@ from vgharness.records import ACTIVATIONS, Outcome
 from vgharness.report.history import RULE, STUDY, Point, Series
 from vgharness.report.past.digest import Digest
 from vgharness.report.past.runs import FOLDER, Change, Past, PastRun, changes_of
-from vgharness.report.past.values import ACCURACY
-from vgharness.report.svg.axis import Axis, axis_over
-from vgharness.report.svg.trail import Stop, Trail, draw
+from vgharness.report.svg.trail import Stop, Trail, draw, trail_axis
 from vgharness.report.verdict_table import SYMBOLS, tally, tally_line
 
 _SHOWN: Final = 20  # rows; the rest is folded
@@ -26,7 +24,6 @@ _MOST_POINTS: Final = 20
 _MOST_CHANGES: Final = 3  # named in a row
 _MANY: Final = 40  # claims: then each outcome's number stands in place of a symbol for each claim
 _HEIGHT: Final = 44.0
-_LEAST_DECADES: Final = 0.1
 
 
 class PastRow(NamedTuple):
@@ -35,7 +32,7 @@ class PastRow(NamedTuple):
     label: its number and name.
     link: to its own page; empty: there is none.
     is_this: whether it is the run that the page is of.
-    facts: when, preset, images, device.
+    when, preset, data, device: facts of it; the last two as far as they are others than this run's.
     commit: short.
     tiles: its outcomes as symbols, each kind with its class and its text.
     says: the same in words.
@@ -45,7 +42,10 @@ class PastRow(NamedTuple):
     label: str
     link: str
     is_this: bool
-    facts: tuple[str, ...]
+    when: str
+    preset: str
+    data: str
+    device: str
     commit: str
     tiles: tuple[tuple[Outcome, str], ...]
     says: str
@@ -109,12 +109,10 @@ def _row(run: PastRun, earlier: Sequence[PastRun], past: Past) -> PastRow:
         label=run.label,
         link=_link(run, past),
         is_this=run is past.this,
-        facts=(
-            f"{moment(digest.created)}{status}",
-            digest.preset,
-            digest.images,
-            digest.machine.device if digest.machine.device != "cpu" else digest.machine.processor,
-        ),
+        when=f"{moment(digest.created)}{status}",
+        preset=digest.preset,
+        data=_unless_same(digest.images, past.this.digest.images, is_this=run is past.this),
+        device=_unless_same(_device(digest), _device(past.this.digest), is_this=run is past.this),
         commit=short_commit(digest.commit),
         tiles=tuple(_tiles(digest)),
         says=_says(digest),
@@ -128,6 +126,14 @@ def short_commit(commit: str | None) -> str:
         return "–"
     name, dirty, _ = commit.partition("-dirty")
     return f"{name[:9]}{dirty}"
+
+
+def _device(digest: Digest) -> str:
+    return digest.machine.device if digest.machine.device != "cpu" else digest.machine.processor
+
+
+def _unless_same(text: str, of_this: str, *, is_this: bool) -> str:
+    return "the same" if text == of_this and not is_this else text
 
 
 def _link(run: PastRun, past: Past) -> str:
@@ -170,9 +176,7 @@ def _title(series: Series) -> str:
 
 def _trail(series: Series) -> Markup:
     points = series.points[-_MOST_POINTS:]
-    values = [x for point in points for x in (point.value, point.low, point.high) if x is not None]
-    logarithmic = not series.quantity.startswith(ACCURACY) and all(value > 0 for value in values)
-    y = axis_over(values, logarithmic=logarithmic, least_decades=_LEAST_DECADES) if values else Axis(0, 1)
+    y = trail_axis([x for point in points for x in (point.value, point.low, point.high) if x is not None])
     says = f"{len(points)} runs; the last {_with_interval(points[-1])}"
     changed = [point for point in points if point.is_change]
     if changed:
@@ -184,7 +188,7 @@ def _trail(series: Series) -> Markup:
 
 def _stop(point: Point) -> Stop:
     value = point.value if point.value is not None else math.nan
-    return Stop(value, point.low, point.high, mark=short_commit(point.commit) if point.is_change else None)
+    return Stop(value, point.low, point.high, mark="" if point.is_change else None)
 
 
 def _numbers(series: Sequence[Series]) -> Iterable[tuple[str, ...]]:

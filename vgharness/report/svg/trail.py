@@ -9,9 +9,12 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from vgharness.formatting import number
-from vgharness.report.svg.axis import Axis
+from vgharness.report.svg.axis import Axis, axis_over
 from vgharness.report.svg.elements import described, element
 
+_LEAST_RATIO: Final = 5.0
+_LEAST_SPAN: Final = 0.2  # of a linear axis, as a share of the values
+_LABEL: Final = 11.0  # height of one
 _EDGE: Final = 2.0  # percent of the width that the first and the last point stand from its ends
 
 
@@ -50,6 +53,16 @@ class Trail(NamedTuple):
     y: Axis
     height: float
     ticks: int = 0
+
+
+def trail_axis(values: Sequence[float]) -> Axis:
+    """The axis of ``values``: logarithmic where they are positive and span so much that a linear one would hide the
+    small ones."""
+    logarithmic = bool(values) and min(values) > 0 and max(values) > _LEAST_RATIO * min(values)
+    if values and not logarithmic:  # what hardly differs is not to look as if it did
+        middle = (min(values) + max(values)) / 2
+        values = [*values, middle * (1 - _LEAST_SPAN / 2), middle * (1 + _LEAST_SPAN / 2)]
+    return axis_over(values, logarithmic=logarithmic)
 
 
 def draw(chart: Trail) -> Markup:
@@ -100,13 +113,17 @@ def _ticks(chart: Trail) -> Iterable[Markup]:
 
 
 def _changes(chart: Trail) -> Iterable[Markup]:
+    """Labels of two that follow each other stand at two heights, so that they do not touch."""
+    lower = False
     for place, stop in enumerate(chart.stops):
         if stop.mark is not None:
             x = _x(chart, place)
             yield element("line", class_="one", x1=f"{x:.1f}%", x2=f"{x:.1f}%", y1=0, y2=chart.height)
             if stop.mark:
                 anchor, dx = ("end", -4) if x > 60 else ("start", 4)
-                yield element("text", stop.mark, class_="tick", x=f"{x:.1f}%", dx=dx, y=9, text_anchor=anchor)
+                y = 9 + _LABEL * lower
+                lower = not lower
+                yield element("text", stop.mark, class_="tick", x=f"{x:.1f}%", dx=dx, y=y, text_anchor=anchor)
 
 
 def _shapes(chart: Trail) -> Iterable[Markup]:

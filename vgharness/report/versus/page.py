@@ -14,10 +14,11 @@ from vgharness.report.claim_rows import FILTERS, LINKED, anchor_of
 from vgharness.report.past.section import short_commit
 from vgharness.report.svg.strips import strip, strip_axis
 from vgharness.report.templates import environment
-from vgharness.report.verdict_table import SYMBOLS, interval, marked, measured, named, tally_line
+from vgharness.report.verdict_table import SYMBOLS, interval, marked, measured, tally_line
 from vgharness.report.versus.pairs import ClaimPair, ReadingPair, Versus, headline
 from vgharness.report.versus.settings import settings_of
 from vgharness.system.files import write_text
+from vgharness.theory import FUNCTIONS
 
 PAGE: Final = "compare.html"
 _MOST_STRIPS: Final = 6  # of a claim; the table below them has all its readings
@@ -77,12 +78,13 @@ def render_comparison(found: Versus, before: str, after: str) -> str:
         document=document,
         document_link=document.address if document and document.address.startswith(LINKED) else "",
         symbols=SYMBOLS,
+        functions=FUNCTIONS,
         sides=(_side(found.before, before), _side(found.after, after)),
         changed=_claim_rows(found.changed, with_strips=True),
         unchanged=_claim_rows(found.unchanged, with_strips=with_strips),
         only=[
-            (title, [(named(verdict), verdict.outcome) for verdict in verdicts])
-            for title, verdicts in (("before", found.only_before), ("after", found.only_after))
+            (when, verdicts)
+            for when, verdicts in (("before", found.only_before), ("after", found.only_after))
             if verdicts
         ],
         differing=[setting for setting in settings if setting.differs],

@@ -15,9 +15,16 @@ import numpy as np
 
 from vgharness.errors import UsageError
 from vgharness.formatting import count, escaped, listing, number, span
-from vgharness.records import Reading, Run, Verdict, nan_if_none
+from vgharness.records import Outcome, Reading, Run, Verdict, nan_if_none
 from vgharness.report.verdict_table import deciding, named
-from vgharness.statistics import LARGEST_LOG, difference_interval, difference_of_means, from_scale, on_scale
+from vgharness.statistics import (
+    LARGEST_LOG,
+    difference_interval,
+    difference_of_means,
+    from_scale,
+    mean_over_seeds,
+    on_scale,
+)
 
 _MOST_NAMED: Final = 3
 
@@ -86,14 +93,14 @@ class Versus(NamedTuple):
     """Two runs, claim by claim.
 
     claims: those that both have, in the later run's order.
-    only_before, only_after: the others.
+    only_before, only_after: names and outcomes of the others.
     """
 
     before: Run
     after: Run
     claims: tuple[ClaimPair, ...]
-    only_before: tuple[Verdict, ...]
-    only_after: tuple[Verdict, ...]
+    only_before: tuple[tuple[str, Outcome], ...]
+    only_after: tuple[tuple[str, Outcome], ...]
 
     @property
     def changed(self) -> list[ClaimPair]:
@@ -116,26 +123,27 @@ def versus(before: Run, after: Run) -> Versus:
             f"the runs were held against {which}: give --claims FILE (or --claims readme), and both are held against "
             "that"
         )
+    several = len({verdict.variant for run in (before, after) for verdict in run.verdicts}) > 1
     old = {(verdict.claim, verdict.variant): verdict for verdict in before.verdicts}
     new = {(verdict.claim, verdict.variant): verdict for verdict in after.verdicts}
     return Versus(
         before=before,
         after=after,
-        claims=tuple(_claim_pair(old[key], verdict) for key, verdict in new.items() if key in old),
-        only_before=tuple(verdict for key, verdict in old.items() if key not in new),
-        only_after=tuple(verdict for key, verdict in new.items() if key not in old),
+        claims=tuple(_claim_pair(old[key], new[key], _name(new[key], several)) for key in new if key in old),
+        only_before=tuple((_name(old[key], several), old[key].outcome) for key in old if key not in new),
+        only_after=tuple((_name(new[key], several), new[key].outcome) for key in new if key not in old),
     )
 
 
 def headline(found: Versus) -> str:
-    """``2 of 14 verdicts changed: a-claim: not reproduced → inconclusive, …``; ``No verdict changed, of 14 claims``."""
+    """``2 of 14 verdicts changed: sigmoid-final, convergence``; ``No verdict changed, of 14 claims``."""
     if not found.claims:
         return "No claim was judged in both runs"
     changed = found.changed
     if not changed:
         return f"No verdict changed, of {count(len(found.claims), 'claim')}"
-    named_ones = listing((claim.in_words() for claim in changed), most=_MOST_NAMED)
-    return f"{len(changed)} of {count(len(found.claims), 'verdict')} changed: {named_ones}"
+    names = listing((claim.name for claim in changed), most=_MOST_NAMED)
+    return f"{len(changed)} of {count(len(found.claims), 'verdict')} changed: {names}"
 
 
 def comparison_lines(found: Versus) -> Iterator[str]:
@@ -144,7 +152,7 @@ def comparison_lines(found: Versus) -> Iterator[str]:
         yield escaped(claim.in_words())
     for when, verdicts in (("before", found.only_before), ("after", found.only_after)):
         if verdicts:
-            yield escaped(f"only {when}: {listing(map(named, verdicts))}")
+            yield escaped(f"only {when}: {listing(name for name, _ in verdicts)}")
     yield f"{len(found.changed)} of {count(len(found.claims), 'verdict')} changed"
 
 
@@ -160,17 +168,24 @@ def difference(before: Reading, after: Reading) -> tuple[Difference | None, str]
         return None, "not finite for every seed"
     if any(_is_open(reading) for reading in (before, after)):
         return None, "a seed’s value is only known to lie beyond a bound"
+    if not all(map(_is_mean_of_seeds, (before, after))):
+        return None, "the value is not the mean of the seeds’"
     return _difference(before, x, y), ""
 
 
-def _claim_pair(before: Verdict, after: Verdict) -> ClaimPair:
+def _name(verdict: Verdict, several: bool) -> str:
+    """With the variant where there are several."""
+    return named(verdict) if several else verdict.claim
+
+
+def _claim_pair(before: Verdict, after: Verdict, name: str) -> ClaimPair:
     old = {(reading.label, reading.quantity): reading for reading in deciding(before)}
     pairs = []
     for reading in deciding(after):
         if (reading.label, reading.quantity) in old:
             was = old[reading.label, reading.quantity]
             pairs.append(ReadingPair(was, reading, *difference(was, reading)))
-    return ClaimPair(named(after), before, after, tuple(pairs))
+    return ClaimPair(name, before, after, tuple(pairs))
 
 
 def _by_seed(reading: Reading) -> dict[int, float]:
@@ -180,6 +195,12 @@ def _by_seed(reading: Reading) -> dict[int, float]:
 def _is_open(reading: Reading) -> bool:
     bounds = [each.bounds for each in reading.values if each.bounds is not None]
     return any(each.low is None or each.high is None for each in bounds)
+
+
+def _is_mean_of_seeds(reading: Reading) -> bool:
+    """Whether what is read is the mean of its values: of a published curve's distance they are our seeds' own."""
+    mean = float(mean_over_seeds(list(_by_seed(reading).values()), reading.scale))
+    return math.isclose(mean, nan_if_none(reading.value), rel_tol=1e-6)
 
 
 def _difference(reading: Reading, x: dict[int, float], y: dict[int, float]) -> Difference:

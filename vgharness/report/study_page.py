@@ -1,4 +1,5 @@
-"""A run → one self-contained HTML page, its figures as files, and what programs read: JSON, JUnit XML, Markdown."""
+"""A run → one self-contained HTML page, its figures as files, and what programs read: JSON, JUnit XML, Markdown; saved in
+a store, a page of its own besides."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from vgharness.records import Run, nan_if_none
 from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
 from vgharness.report.figures import FIGURES, Picture, draw, is_studied_readme
 from vgharness.report.junit import junit_xml
+from vgharness.report.past.runs import FOLDER, Past
+from vgharness.report.past.section import PastSection, section_of
 from vgharness.report.study.answer import Answer, answer_of, interval_words
 from vgharness.report.study.charts import SIGNAL, WEIGHTS, accuracy_charts, factor_charts, norm_charts
 from vgharness.report.study.facts import networks_table, numerics_table, shape_rows, shapes_of
@@ -45,8 +48,13 @@ class Interim(NamedTuple):
     earlier: str = ""
 
 
-def write_report(run: Run, out: Path) -> Path:
-    """Writes what :data:`FILES` names into ``out``, last ``index.html``; returns that page's path."""
+def write_report(run: Run, out: Path, past: Past | None = None) -> Path:
+    """Writes what :data:`FILES` names into ``out``, the run's own page, and last ``index.html``; returns the last one's
+    path.
+
+    past: the other runs of the store that the run is saved in, which ``index.html`` ends with; ``None``: it is saved in
+        none, and there is no page of its own.
+    """
     pictures: tuple[Picture, ...] = draw(run)
     out.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
@@ -55,29 +63,55 @@ def write_report(run: Run, out: Path) -> Path:
     write_text(out / "report.json", as_json(run.document, [("run.json", run)], run.verdicts).model_dump_json(indent=1))
     write_whole(out / "verdicts.xml", junit_xml(run.document, run.verdicts))
     write_text(out / "summary.md", study_summary(run, pictures))
+    values = _values(run)
+    if past is not None:
+        own = out / FOLDER / past.this.page
+        own.parent.mkdir(exist_ok=True)
+        write_text(own, _rendered(values, file=past.this.place.path.name, is_own_page=True))
     page = out / PAGE
-    write_text(page, render(run))
+    write_text(page, _rendered(values, past=section_of(past) if past else None))
     return page
 
 
-def render(run: Run, interim: Interim | None = None) -> str:
-    """The page as a string. Whatever the run holds is escaped. ``interim``: ``None`` of a page that stays."""
+def render(run: Run, interim: Interim | None = None, past: Past | None = None) -> str:
+    """The page as a string. Whatever the run holds is escaped.
+
+    interim: ``None`` of a page that stays. past: other runs, which the page ends with; ``None``: it does not.
+    """
+    return _rendered(_values(run), interim=interim, past=section_of(past) if past else None)
+
+
+def _rendered(
+    values: dict[str, Any],
+    *,
+    interim: Interim | None = None,
+    past: PastSection | None = None,
+    file: str = "run.json",
+    is_own_page: bool = False,
+) -> str:
+    """``file``: that holds the run. ``is_own_page``: whether the page is one of those in ``FOLDER``."""
     pages = environment()
     pages.filters |= {**FILTERS, "with_interval": interval_words, "duration": duration}
+    return pages.get_template("index.html.j2").render(
+        **values, interim=interim, interim_mark=INTERIM_MARK, past=past, file=file, is_own_page=is_own_page
+    )
+
+
+def _values(run: Run) -> dict[str, Any]:
+    """What the template needs of a run."""
     values = {**_figures(run), **_facts(run)}
     shown = {name for name in ("accuracy", "theory") if values[name]} | ({"gradients"} if values["factors"] else set())
-    return pages.get_template("index.html.j2").render(
-        run=run,
-        interim=interim,
-        interim_mark=INTERIM_MARK,
-        answer=_answer(run),
-        functions={name: FUNCTIONS[name] for name in dict.fromkeys(cell.activation for cell in run.study.cells)},
-        is_studied_readme=is_studied_readme(run),
-        reencoded_points=REENCODED_POINTS,
-        claims_of=claims_of_figures(run.verdicts),
+    return {
         **values,
-        **claim_values(run.document, run.verdicts, shown | {"networks"}) | _unsettled(run),
-    )
+        "run": run,
+        "answer": _answer(run),
+        "functions": {name: FUNCTIONS[name] for name in dict.fromkeys(cell.activation for cell in run.study.cells)},
+        "is_studied_readme": is_studied_readme(run),
+        "reencoded_points": REENCODED_POINTS,
+        "claims_of": claims_of_figures(run.verdicts),
+        **claim_values(run.document, run.verdicts, shown | {"networks"}),
+        **_unsettled(run),
+    }
 
 
 def _answer(run: Run) -> Answer:

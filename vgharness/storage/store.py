@@ -244,7 +244,10 @@ def _session(path: Path, content: Content) -> Session:
     if content.get("kind") == "baseline":
         return baseline_of(path, content).as_session()
     if "kind" not in content and "study" in content:
-        raise UsageError(f"{shown(path)}: a study's run, not a pytest session; `vgharness report` writes its page")
+        raise UsageError(
+            f"{shown(path)}: a study's run, not a pytest session; `vgharness report RUN` writes its page, "
+            "`vgharness report A B` compares two"
+        )
     return validated(path, upgraded(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
 
 

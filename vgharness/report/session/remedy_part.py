@@ -30,7 +30,12 @@ def remedy_part(remedies: Sequence[RemedyRecord]) -> RemedyPart | None:
         f"change after {count(steps, 'step')} on one batch"
     )
     rows = tuple(
-        (each.remedy, each.diagnosis or f"failed: {each.failure}", _start(each), *(_change(each, name) for name in names))
+        (
+            each.remedy,
+            each.diagnosis or f"failed: {each.failure}",
+            _start(each),
+            *(_change(each, name) for name in names),
+        )
         for each in remedies
     )
     better = tuple(each for each in remedies if each.better)

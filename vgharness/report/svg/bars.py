@@ -92,7 +92,13 @@ def draw(chart: Bars) -> Markup:
         marks += _remark(row, top, chart.axis) if isinstance(row, Remark) else _bar(row, top, chart.axis)
     marks += _factors(chart.rows, tops)
     return element(
-        "svg", described(chart.title, chart.says), *marks, class_="bars", width="100%", height=height + _FOOT, role="img"
+        "svg",
+        described(chart.title, chart.says),
+        *marks,
+        class_="bars",
+        width="100%",
+        height=height + _FOOT,
+        role="img",
     )
 
 

@@ -9,7 +9,8 @@ from vgharness.claims.verdicts import REENCODED_POINTS
 from vgharness.formatting import duration, percent
 from vgharness.records import Run, nan_if_none
 from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
-from vgharness.report.figures import FIGURES, Picture, draw, is_studied_readme
+from vgharness.report.figures.pictures import DRAWINGS, FIGURES, draw
+from vgharness.report.figures.readme import is_studied_readme
 from vgharness.report.study.answer import answer_of, interval_words
 from vgharness.report.study.charts import SIGNAL, WEIGHTS, accuracy_charts, factor_charts, norm_charts
 from vgharness.report.study.facts import networks_table, numerics_table, shape_rows, shapes_of
@@ -22,15 +23,16 @@ from vgharness.system.files import write_text, write_whole
 from vgharness.theory import FUNCTIONS
 
 # What a report consists of.
-FILES: Final = (*FIGURES, "run.json", "index.html")
+FILES: Final = (*FIGURES, *DRAWINGS, "run.json", "index.html")
 
 
 def write_report(run: Run, out: Path) -> Path:
     """Writes the figures, ``run.json`` and last ``index.html`` into ``out``; returns the page's path."""
-    pictures: tuple[Picture, ...] = draw(run)
+    pictures = draw(run)
     out.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
-        write_whole(out / picture.name, picture.png)
+        write_whole(out / f"{picture.name}.png", picture.png)
+        write_whole(out / f"{picture.name}.svg", picture.svg)
     write_whole(out / "run.json", to_json(run))
     page = out / "index.html"
     write_text(page, render(run))

@@ -16,6 +16,8 @@ from vgharness.report.kinds import (
     by_settings,
     factor_series,
     kinds_of,
+    layer_series,
+    readings_of,
     series_of,
 )
 from vgharness.report.study.answer import activation_name, way

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from vgharness.formatting import number, span
 from vgharness.records import Run
-from vgharness.report.figures.readme import printed_accuracies, published
+from vgharness.report.figures.readme import architectures, printed_accuracies, published
 from vgharness.report.figures.sheet import (
     NOTE,
     EndLabel,
@@ -20,9 +20,12 @@ from vgharness.report.figures.sheet import (
     empty_sheet,
     epoch_axis,
     label_ends,
+    last_epoch,
     left_out,
     make_sheet,
+    name_of,
     panel,
+    range_of,
     rests_on,
     seeds_drawn,
     value_axis,
@@ -33,7 +36,8 @@ from vgharness.report.svg.axis import Axis, axis_over
 from vgharness.theory import FUNCTIONS
 
 _MOST_GROUPS: Final = 12
-_BAR: Final = 6.0  # points
+_BAR: Final = 6.0  # its width, points
+_LEAST_BAR: Final = 1.6  # its height, percent
 
 
 def accuracy_sheet(run: Run) -> Sheet:
@@ -47,14 +51,13 @@ def accuracy_sheet(run: Run) -> Sheet:
     notes = [
         rests_on(run, kinds),
         seeds_drawn(kinds, "mean"),
-        _of_the_document(run, kinds),
+        " ".join([architectures(run, kinds), _of_the_document(run, kinds)]).strip(),
         left_out(list(groups), len(shown)),
     ]
-    sheet = make_sheet(accuracy_title(every), notes, Layout(len(shown), 2, 4.3, 2.7))
+    sheet = make_sheet(accuracy_title(every), notes, Layout(len(shown), 2, 4.3, 2.7, right=1.75))
     for row, (name, group) in zip(sheet.axes, shown.items(), strict=True):
-        before = f"{name}: " if len(groups) > 1 else ""
-        _draw_accuracy(row[0], run, every[name], before)
-        _draw_loss(row[1], run, group, before)
+        _draw_accuracy(row[0], run, every[name], name_of(name, len(groups)))
+        _draw_loss(row[1], run, group, name_of(name, len(groups)))
     return sheet
 
 
@@ -63,17 +66,20 @@ def accuracy_title(groups: dict[str, list[Series]]) -> str:
     from the least to the greatest of each activation."""
     series = [each for group in groups.values() for each in group]
     lasts = {each.last for each in series}
-    when = f"after epoch {next(iter(lasts))}" if len(lasts) == 1 else "after each network’s last epoch"
     if len(groups) == 1:
-        said = ", ".join(f"{activation_name(each.kind.activation)} {_value(each)}" for each in series)
-        return f"Test accuracy {when}: {said}"
-    said = []
+        when = f" after epoch {series[0].last}" if len(lasts) == 1 else ""
+        each_when = [f" after epoch {each.last}" if len(lasts) > 1 else "" for each in series]
+        said = (
+            f"{activation_name(each.kind.activation)} {_value(each)}{x}"
+            for each, x in zip(series, each_when, strict=True)
+        )
+        return f"Test accuracy{when}: {', '.join(said)}"
+    ranges = []
     for activation in dict.fromkeys(each.kind.activation for each in series):
         ends = [each.means[-1].value for each in series if each.kind.activation == activation and each.means]
-        known = [value for value in ends if value == value]
-        text = "not finite" if not known else f"{number(min(known))} to {number(max(known))} %"
-        said.append(f"{activation_name(activation)} {text}")
-    return f"Test accuracy {when}, over {len(groups)} kinds of network: {'; '.join(said)}"
+        ranges.append(f"{activation_name(activation)} {range_of(ends, unit=' %')}")
+    when = f"after epoch {min(lasts)}" if len(lasts) == 1 else "after each network’s last epoch"
+    return f"Test accuracy {when}, over {len(groups)} kinds of network: {'; '.join(ranges)}"
 
 
 def _accuracy(run: Run, kind: Kind) -> Series:
@@ -97,46 +103,51 @@ def _of_the_document(run: Run, kinds: Sequence[Kind]) -> str:
     return " ".join(parts)
 
 
-def _draw_accuracy(ax: Axes, run: Run, series: Sequence[Series], before: str) -> None:
+def _draw_accuracy(ax: Axes, run: Run, series: Sequence[Series], name: str) -> None:
     axis = Axis(0, 100)
-    panel(ax, f"{before}test accuracy, %")
+    panel(ax, "test accuracy, %", "black", name)
     value_axis(ax, axis)
-    labels = []
-    for each in series:
-        labels += _draw(ax, run, each, "test_accuracy_percent", " %")
-        color, name = color_of(each.kind), activation_name(each.kind.activation)
-        for epoch, low, high in printed_accuracies(run, each.kind):
-            half = 0.8 if low == high else 0.0
-            ax.plot(
-                [epoch, epoch], [low - half, high + half], color=color, linewidth=_BAR, solid_capstyle="butt", zorder=6
-            )
-            words = number(low) if low == high else f"{number(low)}–{number(high)}"
-            if epoch == each.last:
-                labels.append(EndLabel((low + high) / 2, f"{name} printed: {words} %", color))
-            else:
-                ax.annotate(f"{words}", (epoch, high), (6, 4), textcoords="offset points", color=color, fontsize=NOTE)
+    labels, last = _draw(ax, run, series, "test_accuracy_percent", " %")
+    bars = [(each, *bar) for each in series for bar in printed_accuracies(run, each.kind)]
+    for each, epoch, low, high in bars:
+        color = color_of(each.kind)
+        half = max(_LEAST_BAR - (high - low), 0) / 2
+        ax.vlines(epoch, low - half, high + half, color=color, linewidth=_BAR, zorder=6)
+        words = number(low) if low == high else f"{number(low)}–{number(high)}"
+        if epoch == last:
+            text = f"{activation_name(each.kind.activation)} printed: {words} %"
+            labels.append(EndLabel((low + high) / 2, text, color))
+        else:
+            ax.annotate(words, (epoch, (low + high) / 2), (-5, 0), textcoords="offset points", color=color,
+                        fontsize=NOTE, ha="right", va="center")  # fmt: skip
+    epoch_axis(ax, 1, last, 0.09 if bars else 0.03)
     label_ends(ax, axis, labels)
 
 
-def _draw_loss(ax: Axes, run: Run, kinds: Sequence[Kind], before: str) -> None:
+def _draw_loss(ax: Axes, run: Run, kinds: Sequence[Kind], name: str) -> None:
     series = [series_of(kind, lambda epoch: epoch.test_loss, "log") for kind in kinds]
-    axis = axis_over([0.0, *(x for each in series for values in each.seeds.values() for x in values)])
-    axis = axis._replace(low=0.0)
-    panel(ax, f"{before}test loss, nats")
+    seen = [x for each in series for values in each.seeds.values() for x in values]
+    plotted = [x for kind in kinds for x in published(run, kind, "test_loss")]
+    axis = axis_over([0.0, *seen, *plotted])._replace(low=0.0)
+    panel(ax, "test loss, nats", "black", name)
     value_axis(ax, axis)
-    label_ends(ax, axis, [label for each in series for label in _draw(ax, run, each, "test_loss", "")])
+    labels, last = _draw(ax, run, series, "test_loss", "")
+    epoch_axis(ax, 1, last)
+    label_ends(ax, axis, labels)
 
 
-def _draw(ax: Axes, run: Run, series: Series, column: str, unit: str) -> list[EndLabel]:
-    color, name = color_of(series.kind), activation_name(series.kind.activation)
-    draw_series(ax, series, color, FUNCTIONS[series.kind.activation].marker)
-    labels = []
-    if series.means:
-        labels.append(EndLabel(series.means[-1].value, f"{name} {number(series.means[-1].value)}{unit}", color))
-    plotted = published(run, series.kind, column)
-    if plotted:
-        ax.plot(range(1, len(plotted) + 1), plotted, color=color, linestyle="--", linewidth=1.2)
-    longest = max(len(values) for values in series.seeds.values())
-    last = max(longest, len(plotted), round(ax.get_xlim()[1]) - 1 if ax.get_xlabel() else 1)
-    epoch_axis(ax, 1, last, named=True)
-    return labels
+def _draw(ax: Axes, run: Run, series: Sequence[Series], column: str, unit: str) -> tuple[list[EndLabel], int]:
+    """Draws the lines; returns the labels at their ends and the panel's last epoch."""
+    labels, last = [], last_epoch(series)
+    for each in series:
+        color, name = color_of(each.kind), activation_name(each.kind.activation)
+        draw_series(ax, each, color, FUNCTIONS[each.kind.activation].marker)
+        plotted = published(run, each.kind, column)
+        if plotted:
+            ax.plot(range(1, len(plotted) + 1), plotted, color=color, linestyle="--", linewidth=1.2)
+            last = max(last, len(plotted))
+        if each.means:
+            value = each.means[-1].value
+            when = f" at {each.last}" if each.last < last else ""
+            labels.append(EndLabel(value, f"{name} {number(value)}{unit}{when}", color))
+    return labels, last

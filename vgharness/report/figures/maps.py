@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
-from vgharness.formatting import count, number
+from vgharness.formatting import number
 from vgharness.records import Run
+from vgharness.report.figures.readme import architectures
 from vgharness.report.figures.sheet import (
     Layout,
     Sheet,
@@ -18,16 +19,20 @@ from vgharness.report.figures.sheet import (
     empty_sheet,
     left_out,
     make_sheet,
+    name_of,
     panel,
+    range_of,
     rests_on,
+    tick,
 )
 from vgharness.report.kinds import Kind, by_settings, kinds_of
 from vgharness.report.study.answer import activation_name
 from vgharness.report.study.maps import COLOURS
+from vgharness.report.svg.axis import Axis
 from vgharness.statistics import Array, mean_over_seeds
 
 _MOST_MAPS: Final = 40
-_SIDE: Final = 2.5  # inches
+_SIDE: Final = 3.0  # inches
 
 
 class Map(NamedTuple):
@@ -55,16 +60,21 @@ def maps_sheet(run: Run) -> Sheet:
     kinds = [each.kind for group in shown.values() for each in group]
     notes = [
         rests_on(run, kinds),
-        "Mean over conv1’s channels and the first 256 test images, after the last epoch; geometric mean over the seeds. "
-        "Overall size, which is not how gradients shrink from layer to layer.",
+        "Mean over conv1’s channels and the first 256 test images; geometric mean over the seeds.",
+        "One scale for all maps. Overall size: it does not say how gradients change from layer to layer.",
+        architectures(run, kinds),
         left_out(list(groups), len(shown)),
     ]
-    sheet = make_sheet(maps_title(groups), notes, Layout(len(shown), max(columns, 2), _SIDE, _SIDE, 0.1, 0.9, 0.6, 0.1))
+    sheet = make_sheet(
+        maps_title(groups),
+        notes,
+        Layout(len(shown), max(columns, 2), _SIDE, _SIDE, 0.1, 1.0, 0.85 if len(groups) > 1 else 0.65, 0.1),
+    )
     positive = [x for group in shown.values() for each in group for x in each.mean.flat if x > 0]
     norm = LogNorm(min(positive), max(positive)) if positive else None
     for row, (name, group) in zip(sheet.axes, shown.items(), strict=True):
         for ax, each in zip(row, group, strict=False):
-            _draw_map(ax, each, norm, f", {name}" if len(groups) > 1 else "")
+            _draw_map(ax, each, norm, name_of(name, len(groups)))
         if norm is not None:
             _color_bar(row[len(group) - 1], norm)
     return sheet
@@ -87,8 +97,7 @@ def maps_title(groups: dict[str, tuple[Map, ...]]) -> str:
         )
         return f"{start}: {means} on average"
     who = {(activation_name(most), activation_name(least)) for most, _, least in pairs}
-    least_ratio, most_ratio = number(min(p[1] for p in pairs)), number(max(p[1] for p in pairs))
-    ratio = least_ratio if least_ratio == most_ratio else f"{least_ratio} to {most_ratio}"
+    ratio = range_of(ratio for _, ratio, _ in pairs)
     if len(who) == 1:
         most, least = who.pop()
         return f"{start}: {most} {ratio} × {least}"
@@ -106,14 +115,12 @@ def _map_of(kind: Kind) -> Map | None:
     return Map(kind, mean_over_seeds(heatmaps, "log"), tuple(float(each.mean()) for each in heatmaps))
 
 
-def _draw_map(ax: Axes, each: Map, norm: LogNorm | None, after: str) -> None:
+def _draw_map(ax: Axes, each: Map, norm: LogNorm | None, name: str) -> None:
     epochs = sorted({len(result.epochs) for result in each.kind.results if result.heatmap})
     when = f"epoch {epochs[-1]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
-    seeds = count(len(each.seeds), "seed")
-    low, high = number(min(each.seeds)), number(max(each.seeds))
-    reach = f", {low} to {high}" if len(each.seeds) > 1 else ""
-    title = f"{activation_name(each.kind.activation)}{after}, {when}"
-    panel(ax, title, color_of(each.kind), f"mean {number(_mean(each))} ({seeds}{reach})")
+    seeds = f" (seeds {range_of(each.seeds)})" if len(each.seeds) > 1 else ""
+    title = f"{activation_name(each.kind.activation)}, {when}"
+    panel(ax, title, color_of(each.kind), name, f"mean {number(_mean(each))}{seeds}")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.imshow(each.mean, norm=norm, cmap=COLOURS)
@@ -124,5 +131,8 @@ def _color_bar(ax: Axes, norm: LogNorm) -> None:
     box = ax.get_position()
     inch = 1 / ax.figure.get_figwidth()
     place = ax.figure.add_axes((box.x1 + 0.12 * inch, box.y0, 0.14 * inch, box.height))
+    ticks = Axis(float(norm.vmin or 0), float(norm.vmax or 0), logarithmic=True).ticks()
     bar = ax.figure.colorbar(ScalarMappable(norm, COLOURS), cax=place)
+    bar.set_ticks(ticks, labels=[tick(value, logarithmic=True) for value in ticks], minor=False)
+    bar.set_ticks([], minor=True)
     bar.ax.set_title("|∂L/∂h|", fontsize=9, loc="left")

@@ -1,4 +1,4 @@
-"""The three figures of a study as files, under the names that the studied README gives them, each with an SVG beside."""
+"""The three figures of a study as files: PNGs under the names that the studied README gives them, SVGs beside them."""
 
 from __future__ import annotations
 

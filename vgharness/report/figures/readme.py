@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from vgharness.claims.loading import load_claims
@@ -15,6 +16,13 @@ _AUTHORS: Final = "script"  # what it says it ran: its plots are of no other net
 def is_studied_readme(run: Run) -> bool:
     """Whether the run was held against the README that this project studies, whose plots are known."""
     return run.document is not None and run.document == load_claims()[0].document
+
+
+def architectures(run: Run, kinds: Iterable[Kind]) -> str:
+    """What the names of the studied README's networks mean."""
+    known = {"script": "script: as the README’s author ran it", "readme": "readme: as the README describes it"}
+    names = dict.fromkeys(kind.cell.architecture for kind in kinds)
+    return f"{'; '.join(known[name] for name in names)}." if is_studied_readme(run) else ""
 
 
 def published(run: Run, kind: Kind, column: str) -> list[float]:

@@ -31,7 +31,7 @@ DPI = 120
 TITLE, NOTE, TEXT = 13.0, 9.0, 9.5  # sizes of letters, points
 GREY: Final = "#57606A"
 _INCH: Final = 72.0  # points
-_WIDTHS: Final = {TITLE: 0.60, NOTE: 0.50}  # of a letter on average, as a share of its size; the title's is bold
+_WIDTHS: Final = {TITLE: 0.61, NOTE: 0.53}  # of a letter on average, as a share of its size; the title's is bold
 _LINE: Final = 1.35  # from one line of text to the next, as a share of its size
 _EDGE: Final = 0.2
 _BETWEEN: Final = 0.1
@@ -69,7 +69,7 @@ class Layout(NamedTuple):
     height: float
     left: float = 0.65
     right: float = 1.15
-    above: float = 0.5
+    above: float = 0.6
     below: float = 0.5
 
 
@@ -174,9 +174,20 @@ def seeds_drawn(kinds: Sequence[Kind], mean: str) -> str:
     """How the seeds are drawn, and whether a training stopped; ``mean``: which is taken."""
     stopped = [r for kind in kinds for r in kind.trained if len(r.epochs) < r.cell.epochs]
     several = any(len(kind.trained) > 1 for kind in kinds)
-    drawn = f"Thin: one seed; thick: their {mean}; shaded: its 95 % interval." if several else "Lines: one seed each."
+    drawn = (
+        f"Thin: one seed; thick: their {mean}; shaded: its 95 % interval." if several else "Each line is one seed’s."
+    )
     ended = f" ×: where a training stopped ({count(len(stopped), 'network')})." if stopped else ""
     return drawn + ended
+
+
+def range_of(values: Iterable[float], before: str = "", unit: str = "") -> str:
+    """The finite of ``values`` from the least to the greatest, ``before`` each: ``×0.5 to ×2``."""
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return "not finite"
+    least, most = f"{before}{number(min(known))}", f"{before}{number(max(known))}"
+    return f"{least if least == most else f'{least} to {most}'}{unit}"
 
 
 def left_out(settings: Sequence[str], drawn: int) -> str:
@@ -195,13 +206,19 @@ def shades(color: str, many: int) -> list[tuple[float, ...]]:
     return [tuple(base + (1 - base) * _PALEST * place / max(many - 1, 1)) for place in range(many)]
 
 
-def panel(ax: Axes, title: str, color: str = "black", finding: str = "") -> None:
-    """Shows a panel under its title and, smaller, what it shows."""
+def panel(ax: Axes, title: str, color: str = "black", *lines: str) -> None:
+    """Shows a panel under its title and, smaller, ``lines``, as far as they are not empty."""
     ax.set_visible(True)
-    up = 22 if finding else 7
-    ax.annotate(title, (0, 1), (0, up), "axes fraction", "offset points", color=color, weight="bold", fontsize=10)
-    if finding:
-        ax.annotate(finding, (0, 1), (0, 8), "axes fraction", "offset points", color=GREY, fontsize=NOTE)
+    up = 8.0
+    for line in reversed([line for line in lines if line]):
+        ax.annotate(line, (0, 1), (0, up), "axes fraction", "offset points", color=GREY, fontsize=NOTE)
+        up += NOTE * _LINE
+    ax.annotate(title, (0, 1), (0, up + 1), "axes fraction", "offset points", color=color, weight="bold", fontsize=10)
+
+
+def name_of(settings: str, many: int) -> str:
+    """What a panel says of its networks' settings; nothing where all are the same."""
+    return shorten(settings, _LONGEST_NAME) if many > 1 else ""
 
 
 def value_axis(ax: Axes, axis: Axis) -> None:
@@ -209,52 +226,66 @@ def value_axis(ax: Axes, axis: Axis) -> None:
     ax.set_yscale("log" if axis.logarithmic else "linear", **({"nonpositive": "mask"} if axis.logarithmic else {}))
     ax.set_ylim(axis.low, axis.high)
     ticks = axis.ticks()
-    ax.set_yticks(ticks, [_tick(value, axis.logarithmic) for value in ticks])
+    ax.set_yticks(ticks, [tick(value, axis.logarithmic) for value in ticks])
     ax.set_yticks([], minor=True)
     ax.grid(axis="y", color="#D8DEE4", linewidth=0.6)
     ax.set_axisbelow(True)
 
 
-def epoch_axis(ax: Axes, first: int, last: int, *, named: bool) -> None:
-    """Makes the panel's level axis the epochs, the first and the last among its numbers; 0 is the initialisation."""
+def epoch_axis(ax: Axes, first: int, last: int, room: float = 0.03) -> None:
+    """Makes the panel's level axis the epochs, the first and the last among its numbers; 0 is the initialisation.
+
+    room: left of the first, as a share of the axis.
+    """
     ticks = epoch_ticks(max(first, 1), max(last, 1))
-    if first == 0:
-        ticks = [0, *ticks]
+    ticks = [0, *ticks] if first == 0 else ticks
     ax.set_xticks(ticks, ["init" if tick == 0 else str(tick) for tick in ticks])
-    room = 0.02 * max(last - first, 1)
-    ax.set_xlim(first - 0.35 - room, max(last, 1) + 0.1 + room)
-    if named:
-        ax.set_xlabel("epoch", color=GREY, labelpad=1)
+    reach = max(last - first, 1)
+    ax.set_xlim(first - room * reach, max(last, 1) + 0.03 * reach)
+    ax.set_xlabel("epoch", color=GREY, labelpad=1)
 
 
-def draw_series(ax: Axes, series: Series, color: Any, marker: str, *, seeds: bool = True) -> None:
+def last_epoch(series: Iterable[Series]) -> int:
+    """The last that any seed reached."""
+    return max(each.first + len(values) - 1 for each in series for values in each.seeds.values())
+
+
+def draw_series(ax: Axes, series: Series, color: Any, marker: str, shade: float = 0.16) -> None:
     """One value by epoch: seeds thin, mean thick, interval shaded. What is of the initial weights stands apart: it is
     one batch, not the mean of an epoch's."""
-    several = len(series.seeds) > 1
+    moments: list[float] = []
+    thin: list[float] = []
+    for values in series.seeds.values() if len(series.seeds) > 1 else ():
+        moments += _with_gaps(series.first, range(series.first, series.first + len(values)))
+        thin += _with_gaps(series.first, values)
+    if thin:
+        ax.plot(moments, thin, color=color, linewidth=0.6, alpha=0.6, marker="." if len(thin) < 3 else "", markersize=3)
+    _mark_stops(ax, series, color)
+    if not series.means:
+        return
+    moments = _with_gaps(series.first, range(series.first, series.last + 1))
+    low = _with_gaps(series.first, [nan_if_none(mean.low) for mean in series.means])
+    high = _with_gaps(series.first, [nan_if_none(mean.high) for mean in series.means])
+    means = _with_gaps(series.first, [mean.value for mean in series.means])
+    if series.first == 0:
+        ax.vlines(0, low[0], high[0], color=color, linewidth=4, alpha=0.3)
+    ax.fill_between(moments, low, high, color=color, alpha=shade, linewidth=0)
+    ends = sorted({len(means) - 2, 0} if series.first == 0 else {len(means) - 2})
+    ax.plot(moments, means, color=color, linewidth=2, marker=marker, markersize=5, markevery=ends)
+
+
+def _with_gaps(first: int, values: Iterable[float]) -> list[float]:
+    """With NaN, where a line is broken, after the value at the initial weights and after the last."""
+    values = list(values)
+    return [*values[:1], math.nan, *values[1:], math.nan] if first == 0 else [*values, math.nan]
+
+
+def _mark_stops(ax: Axes, series: Series, color: Any) -> None:
+    """A cross at the last finite value of each training that did not come to its end."""
     for result in series.kind.trained:
-        values = series.seeds[result.cell.seed]
-        if several and seeds:
-            for moments in _stretches(series.first, len(values)):
-                ax.plot(moments, values[moments[0] - series.first : moments[-1] - series.first + 1], color=color,
-                        linewidth=0.6, alpha=0.6, marker="." if len(moments) == 1 else "", markersize=3)  # fmt: skip
-        if len(result.epochs) < result.cell.epochs:
-            ax.plot(series.first + len(values) - 1, values[-1], color=color, marker="x", markersize=6, zorder=5)
-    means = [mean.value for mean in series.means]
-    low, high = (
-        ([nan_if_none(end) for end in ends] for ends in zip(*((m.low, m.high) for m in series.means), strict=True))
-        if means
-        else ([], [])
-    )  # noqa: E501
-    for moments in _stretches(series.first, len(means)):
-        part = slice(moments[0] - series.first, moments[-1] - series.first + 1)
-        if len(moments) == 1:
-            ax.vlines(moments, low[part], high[part], color=color, linewidth=4, alpha=0.25)
-        ax.fill_between(moments, low[part], high[part], color=color, alpha=0.16, linewidth=0)
-        ax.plot(
-            moments, means[part], color=color, linewidth=2, marker=marker if len(moments) == 1 else "", markersize=5
-        )
-    if means:
-        ax.plot(series.last, means[-1], color=color, marker=marker, markersize=5)
+        known = [(series.first + i, x) for i, x in enumerate(series.seeds[result.cell.seed]) if math.isfinite(x)]
+        if len(result.epochs) < result.cell.epochs and known:
+            ax.plot(*known[-1], color=color, marker="x", markersize=7, markeredgewidth=2, zorder=5)
 
 
 def label_ends(ax: Axes, axis: Axis, labels: Iterable[EndLabel]) -> None:
@@ -280,23 +311,21 @@ def spread(places: Sequence[float], least: float) -> list[float]:
     return moved
 
 
-def _stretches(first: int, many: int) -> list[range]:
-    """The moments that a line joins."""
-    if first == 0:
-        return [x for x in (range(min(many, 1)), range(1, many)) if x]
-    return [range(first, first + many)] if many else []
-
-
-def _tick(value: float, logarithmic: bool) -> str:
+def tick(value: float, logarithmic: bool) -> str:
+    """A number beside an axis: ``10⁻³``, ``0.5``."""
     power = round(math.log10(value)) if logarithmic else 0
     if logarithmic and math.isclose(value, 10.0**power) and not -2 <= power <= 3:
         return f"10{str(power).translate(_SUPERSCRIPTS)}"
-    return f"{value:g}" if logarithmic or abs(value) >= 1 or value == 0 else number(value)
+    return f"{value:g}"
 
 
 def _wrapped(text: str, width: float, size: float) -> list[str]:
+    """In as few lines as it takes, all about as long."""
     letters = int((width - 2 * _EDGE) * _INCH / (size * _WIDTHS[size]))
-    return textwrap.wrap(text, letters)
+    lines = textwrap.wrap(text, letters)
+    while lines and letters > 1 and len(tighter := textwrap.wrap(text, letters - 1)) == len(lines) > 1:
+        lines, letters = tighter, letters - 1
+    return lines
 
 
 def _height(lines: Sequence[str], size: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -68,11 +69,7 @@ def accuracy_title(groups: dict[str, list[Series]]) -> str:
     lasts = {each.last for each in series}
     if len(groups) == 1:
         when = f" after epoch {series[0].last}" if len(lasts) == 1 else ""
-        each_when = [f" after epoch {each.last}" if len(lasts) > 1 else "" for each in series]
-        said = (
-            f"{activation_name(each.kind.activation)} {_value(each)}{x}"
-            for each, x in zip(series, each_when, strict=True)
-        )
+        said = (_said(each, "" if when else f" after epoch {each.last}") for each in series)
         return f"Test accuracy{when}: {', '.join(said)}"
     ranges = []
     for activation in dict.fromkeys(each.kind.activation for each in series):
@@ -86,12 +83,12 @@ def _accuracy(run: Run, kind: Kind) -> Series:
     return series_of(kind, lambda epoch: epoch.test_accuracy, "logit", run.data.test_images)
 
 
-def _value(series: Series) -> str:
-    mean = series.means[-1]
-    if mean.value != mean.value:
-        return "not finite"
+def _said(series: Series, when: str) -> str:
+    mean, name = series.means[-1], activation_name(series.kind.activation)
+    if not math.isfinite(mean.value):
+        return f"{name} not finite{when}"
     ends = span(mean.low, mean.high)
-    return f"{number(mean.value)} %{f' ({ends})' if ends else ''}"
+    return f"{name} {number(mean.value)} %{f' ({ends})' if ends else ''}{when}"
 
 
 def _of_the_document(run: Run, kinds: Sequence[Kind]) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from matplotlib.axes import Axes
 
-from vgharness.formatting import number
 from vgharness.records import Quantity, Run
 from vgharness.report.figures.readme import architectures, published
 from vgharness.report.figures.sheet import (
+    ABOVE,
     EndLabel,
     Layout,
     Sheet,
@@ -62,9 +63,7 @@ def gradients_sheet(run: Run) -> Sheet:
         left_out(list(groups), len(shown)),
     ]
     every = {name: [factor_series(kind, "signal_l2") for kind in group] for name, group in groups.items()}
-    layout = Layout(
-        len(shown) * len(_QUANTITIES), columns, 4.3, 2.5, right=0.95, above=0.85 if len(groups) > 1 else 0.65
-    )
+    layout = Layout(len(shown) * len(_QUANTITIES), columns, 4.3, 2.5, right=0.95, above=ABOVE[len(groups) > 1])
     sheet = make_sheet(gradients_title(every), notes, layout)
     rows = iter(sheet.axes)
     for name, group in shown.items():
@@ -79,7 +78,7 @@ def gradients_title(groups: dict[str, list[Series]]) -> str:
     series = [each for group in groups.values() for each in group if each.means]
     firsts, lasts = {each.first for each in series}, {each.last for each in series}
     one_moment = len(firsts) == len(lasts) == 1
-    said = []
+    said: list[str] = []
     for activation in dict.fromkeys(each.kind.activation for each in series):
         own = [each for each in series if each.kind.activation == activation]
         start = range_of((each.means[0].value for each in own), "×")
@@ -110,13 +109,11 @@ def _draw_row(row: Sequence[Axes], run: Run, kinds: Sequence[Kind], quantity: Qu
 
 
 def _finding(factor: Series) -> str:
-    if not factor.means or all(mean.value != mean.value for mean in factor.means):
+    if not factor.means or not any(math.isfinite(mean.value) for mean in factor.means):
         return ""
-    start = "at init" if factor.first == 0 else f"over epoch {factor.first}"
-    first, last = number(factor.means[0].value, "not finite"), number(factor.means[-1].value, "not finite")
-    if len(factor.means) == 1:
-        return f"per layer ×{first} {start}"
-    return f"per layer ×{first} {start}, ×{last} over epoch {factor.last}"
+    moments = dict.fromkeys((factor.first, factor.last))
+    values = (range_of([mean.value], "×") for epoch in moments if (mean := factor.at(epoch)))
+    return f"per layer {', '.join(f'{value} {_when({epoch})}' for value, epoch in zip(values, moments, strict=True))}"
 
 
 def _draw_layers(ax: Axes, run: Run, layers: dict[str, Series], axis: Axis, *, dashed: bool) -> None:

@@ -13,6 +13,7 @@ from vgharness.formatting import number
 from vgharness.records import Run
 from vgharness.report.figures.readme import architectures
 from vgharness.report.figures.sheet import (
+    ABOVE,
     Layout,
     Sheet,
     color_of,
@@ -68,7 +69,7 @@ def maps_sheet(run: Run) -> Sheet:
     sheet = make_sheet(
         maps_title(groups),
         notes,
-        Layout(len(shown), max(columns, 2), _SIDE, _SIDE, 0.1, 1.0, 0.85 if len(groups) > 1 else 0.65, 0.1),
+        Layout(len(shown), max(columns, 2), _SIDE, _SIDE, 0.1, 1.0, ABOVE[len(groups) > 1], 0.1),
     )
     positive = [x for group in shown.values() for each in group for x in each.mean.flat if x > 0]
     norm = LogNorm(min(positive), max(positive)) if positive else None
@@ -99,8 +100,8 @@ def maps_title(groups: dict[str, tuple[Map, ...]]) -> str:
     who = {(activation_name(most), activation_name(least)) for most, _, least in pairs}
     ratio = range_of(ratio for _, ratio, _ in pairs)
     if len(who) == 1:
-        most, least = who.pop()
-        return f"{start}: {most} {ratio} × {least}"
+        greater, lesser = who.pop()
+        return f"{start}: {greater} {ratio} × {lesser}"
     return f"{start}: the greatest is {ratio} × the least activation’s, over {len(pairs)} kinds of network"
 
 
@@ -129,7 +130,7 @@ def _draw_map(ax: Axes, each: Map, norm: LogNorm | None, name: str) -> None:
 def _color_bar(ax: Axes, norm: LogNorm) -> None:
     """Beside the last map of a row, as high as it."""
     box = ax.get_position()
-    inch = 1 / ax.figure.get_figwidth()
+    inch = box.width / _SIDE
     place = ax.figure.add_axes((box.x1 + 0.12 * inch, box.y0, 0.14 * inch, box.height))
     ticks = Axis(float(norm.vmin or 0), float(norm.vmax or 0), logarithmic=True).ticks()
     bar = ax.figure.colorbar(ScalarMappable(norm, COLOURS), cax=place)

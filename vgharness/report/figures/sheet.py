@@ -30,14 +30,16 @@ from vgharness.theory import FUNCTIONS
 DPI = 120
 TITLE, NOTE, TEXT = 13.0, 9.0, 9.5  # sizes of letters, points
 GREY: Final = "#57606A"
+ABOVE: Final = (0.65, 0.85)  # a panel's title with one line below it, with two; inches
 _INCH: Final = 72.0  # points
 _WIDTHS: Final = {TITLE: 0.61, NOTE: 0.53}  # of a letter on average, as a share of its size; the title's is bold
 _LINE: Final = 1.35  # from one line of text to the next, as a share of its size
 _EDGE: Final = 0.2
 _BETWEEN: Final = 0.1
 _LONGEST_NAME: Final = 60
+_MOST_NAMED: Final = 4
 _PALEST: Final = 0.62  # of white that the last of several shades has
-_STYLE: Final[dict[str, Any]] = {
+_STYLE: Final[Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": TEXT,
@@ -173,10 +175,9 @@ def rests_on(run: Run, kinds: Sequence[Kind]) -> str:
 def seeds_drawn(kinds: Sequence[Kind], mean: str) -> str:
     """How the seeds are drawn, and whether a training stopped; ``mean``: which is taken."""
     stopped = [r for kind in kinds for r in kind.trained if len(r.epochs) < r.cell.epochs]
-    several = any(len(kind.trained) > 1 for kind in kinds)
-    drawn = (
-        f"Thin: one seed; thick: their {mean}; shaded: its 95 % interval." if several else "Each line is one seed’s."
-    )
+    drawn = "Each line is one seed’s."
+    if any(len(kind.trained) > 1 for kind in kinds):
+        drawn = f"Thin: one seed; thick: their {mean}; shaded: its 95 % interval."
     ended = f" ×: where a training stopped ({count(len(stopped), 'network')})." if stopped else ""
     return drawn + ended
 
@@ -194,7 +195,12 @@ def left_out(settings: Sequence[str], drawn: int) -> str:
     """Names the kinds of network for which there is no room."""
     if len(settings) <= drawn:
         return ""
-    return f"The first {drawn} of {len(settings)} kinds of network; not drawn: {listing(settings[drawn:], 4)}."
+    return f"The first {drawn} of {len(settings)} kinds of network; not drawn: {_named(settings[drawn:])}."
+
+
+def _named(settings: Sequence[str]) -> str:
+    more = f"; and {len(settings) - _MOST_NAMED} more" if len(settings) > _MOST_NAMED else ""
+    return "; ".join(shorten(each, _LONGEST_NAME) for each in settings[:_MOST_NAMED]) + more
 
 
 # --- panels --------------------------------------------------------------------------------------------------
@@ -291,7 +297,7 @@ def _mark_stops(ax: Axes, series: Series, color: Any) -> None:
 def label_ends(ax: Axes, axis: Axis, labels: Iterable[EndLabel]) -> None:
     """Writes labels beside the panel's right end, none on another, a hairline from each to its value."""
     known = sorted((label for label in labels if math.isfinite(label.value)), key=lambda label: label.value)
-    height = ax.get_position().height * ax.figure.get_figheight()
+    height = ax.get_window_extent().height / ax.figure.dpi
     least = NOTE * 1.2 / _INCH / height
     true = [axis.at(label.value) / 100 for label in known]
     for label, at, place in zip(known, true, spread(true, least), strict=True):
@@ -320,10 +326,10 @@ def tick(value: float, logarithmic: bool) -> str:
 
 
 def _wrapped(text: str, width: float, size: float) -> list[str]:
-    """In as few lines as it takes, all about as long."""
+    """In as few lines as it takes; those of the title about as long as each other."""
     letters = int((width - 2 * _EDGE) * _INCH / (size * _WIDTHS[size]))
     lines = textwrap.wrap(text, letters)
-    while lines and letters > 1 and len(tighter := textwrap.wrap(text, letters - 1)) == len(lines) > 1:
+    while size == TITLE and letters > 1 and len(tighter := textwrap.wrap(text, letters - 1)) == len(lines) > 1:
         lines, letters = tighter, letters - 1
     return lines
 

@@ -96,14 +96,19 @@ def drawn(reading: Reading) -> ElementTree.Element:
     return tree(strip(reading, strip_axis([reading]), "says"))
 
 
+def reach(chart: ElementTree.Element, name: str) -> tuple[float, float]:
+    (bar,) = of_class(chart, name)
+    return share(bar.get("x")), share(bar.get("x")) + share(bar.get("width"))
+
+
 def test_a_strip_shows_each_seed_the_mean_both_intervals_what_is_accepted_and_what_is_printed() -> None:
     chart = drawn(READING)
     assert [share(dot.get("cx")) for dot in of_class(chart, "dot")] == [20, 30, 60]
-    assert [(share(x.get("x1")), share(x.get("x2"))) for x in of_class(chart, "interval")] == [(15, 65)]
-    assert [(share(x.get("x1")), share(x.get("x2"))) for x in of_class(chart, "further")] == [(5, 90)]
-    assert [share(x.get("x1")) for x in of_class(chart, "mean")] == [35]
-    assert [share(x.get("x1")) for x in of_class(chart, "printed")] == [45]
-    assert [(share(x.get("x")), share(x.get("width"))) for x in of_class(chart, "accepted")] == [(42, 6)]
+    assert reach(chart, "interval") == (15, 65)
+    assert reach(chart, "further") == (5, 90)
+    assert reach(chart, "accepted") == (42, 48)
+    assert [share(x.get("x")) for x in of_class(chart, "mean")] == [35]
+    assert [share(x.get("x")) for x in of_class(chart, "printed")] == [45]
     assert "c-relu" in chart.get("class", "")
     assert [each.text for each in chart if each.tag == "title"] == ["says"]
 
@@ -111,8 +116,8 @@ def test_a_strip_shows_each_seed_the_mean_both_intervals_what_is_accepted_and_wh
 def test_open_ends_reach_to_the_end_of_the_axis() -> None:
     fields = {**dict(READING), "accepted": Bounds(low=50.0), "low": 30.0, "high": None}
     chart = drawn(Reading(**fields))
-    assert [(share(x.get("x")), share(x.get("width"))) for x in of_class(chart, "accepted")] == [(50, 50)]
-    assert [(share(x.get("x1")), share(x.get("x2"))) for x in of_class(chart, "interval")] == [(30, 100)]
+    assert reach(chart, "accepted") == (50, 100)
+    assert reach(chart, "interval") == (30, 100)
 
 
 def test_a_strip_shows_nothing_that_was_not_measured() -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from vgharness.claims.interim import is_awaited
 from vgharness.claims.verdicts import REENCODED_POINTS
-from vgharness.formatting import duration, percent
+from vgharness.formatting import count, duration, percent
 from vgharness.records import Run, nan_if_none
 from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
 from vgharness.report.figures.pictures import DRAWINGS, FIGURES, draw
 from vgharness.report.figures.readme import is_studied_readme
-from vgharness.report.study.answer import answer_of, interval_words
+from vgharness.report.study.answer import Answer, answer_of, interval_words
 from vgharness.report.study.charts import SIGNAL, WEIGHTS, accuracy_charts, factor_charts, norm_charts
 from vgharness.report.study.facts import networks_table, numerics_table, shape_rows, shapes_of
 from vgharness.report.study.grid import depths_of
@@ -23,7 +24,23 @@ from vgharness.system.files import write_text, write_whole
 from vgharness.theory import FUNCTIONS
 
 # What a report consists of.
-FILES: Final = (*FIGURES, *DRAWINGS, "run.json", "index.html")
+PAGE: Final = "index.html"
+FILES: Final = (*FIGURES, *DRAWINGS, "run.json", PAGE)
+# In the head of a page that was made before its study was finished.
+INTERIM_MARK: Final = '<meta name="vgharness" content="interim">'
+
+
+class Interim(NamedTuple):
+    """What is said on a page that was made before its study was finished, and so has no files beside it.
+
+    notice: how far the study is.
+    reload_seconds: after how long the page loads itself again; ``None``: it changes no more.
+    earlier: file name of the page that was there before; empty: there was none.
+    """
+
+    notice: str
+    reload_seconds: int | None = None
+    earlier: str = ""
 
 
 def write_report(run: Run, out: Path) -> Path:
@@ -34,27 +51,44 @@ def write_report(run: Run, out: Path) -> Path:
         write_whole(out / f"{picture.name}.png", picture.png)
         write_whole(out / f"{picture.name}.svg", picture.svg)
     write_whole(out / "run.json", to_json(run))
-    page = out / "index.html"
+    page = out / PAGE
     write_text(page, render(run))
     return page
 
 
-def render(run: Run) -> str:
-    """The page as a string. Whatever the run holds is escaped."""
+def render(run: Run, interim: Interim | None = None) -> str:
+    """The page as a string. Whatever the run holds is escaped. ``interim``: ``None`` of a page that stays."""
     pages = environment()
     pages.filters |= {**FILTERS, "with_interval": interval_words, "duration": duration}
     values = {**_figures(run), **_facts(run)}
     shown = {name for name in ("accuracy", "theory") if values[name]} | ({"gradients"} if values["factors"] else set())
     return pages.get_template("index.html.j2").render(
         run=run,
+        interim=interim,
+        interim_mark=INTERIM_MARK,
+        answer=_answer(run),
         functions={name: FUNCTIONS[name] for name in dict.fromkeys(cell.activation for cell in run.study.cells)},
-        answer=answer_of(run),
         is_studied_readme=is_studied_readme(run),
         reencoded_points=REENCODED_POINTS,
         claims_of=claims_of_figures(run.verdicts),
         **values,
-        **claim_values(run.document, run.verdicts, shown | {"networks"}),
+        **claim_values(run.document, run.verdicts, shown | {"networks"}) | _unsettled(run),
     )
+
+
+def _answer(run: Run) -> Answer:
+    """While the study trains there is none: what seeds to come could change is no headline."""
+    answer = answer_of(run)
+    if run.status != "running":
+        return answer
+    waiting = sum(map(is_awaited, run.verdicts))
+    headline = f"Still training: {waiting} of {count(len(run.verdicts), 'claim')} not settled yet"
+    return answer._replace(headline=headline, settings="", findings=())
+
+
+def _unsettled(run: Run) -> dict[str, Any]:
+    """In place of what is not settled before all verdicts are: how many of them stand."""
+    return {"standing": ""} if run.status == "running" else {}
 
 
 def _figures(run: Run) -> dict[str, Any]:

@@ -87,6 +87,8 @@ def seed_value(value: SeedValue) -> str:
     low, high = value.bounds.low, value.bounds.high
     if low is not None and high is not None:
         return f"{value.seed}: {span(low, high)}"
+    if low is None and high is None:
+        return f"{value.seed}: not known"
     return f"{value.seed}: ≤ {number(high)}" if low is None else f"{value.seed}: ≥ {number(low)}"
 
 

@@ -211,16 +211,16 @@ def check_name(name: str) -> None:
         raise UsageError(f"run name {name!r}: use letters, digits, '_', '-' and '.' only, not first '.'")
 
 
-def load_run(path: Path) -> Run:
+def load_run(path: Path | str) -> Run:
     """Reads and validates a study's saved run. Raises :class:`~vgharness.errors.UsageError` that says what is
     wrong with the file."""
-    return _run(path, read_content(path))
+    return _run(Path(path), read_content(Path(path)))
 
 
-def load_session(path: Path) -> Session:
+def load_session(path: Path | str) -> Session:
     """Reads and validates a saved pytest session, or a baseline file as one. Raises
     :class:`~vgharness.errors.UsageError` that says what is wrong with the file."""
-    return _session(path, read_content(path))
+    return _session(Path(path), read_content(Path(path)))
 
 
 def load(path: Path) -> Run | Session:

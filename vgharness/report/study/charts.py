@@ -63,7 +63,7 @@ def factor_charts(run: Run, quantity: Quantity) -> tuple[Group, ...]:
         bands = [_bands(run, kind, quantity) for kind in kinds]
         ends = [end for found in bands for band in found for end in (band.low, band.high) if end is not None]
         y = axis_over([*_values(series), *ends, 1.0], logarithmic=True)
-        groups.append(Group(settings, tuple(map(_factor_chart, series, [y] * len(series), bands))))
+        groups.append(Group(settings, tuple(_factor_chart(run, *each, y) for each in zip(series, bands, strict=True))))
     return tuple(groups)
 
 
@@ -99,9 +99,9 @@ def accuracy_charts(run: Run, published: bool) -> tuple[Group, ...]:
 # --- one chart -------------------------------------------------------------------------------------------
 
 
-def _factor_chart(series: Series, y: Axis, bands: Sequence[Band]) -> Chart:
+def _factor_chart(run: Run, series: Series, bands: Sequence[Band], y: Axis) -> Chart:
     name = activation_name(series.kind.activation)
-    title = f"{name}’s gradients {went}" if (went := way(series)) else f"{name}’s gradients"
+    title = f"{name}’s gradients {went}" if (went := way(series)) and run.status != "running" else f"{name}’s gradients"
     seen = f"{_FACTOR_LABEL}; thin: one of {count(len(series.seeds), 'seed')}, thick: their geometric mean"
     panel = Panel(
         title, seen, [_curve(series)], y, (series.first, max(series.last, series.first)), bands=bands, at_one=True
@@ -139,7 +139,7 @@ def _curves_chart(
         curves.append(_curve(each, label=activation_name(activation)))
         if published and activation in published_curves():
             values = [epoch[column] for epoch in published_curves()[activation]]
-            curves.append(Curve(f"c-{activation}", 1, values, label="README’s plot", dashed=True))
+            curves.append(Curve(f"c-{activation}", 1, values, label="plot", dashed=True))
     if any(curve.dashed for curve in curves):
         seen.append("dashed: as the README’s plots show it")
     if printed:

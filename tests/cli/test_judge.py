@@ -50,7 +50,7 @@ accept = {{ printed = 0.5, within_factor = 1.1 }}
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")
+    monkeypatch.setattr("vgharness.report.figures.sheet.written", lambda sheet: (b"", b""))
     Path("claims.toml").write_text(CLAIMS)
 
 

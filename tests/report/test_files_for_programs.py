@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from vgharness.records import Document, Run
-from vgharness.report.figures import FIGURES, Picture
+from vgharness.report.figures.pictures import FIGURES, Picture
 from vgharness.report.study_page import FILES, write_report
 from vgharness.report.summary_file import study_summary
 from vgharness.report.verdict_json import Judged
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.fast
 
 HOSTILE = "a|b` ![x](http://h.org) <script>alert(1)</script> **bold** [l](h) @user #1 \n\n# head\n```\n\u202e&lt; \\"
 PICTURES = tuple(
-    Picture(name=name, title=f"Figure {index} [of](x) <b>", caption="", png=b"png", narrow_png=b"")
+    Picture(name=name.removesuffix(".png"), title=f"Figure {index} [of](x) <b>", png=b"png", svg=b"svg")
     for index, name in enumerate(FIGURES)
 )
 

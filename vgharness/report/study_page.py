@@ -1,5 +1,6 @@
-"""A run → one self-contained HTML page, its figures as files, and what programs read: JSON, JUnit XML, Markdown; saved in
-a store, a page of its own besides."""
+"""A run → one self-contained HTML page, its figures as files, and what programs read: JSON, JUnit XML, Markdown.
+
+Of a run that is saved in a store there is a page of its own besides."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from vgharness.claims.verdicts import REENCODED_POINTS
 from vgharness.formatting import count, duration, percent
 from vgharness.records import Run, nan_if_none
 from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
-from vgharness.report.figures import FIGURES, Picture, draw, is_studied_readme
+from vgharness.report.figures.pictures import DRAWINGS, FIGURES, draw
+from vgharness.report.figures.readme import is_studied_readme
 from vgharness.report.junit import junit_xml
 from vgharness.report.past.runs import FOLDER, Past
 from vgharness.report.past.section import PastSection, section_of
@@ -30,7 +32,7 @@ from vgharness.theory import FUNCTIONS
 
 # What a report consists of.
 PAGE: Final = "index.html"
-FILES: Final = (*FIGURES, "run.json", "report.json", "verdicts.xml", "summary.md", PAGE)
+FILES: Final = (*FIGURES, *DRAWINGS, "run.json", "report.json", "verdicts.xml", "summary.md", PAGE)
 # In the head of a page that was made before its study was finished.
 INTERIM_MARK: Final = '<meta name="vgharness" content="interim">'
 
@@ -55,10 +57,11 @@ def write_report(run: Run, out: Path, past: Past | None = None) -> Path:
     past: the other runs of the store that the run is saved in, which ``index.html`` ends with; ``None``: it is saved in
         none, and there is no page of its own.
     """
-    pictures: tuple[Picture, ...] = draw(run)
+    pictures = draw(run)
     out.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
-        write_whole(out / picture.name, picture.png)
+        write_whole(out / f"{picture.name}.png", picture.png)
+        write_whole(out / f"{picture.name}.svg", picture.svg)
     write_whole(out / "run.json", to_json(run))
     write_text(out / "report.json", as_json(run.document, [("run.json", run)], run.verdicts).model_dump_json(indent=1))
     write_whole(out / "verdicts.xml", junit_xml(run.document, run.verdicts))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from vgharness.formatting import count, listing, moment
 from vgharness.records import Run, Verdict
-from vgharness.report.figures import Picture
+from vgharness.report.figures.pictures import Picture
 from vgharness.report.tables import as_code, markdown_table, without_formatting
 from vgharness.report.verdict_table import (
     SYMBOLS,
@@ -22,7 +22,7 @@ from vgharness.report.verdict_table import (
 
 
 def study_summary(run: Run, pictures: Iterable[Picture]) -> str:
-    """The content of ``summary.md``. ``pictures``: the run's figures; those that are PNG files are shown.
+    """The content of ``summary.md``. ``pictures``: the run's figures.
 
     Whatever is from outside (the document's title, claims, units, the command) is code: nothing in it is markup.
     """
@@ -72,6 +72,5 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
 def _figures(pictures: Iterable[Picture]) -> Iterator[str]:
     for picture in pictures:
-        if picture.name.endswith(".png"):
-            yield f"![{without_formatting(picture.title)}]({picture.name})"
-            yield ""
+        yield f"![{without_formatting(picture.title)}]({picture.name}.png)"
+        yield ""

@@ -69,6 +69,9 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     assert all(claim.id in result.output for claim in load_claims())
     page = Path("reports/index.html").read_text()
     assert run.command in page
+    shown = re.findall(r"^!\[.+\]\((.+)\)$", Path("reports/summary.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(shown) == 3
+    assert all(Path("reports", name).is_file() for name in shown)
 
 
 def test_the_command_on_the_page_gives_the_same_study(asked: list[tuple[Study, ImageSet]]) -> None:

@@ -115,7 +115,9 @@ def full(
     jobs: Jobs = None,
     precision: Annotated[str, typer.Option(help="fp32, tf32 (a GPU only) or bf16")] = "fp32",
     claims: Annotated[Path | None, typer.Option(help=CLAIMS_HELP)] = None,
-    out: Annotated[Path, typer.Option(help="where the page, the figures and run.json go")] = Path("reports"),
+    out: Annotated[Path, typer.Option(help="where the page, its figures and its files for programs go")] = Path(
+        "reports"
+    ),
     watch: Watch = False,
     plan_only: Plan = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")] = False,

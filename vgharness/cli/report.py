@@ -34,7 +34,9 @@ SESSION_PAGE = "gradflow.html"
 def report(
     run: Annotated[str, typer.Argument(help="file, number or name of a study's run or of a pytest session")],
     other: Annotated[str | None, typer.Argument(help="a later study's run, to be compared with the first")] = None,
-    out: Annotated[Path, typer.Option(help="where the page, the figures and run.json go")] = Path("reports"),
+    out: Annotated[Path, typer.Option(help="where the page, its figures and its files for programs go")] = Path(
+        "reports"
+    ),
     claims: Annotated[
         Path | None,
         typer.Option(

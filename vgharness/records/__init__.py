@@ -58,6 +58,7 @@ from vgharness.records.run import (
 from vgharness.records.session import (
     SESSION_STATUSES,
     SESSION_VERSION,
+    MarkLimits,
     Sample,
     Session,
     SessionStatus,
@@ -100,6 +101,7 @@ __all__ = [
     "LayerPrediction",
     "LayerShape",
     "Machine",
+    "MarkLimits",
     "MomentErrors",
     "Name",
     "NonfiniteOrigin",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from vgharness.records import Activation, Cell, CellResult, Epoch, GradientFlow, Quantity, Run, nan_if_none
+from vgharness.records import Activation, Cell, CellResult, Epoch, GradientFlow, Quantity, Reading, Run, nan_if_none
 from vgharness.statistics import Scale, Summary, grain_on, mean_of, percent_grain, summarise
 
 CONVOLUTIONS: Final = "conv*"
@@ -108,6 +108,24 @@ def flow_series(kind: Kind, value: Callable[[GradientFlow], float]) -> Series:
 def factor_series(kind: Kind, quantity: Quantity) -> Series:
     """The factor toward the input per layer, of the convolutions."""
     return flow_series(kind, lambda flow: flow.factor(quantity) if len(flow.layers) > 1 else math.nan)
+
+
+def readings_of(run: Run, kind: Kind) -> Iterable[tuple[str, Reading]]:
+    """The deciding readings of networks of this kind alone, each with its claim."""
+    for verdict in run.verdicts:
+        for reading in verdict.readings:
+            if not reading.context and (reading.networks, reading.activation) == (kind.settings, kind.activation):
+                yield verdict.claim, reading
+
+
+def layer_series(kind: Kind, quantity: Quantity) -> dict[str, Series]:
+    """By the name of each convolution, in forward order, the quantity of its gradient; of a trained kind."""
+    names = [layer.name for layer in convolutions(kind.trained[0].epochs[0].flow).last_passes()]
+
+    def value(place: int) -> Callable[..., float]:
+        return lambda flow: nan_if_none(getattr(flow.last_passes()[place], quantity))
+
+    return {name: flow_series(kind, value(place)) for place, name in enumerate(names)}
 
 
 def convolutions(flow: GradientFlow) -> GradientFlow:

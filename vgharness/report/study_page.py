@@ -1,4 +1,6 @@
-"""A run → one self-contained HTML page, its figures as files, and its JSON; saved in a store, its own page besides."""
+"""A run → one self-contained HTML page, its figures as files, and what programs read: JSON, JUnit XML, Markdown.
+
+Of a run that is saved in a store there is a page of its own besides."""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from vgharness.claims.verdicts import REENCODED_POINTS
 from vgharness.formatting import count, duration, percent
 from vgharness.records import Run, nan_if_none
 from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
-from vgharness.report.figures import FIGURES, Picture, draw, is_studied_readme
+from vgharness.report.figures.pictures import DRAWINGS, FIGURES, draw
+from vgharness.report.figures.readme import is_studied_readme
+from vgharness.report.junit import junit_xml
 from vgharness.report.past.runs import FOLDER, Past
 from vgharness.report.past.section import PastSection, section_of
 from vgharness.report.study.answer import Answer, answer_of, interval_words
@@ -19,14 +23,16 @@ from vgharness.report.study.facts import networks_table, numerics_table, shape_r
 from vgharness.report.study.grid import depths_of
 from vgharness.report.study.maps import maps_of
 from vgharness.report.study.theory_part import theory_of
+from vgharness.report.summary_file import study_summary
 from vgharness.report.templates import environment
+from vgharness.report.verdict_json import as_json
 from vgharness.storage.store import to_json
 from vgharness.system.files import write_text, write_whole
 from vgharness.theory import FUNCTIONS
 
 # What a report consists of.
 PAGE: Final = "index.html"
-FILES: Final = (*FIGURES, "run.json", PAGE)
+FILES: Final = (*FIGURES, *DRAWINGS, "run.json", "report.json", "verdicts.xml", "summary.md", PAGE)
 # In the head of a page that was made before its study was finished.
 INTERIM_MARK: Final = '<meta name="vgharness" content="interim">'
 
@@ -45,17 +51,21 @@ class Interim(NamedTuple):
 
 
 def write_report(run: Run, out: Path, past: Past | None = None) -> Path:
-    """Writes the figures, ``run.json``, the run's own page and last ``index.html`` into ``out``; returns the last one's
+    """Writes what :data:`FILES` names into ``out``, the run's own page, and last ``index.html``; returns the last one's
     path.
 
     past: the other runs of the store that the run is saved in, which ``index.html`` ends with; ``None``: it is saved in
         none, and there is no page of its own.
     """
-    pictures: tuple[Picture, ...] = draw(run)
+    pictures = draw(run)
     out.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
-        write_whole(out / picture.name, picture.png)
+        write_whole(out / f"{picture.name}.png", picture.png)
+        write_whole(out / f"{picture.name}.svg", picture.svg)
     write_whole(out / "run.json", to_json(run))
+    write_text(out / "report.json", as_json(run.document, [("run.json", run)], run.verdicts).model_dump_json(indent=1))
+    write_whole(out / "verdicts.xml", junit_xml(run.document, run.verdicts))
+    write_text(out / "summary.md", study_summary(run, pictures))
     values = _values(run)
     if past is not None:
         own = out / FOLDER / past.this.page

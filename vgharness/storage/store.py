@@ -197,7 +197,7 @@ class RunStore:
 
 def to_json(record: Run | Session) -> bytes:
     """The content of ``record``'s file. Raises :class:`~vgharness.errors.UsageError` where it could not be loaded."""
-    content = record.model_dump_json(indent=1, warnings=False).encode()
+    content = record.model_dump_json(warnings=False).encode()
     try:
         type(record).model_validate_json(content, context=FROM_FILE)
     except ValidationError as error:

@@ -186,7 +186,10 @@ def test_another_claim_is_no_change(store: RunStore, tmp_path: Path, other: dict
 # --- the page --------------------------------------------------------------------------------------------
 
 
-def test_the_page_of_the_newest_is_the_index_and_each_has_its_own(store: RunStore, tmp_path: Path) -> None:
+def test_the_page_of_the_newest_is_the_index_and_each_has_its_own(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vgharness.report.study_page.draw", lambda run: ())
     out = tmp_path / "out"
     paths = [store.save(run_of(1), "study"), store.save(run_of(2, ("mixed",)), "study")]
     unreported = store.save(run_of(3, ("mixed",)), "study")

@@ -22,7 +22,7 @@ from rich.console import Console
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
 from vgharness.cli.full_options import given_activations, given_depths, given_positive, given_preset, given_seeds
-from vgharness.cli.runs import past_runs
+from vgharness.cli.runs import check_report, past_runs
 from vgharness.cli.verdicts import (
     CLAIMS_HELP,
     NOT_REPRODUCED,
@@ -191,13 +191,10 @@ def _run(screen: Console, options: Options) -> Run:
     from vgharness.cli.watch import WatchedPage
     from vgharness.data.images import load_images
     from vgharness.report.outlook_table import outlook_lines
-    from vgharness.report.past.runs import FOLDER
-    from vgharness.report.study_page import FILES
     from vgharness.study.run import run_study
     from vgharness.training.callback import Callbacks
 
-    check_folder(options.out, "--out", FILES)
-    check_folder(options.out / FOLDER, "--out")
+    check_report(options.out)
     study = task.study
     with decoding(screen) as progress:
         images = load_images(

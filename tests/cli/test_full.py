@@ -62,8 +62,9 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     (saved,) = Path(".gradflow").glob("*/0001_quick.json")
     run = load_run(saved)
     assert {path.name for path in Path("reports").iterdir()} == {
-        "index.html", "run.json", "loss_acc_comparison.png", "grad_norms_per_layer.png",
-        "activation_gradmaps_conv1.png", "loss_acc_comparison.svg", "grad_norms_per_layer.svg", "activation_gradmaps_conv1.svg",
+        "index.html", "run.json", "report.json", "verdicts.xml", "summary.md",
+        "loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png",
+        "loss_acc_comparison.svg", "grad_norms_per_layer.svg", "activation_gradmaps_conv1.svg",
     }  # fmt: skip
     assert load_run(Path("reports/run.json")) == run
     assert all(claim.id in result.output for claim in load_claims())

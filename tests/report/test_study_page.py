@@ -9,7 +9,7 @@ from factories import CANONICAL, SYNTHETIC, make_reading, make_result, make_run,
 
 from vgharness.claims.loading import load_claims
 from vgharness.records import OUTCOMES, Document, Provenance, Run
-from vgharness.report.study_page import render, write_report
+from vgharness.report.study_page import FILES, render, write_report
 from vgharness.storage.store import load_run
 from vgharness.study.judging import judged as judged_by
 
@@ -181,7 +181,7 @@ def test_written_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vgharness.report.figures.sheet.written", lambda sheet: (b"pixels", b"lines"))
     run = study_run()
     assert write_report(run, tmp_path / "reports") == tmp_path / "reports" / "index.html"
-    assert {path.name for path in (tmp_path / "reports").iterdir()} == {*NAMES, "run.json", "index.html"}
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {*FILES}
     assert (tmp_path / "reports" / NAMES[0]).read_bytes() == b"pixels"
     assert (tmp_path / "reports" / NAMES[-1]).read_bytes() == b"lines"
     assert load_run(tmp_path / "reports" / "run.json") == run

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
+from vgharness.cli.runs import past_runs
 from vgharness.cli.verdicts import (
     CLAIMS_HELP,
     NOT_REPRODUCED,
@@ -114,7 +115,9 @@ def full(
     jobs: Jobs = None,
     precision: Annotated[str, typer.Option(help="fp32, tf32 (a GPU only) or bf16")] = "fp32",
     claims: Annotated[Path | None, typer.Option(help=CLAIMS_HELP)] = None,
-    out: Annotated[Path, typer.Option(help="where the page, the figures and run.json go")] = Path("reports"),
+    out: Annotated[Path, typer.Option(help="where the page, its figures and its files for programs go")] = Path(
+        "reports"
+    ),
     watch: Watch = False,
     plan_only: Plan = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")] = False,
@@ -188,11 +191,13 @@ def _run(screen: Console, options: Options) -> Run:
     from vgharness.cli.watch import WatchedPage
     from vgharness.data.images import load_images
     from vgharness.report.outlook_table import outlook_lines
+    from vgharness.report.past.runs import FOLDER
     from vgharness.report.study_page import FILES
     from vgharness.study.run import run_study
     from vgharness.training.callback import Callbacks
 
     check_folder(options.out, "--out", FILES)
+    check_folder(options.out / FOLDER, "--out")
     study = task.study
     with decoding(screen) as progress:
         images = load_images(
@@ -259,12 +264,14 @@ def _conclude(screen: Console, store: RunStore, run: Run, out: Path, page: Watch
     left = f"{shown(out)}/ is left as it was"
     if page and run.status == "interrupted":
         left = page.interrupted(run)
+    past = None
     try:
         saved = store.save(run, run.study.preset)
         screen.print(f"run saved as {shown(saved)}", soft_wrap=True)
+        past = past_runs(saved, run, out)
     finally:  # what was trained is not to be lost where it cannot be saved: its page holds it too
         if run.status == "finished":
-            screen.print(f"page written to {shown(write_report(run, out))}", soft_wrap=True)
+            screen.print(f"page written to {shown(write_report(run, out, past))}", soft_wrap=True)
             if page:
                 page.replaced()
     if run.status == "interrupted":

@@ -146,7 +146,12 @@ def initial_factors(kind: Kind) -> dict[int, float]:
 def _series(kind: Kind, first: int, seeds: dict[int, list[float]], scale: Scale, images: int = 0) -> Series:
     shortest = min(map(len, seeds.values()), default=0)
     moments = [[values[place] for values in seeds.values()] for place in range(shortest)]
-    return Series(kind, first, seeds, [summarise(values, scale, _grain(values, scale, images)) for values in moments])
+    return Series(kind, first, seeds, [summary_of(values, scale, images) for values in moments])
+
+
+def summary_of(values: Sequence[float], scale: Scale, images: int = 0) -> Summary:
+    """The mean over the seeds and its interval. ``images``: how many an accuracy is a percentage of."""
+    return summarise(values, scale, _grain(values, scale, images))
 
 
 def _grain(values: Sequence[float], scale: Scale, images: int) -> float:

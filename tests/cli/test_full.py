@@ -64,6 +64,7 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     assert {path.name for path in Path("reports").iterdir()} == {
         "index.html", "run.json", "report.json", "verdicts.xml", "summary.md",
         "loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png",
+        "loss_acc_comparison.svg", "grad_norms_per_layer.svg", "activation_gradmaps_conv1.svg",
     }  # fmt: skip
     assert load_run(Path("reports/run.json")) == run
     assert all(claim.id in result.output for claim in load_claims())

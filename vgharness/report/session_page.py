@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+
+from jinja2 import Template
 
 from vgharness.formatting import moment, shorten
 from vgharness.gradflow.summary import FACTOR_HEADING
@@ -47,9 +50,7 @@ def render_session(
     models = models_of(session.samples, parameters=parameters)
     everything = (*models.remarkable, *models.healthy)
     findings = [model.finding for model in everything]
-    pages = environment()
-    pages.filters |= {**FILTERS, "short": lambda name: shorten(name, LONGEST_NAME)}
-    return pages.get_template("session.html.j2").render(
+    return _template().render(
         session=session,
         models=models,
         everything=everything,
@@ -60,3 +61,11 @@ def render_session(
         factor_heading=FACTOR_HEADING,
         **claim_values(document, verdicts),
     )
+
+
+@cache
+def _template() -> Template:
+    """Compiling it takes longer than filling it in."""
+    pages = environment()
+    pages.filters |= {**FILTERS, "short": lambda name: shorten(name, LONGEST_NAME)}
+    return pages.get_template("session.html.j2")

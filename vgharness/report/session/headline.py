@@ -61,7 +61,9 @@ def beside(findings: Sequence[Finding]) -> tuple[str, ...]:
         return ()
     said = [f"{len(warnings)} {_have(warnings, 'warning')}: {_kinds(warnings)}"] if problems and warnings else []
     failed = [x.name for x in findings if x.failed and x.severity != "problem"]
-    said += [f"{count(len(failed), 'test')} failed without a problem of the gradients: {_named(failed)}"] if failed else []
+    said += (
+        [f"{count(len(failed), 'test')} failed without a problem in the gradients: {_named(failed)}"] if failed else []
+    )
     return tuple(said)
 
 
@@ -77,7 +79,9 @@ def _of_one(finding: Finding) -> str:
     name = shorten(finding.name, LONGEST_NAME)
     if not finding.diagnosis.problems:
         return f"{name} is healthy{', but its test failed' if finding.failed else ''}"
-    found = listing((f"{x.kind} from {shorten(escaped(x.layer), LONGEST_NAME)}" for x in finding.diagnosis.problems), most=2)
+    found = listing(
+        (f"{x.kind} from {shorten(escaped(x.layer), LONGEST_NAME)}" for x in finding.diagnosis.problems), most=2
+    )
     return f"{name}: {found}" if finding.severity == "problem" else f"{name} has a warning: {found}"
 
 
@@ -93,6 +97,8 @@ def _kinds(findings: Iterable[Finding]) -> str:
 def _named(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b, c and 4 more``."""
     short = [shorten(name, LONGEST_NAME) for name in names]
-    return listing(short, most=_MOST_NAMED) if len(short) > _MOST_NAMED else " and ".join(
-        filter(None, [", ".join(short[:-1]), short[-1]])
+    return (
+        listing(short, most=_MOST_NAMED)
+        if len(short) > _MOST_NAMED
+        else " and ".join(filter(None, [", ".join(short[:-1]), short[-1]]))
     )

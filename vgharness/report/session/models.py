@@ -169,7 +169,8 @@ def _size(sample: Sample, rows: Sequence[Row]) -> str:
     said = [count(len(sample.keys), "layer"), count(len(sample.seeds), "seed")]
     worst = farthest_from_one(rows)
     if worst is not None and (factor := rows[worst].factor) is not None:
-        said.append(f"factor farthest from 1: {number(factor.value)} at {shorten(escaped(rows[worst].label.strip()), LONGEST_NAME)}")
+        where = shorten(escaped(rows[worst].label.strip()), LONGEST_NAME)
+        said.append(f"factor farthest from 1: {number(factor.value)} at {where}")
     return ", ".join(said)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from functools import cache
 from html import unescape
 from pathlib import Path
@@ -26,7 +27,7 @@ from vgharness.records import (
     Session,
     TimePath,
 )
-from vgharness.report.session.headline import headline
+from vgharness.report.session.answer import headline
 from vgharness.report.session.models import models_of
 from vgharness.report.session_page import render_session
 
@@ -58,7 +59,7 @@ def of(samples: list[Sample]) -> Session:
     return Session.model_validate({**empty().model_dump(), "samples": samples})
 
 
-def chain(signals: list[float | None], names: list[str] | None = None, **fields: object) -> GradientFlow:
+def chain(signals: Sequence[float | None], names: list[str] | None = None, **fields: object) -> GradientFlow:
     names = names or [f"layer{place}" for place in range(len(signals))]
     return GradientFlow(
         layers=tuple(
@@ -70,7 +71,7 @@ def chain(signals: list[float | None], names: list[str] | None = None, **fields:
     )
 
 
-def sample(test: str, signals: list[float | None], **fields: object) -> Sample:
+def sample(test: str, signals: Sequence[float | None], **fields: object) -> Sample:
     """Of two seeds, the second's values twice the first's."""
     twice = [None if size is None else 2 * size for size in signals]
     flows = (chain(signals), chain(twice))
@@ -124,7 +125,7 @@ def row_of(markup: str, label: str) -> list[str]:
     ],
 )
 def test_the_headline_names_what_has_problems(
-    samples: list[tuple[str, list[float | None], str | None]], said: str
+    samples: list[tuple[str, Sequence[float | None], str | None]], said: str
 ) -> None:
     models = models_of([sample(name, signals, outcome=outcome) for name, signals, outcome in samples])
     assert f"{headline([model.finding for model in (*models.remarkable, *models.healthy)])}." == said
@@ -291,7 +292,7 @@ def test_remedies_have_a_table_and_the_best_ones_code() -> None:
 
 
 @pytest.mark.parametrize("signals", [[None, None], [0.0, 0.0], [5e-324, 1e308, 1.0], [math.nan, 1.0], [1.0], []])
-def test_any_values_have_a_page(signals: list[float | None]) -> None:
+def test_any_values_have_a_page(signals: Sequence[float | None]) -> None:
     flow = chain(signals)
     page = render_session(of([Sample(test="odd", seeds=(1,), flows=(flow,))]))
     assert "nan" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL).lower().replace("unlearned", "")
@@ -316,7 +317,7 @@ def test_what_came_from_outside_is_escaped_and_cut_where_it_is_a_heading() -> No
 
 def test_of_500_layers_those_of_which_nothing_is_to_be_said_share_lines() -> None:
     names = [f"{'blocks.' * 40}{place}" for place in range(500)]
-    signals: list[float | None] = [0.9 ** (500 - place) for place in range(500)]
+    signals: Sequence[float | None] = [0.9 ** (500 - place) for place in range(500)]
     page = render_session(of([Sample(test="deep", seeds=(1,), flows=(chain(signals, names),))]))
     assert len(re.findall('<text class="layer', page)) < 10
     assert "rows: state ok, factor from 0.5 to 2" in page

@@ -12,9 +12,9 @@ from vgharness.formatting import moment, shorten
 from vgharness.gradflow.summary import FACTOR_HEADING
 from vgharness.records import Document, RemedyRecord, Session, Verdict
 from vgharness.report.claim_rows import FILTERS, claim_values
-from vgharness.report.session.headline import LONGEST_NAME, beside, headline
+from vgharness.report.session.answer import LONGEST_NAME, beside, headline
 from vgharness.report.session.models import models_of
-from vgharness.report.session.remedy_part import remedy_part
+from vgharness.report.session.remedies import remedy_part
 from vgharness.report.templates import environment
 from vgharness.system.files import write_text
 

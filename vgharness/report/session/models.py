@@ -10,7 +10,7 @@ from vgharness.gradflow.diagnosis import Diagnosis, diagnose, summary
 from vgharness.gradflow.rows import Row, table_rows
 from vgharness.gradflow.summary import FACTOR_HEADING
 from vgharness.records import MarkLimits, Sample
-from vgharness.report.session.headline import LONGEST_NAME, Finding, short_names
+from vgharness.report.session.answer import LONGEST_NAME, Finding, short_names
 from vgharness.report.session.layers import Drawing, layers_drawing, numbers, steps_drawing
 from vgharness.report.study.charts import Table
 from vgharness.report.tables import farthest_from_one, row_notes

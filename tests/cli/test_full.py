@@ -62,7 +62,7 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     (saved,) = Path(".gradflow").glob("*/0001_quick.json")
     run = load_run(saved)
     assert {path.name for path in Path("reports").iterdir()} == {
-        "index.html", "run.json", "report.json", "verdicts.xml", "summary.md",
+        "index.html", "runs", "run.json", "report.json", "verdicts.xml", "summary.md",
         "loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png",
         "loss_acc_comparison.svg", "grad_norms_per_layer.svg", "activation_gradmaps_conv1.svg",
     }  # fmt: skip

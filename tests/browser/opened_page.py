@@ -34,6 +34,10 @@ class Opened(NamedTuple):
         """What a function of ``rules.js`` finds on the page."""
         return self.page.evaluate(f"given => rules.{call}(...given)", list(arguments))
 
+    def wear(self, scheme: str) -> None:
+        """Changes the scheme of colours."""
+        self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+
     def picture(self, what: str) -> None:
         """Leaves a picture where the environment asks for them."""
         if folder := os.environ.get(SCREENSHOTS):

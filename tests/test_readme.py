@@ -65,7 +65,7 @@ def test_claims_of_ones_own_are_judged_on_a_study_and_on_a_session(
     from vgharness.claims.loading import load_claims
 
     monkeypatch.setitem(PRESETS, "quick", replace(PRESETS["quick"], train_images=16, test_images=16))
-    monkeypatch.setattr("vgharness.report.figures._DPI", 30)
+    monkeypatch.setattr("vgharness.report.figures.sheet.DPI", 30)
     for name in ("NOTES.md", "test_depth.py", "depth.toml"):
         Path(name).write_text(block(f"file: {name}"), encoding="utf-8")
     test, full, judge = (shlex.split(line) for line in block("commands: depth").splitlines())
@@ -79,7 +79,7 @@ def test_claims_of_ones_own_are_judged_on_a_study_and_on_a_session(
     del found["deeper-learns-slowly"]
     false = {"no-dead-units", "ten-times-as-large"}
     assert found == {claim: "not reproduced" if claim in false else "reproduced" for claim in found}
-    assert "“Notes on depth”" in Path("page/index.html").read_text(encoding="utf-8")
+    assert "Notes on depth" in Path("page/index.html").read_text(encoding="utf-8")
     assert Path("claims.xml").read_text(encoding="utf-8").count("<testcase ") == 10
 
 

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
@@ -23,7 +24,7 @@ from vgharness.claims.loading import load_claims
 from vgharness.cli.full import exit_status, main
 from vgharness.cli.main import app
 from vgharness.data.image_set import ImageSet
-from vgharness.records import Outcome, Run, Study
+from vgharness.records import Cell, Outcome, Run, Study
 from vgharness.storage.store import load_run
 from vgharness.study import presets
 from vgharness.system.environment import machine_prefix
@@ -38,7 +39,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tiny = presets.Preset(("script",), epochs=1, seeds=1, source="synthetic", train_images=32, test_images=16)
     monkeypatch.setitem(presets.PRESETS, "quick", tiny)
-    monkeypatch.setattr("vgharness.report.figures._DPI", 30)
+    monkeypatch.setattr("vgharness.report.figures.sheet.DPI", 30)
 
 
 def full(*arguments: str) -> Result:
@@ -61,7 +62,8 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     (saved,) = Path(".gradflow").glob("*/0001_quick.json")
     run = load_run(saved)
     assert {path.name for path in Path("reports").iterdir()} == {
-        "index.html", "run.json", "loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png"
+        "index.html", "run.json", "report.json", "verdicts.xml", "summary.md",
+        "loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png",
     }  # fmt: skip
     assert load_run(Path("reports/run.json")) == run
     assert all(claim.id in result.output for claim in load_claims())
@@ -281,7 +283,7 @@ def hostile_outputs() -> Iterator[tuple[str, TextIO]]:
 def test_an_output_that_cannot_be_printed_to_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = "--preset quick --device cpu --activations relu --exit-zero --out page"
     monkeypatch.setattr(sys, "argv", ["full", *arguments.split()])
-    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")
+    monkeypatch.setattr("vgharness.report.figures.sheet.written", lambda sheet: (b"", b""))
     for kind, stream in hostile_outputs():
         with monkeypatch.context() as patched:
             errors = StringIO()
@@ -374,6 +376,50 @@ def test_ctrl_c_saves_a_partial_run_and_leaves_the_earlier_page(monkeypatch: pyt
     written = CliRunner().invoke(app, ["report", str(saved), "--out", "partial"])
     assert written.exit_code == 0
     assert "This run was interrupted." in Path("partial/index.html").read_text()
+
+
+def test_watch_shows_the_page_while_it_trains_and_ends_with_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgharness.cli.progress import StudyProgress
+
+    started, begun, seen = StudyProgress.cell_started, [], ""
+
+    def look(self: StudyProgress, cell: Cell) -> None:
+        nonlocal seen
+        started(self, cell)
+        begun.append(cell)
+        until = time.monotonic() + 60
+        while len(begun) == 2 and "1 of 6 networks done" not in seen and time.monotonic() < until:
+            seen = Path("reports/index.html").read_text()
+
+    monkeypatch.setattr("vgharness.cli.watch._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("vgharness.cli.watch._SHARE", 1.0)
+    monkeypatch.setattr(StudyProgress, "cell_started", look)
+    Path("reports").mkdir()
+    Path("reports/index.html").write_text("an earlier page")
+    result = full("--preset", "quick", "--jobs", "1", "--watch", "--exit-zero")
+    assert result.exit_code == 0, result.output
+    assert "1 of 6 networks done" in seen
+    assert 'http-equiv="refresh"' in seen
+    final = Path("reports/index.html").read_text()
+    assert "Interim" not in final
+    assert "http-equiv" not in final
+    assert load_run(Path("reports/run.json")).status == "finished"
+    assert not list(Path("reports").glob("index.earlier*"))
+    assert "--watch" not in load_run(Path("reports/run.json")).command
+
+
+def test_ctrl_c_while_watched_marks_the_page_and_keeps_the_earlier_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: Callback, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    Path("reports").mkdir()
+    Path("reports/index.html").write_text("an earlier page")
+    monkeypatch.setattr("vgharness.cli.progress.StudyProgress.step_done", interrupt)
+    result = full("--watch")
+    assert result.exit_code == 130
+    assert "reports/index.html shows what there is; the page that was there before is kept as" in result.output
+    assert "This run was interrupted." in Path("reports/index.html").read_text()
+    assert Path("reports/index.earlier.html").read_text() == "an earlier page"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from factories import make_result
+from factories import make_result, make_run
 from rich.console import Console
 
 from vgharness.cli.progress import StudyProgress, counted
@@ -26,7 +26,7 @@ def out() -> io.StringIO:
 
 def started(out: io.StringIO, *, terminal: bool, expected: float | None = 60.0) -> StudyProgress:
     progress = StudyProgress(Console(file=out, force_terminal=terminal, width=120))
-    progress.study_started(STUDY, expected)
+    progress.study_started(make_run([make_result()]).model_copy(update={"study": STUDY}), expected)
     return progress
 
 

@@ -68,6 +68,7 @@ def test_a_network_that_diverged_has_no_number() -> None:
         (Bounds(low=6, high=7), "42: 6 to 7"),
         (Bounds(low=20), "42: ≥ 20"),
         (Bounds(high=1), "42: ≤ 1"),
+        (Bounds(), "42: not known"),
     ],
 )
 def test_a_seed_shows_between_what_its_value_lies(bounds: Bounds | None, text: str) -> None:

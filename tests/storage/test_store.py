@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import MACHINE, make_errors, make_flow, make_result, make_run
+from factories import MACHINE, failure, make_errors, make_flow, make_result, make_run
 from filelock import FileLock
 
 import vgharness
@@ -104,6 +104,19 @@ def test_what_was_saved_comes_back_equal(tmp_path: Path) -> None:
         path = RunStore(tmp_path).save(run, "x")
         assert load_run(path) == run
         assert "NaN" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "running",
+    [RUN.so_far("running", RUN.results, 1.0), RUN.model_copy(update={"results": (make_result(status="running"),)})],
+    ids=["run", "cell"],
+)
+def test_what_still_trains_is_neither_saved_nor_loaded(running: Run, tmp_path: Path) -> None:
+    assert "it still trains" in failure(lambda: RunStore(tmp_path).save(running, "x"))
+    assert not files_under(tmp_path)
+    path = tmp_path / "run.json"
+    path.write_text(running.model_dump_json())
+    assert "it still trains" in failure(lambda: load_run(path))
 
 
 def test_numbers_go_up_and_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from factories import make_result
 
 from vgharness.data.image_set import ImageSet
 from vgharness.data.synthetic import synthetic_images
-from vgharness.records import Cell, CellResult, Epoch, Study
+from vgharness.records import Cell, CellResult, Epoch, Run, Study
 from vgharness.storage.store import RunStore, load_run
 from vgharness.study.presets import plan
 from vgharness.study.run import run_study
@@ -101,7 +101,7 @@ def test_expected_seconds_grow_with_the_epochs_and_leave_no_trace(images: ImageS
     expected = []
 
     class Expected(Callback):
-        def study_started(self, study: Study, expected_seconds: float) -> None:
+        def study_started(self, run: Run, expected_seconds: float) -> None:
             expected.append(expected_seconds)
 
         def cell_started(self, cell: Cell) -> None:
@@ -113,3 +113,16 @@ def test_expected_seconds_grow_with_the_epochs_and_leave_no_trace(images: ImageS
     one = tiny(cells=tiny().cells[:1])
     quiet, observed = run_study(one, images), run_study(one, images, callback=Callback())
     assert quiet.results[0].epochs[0].flow == observed.results[0].epochs[0].flow
+
+
+def test_what_is_known_beforehand_is_what_the_run_says(images: ImageSet) -> None:
+    begun: list[Run] = []
+
+    class Begun(Callback):
+        def study_started(self, run: Run, expected_seconds: float | None) -> None:
+            begun.append(run)
+
+    one = tiny(cells=tiny().cells[:1])
+    run = run_study(one, images, command="as typed", callback=Begun())
+    assert (begun[0].status, begun[0].results, begun[0].verdicts) == ("running", (), ())
+    assert run.so_far("running", (), 0.0) == begun[0]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from factories import without_seconds
+from factories import make_errors, without_seconds
 from plain_loop import plain_epoch, standardise
 from small_cells import TEST, TRAIN, Draw, make_cell, pack_cells, small_cell, train, values_of
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from vgharness.models import DeepCNN
 from vgharness.records import ACTIVATIONS, Activation, Cell, CellResult, Epoch
 from vgharness.training import pack as packs
 from vgharness.training.callback import Callback
-from vgharness.training.loop import train_pack
+from vgharness.training.loop import NetworkTraining, train_pack
 
 pytestmark = [pytest.mark.fast, pytest.mark.usefixtures("without_first_batch")]
 
@@ -227,18 +227,48 @@ def test_one_that_diverges_does_not_stop_the_others(images: DeviceImages, monkey
 
     monkeypatch.setattr(packs, "initial_network", broken)
     notified: list[tuple[Cell, int]] = []
+    advanced: list[str] = []
 
     class Log(Callback):
         def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
             notified.append((cell, epoch.epoch))
+
+        def cell_advanced(self, result: CellResult) -> None:
+            if result.cell == pack_cells()[1]:
+                advanced.append(result.status)
 
     results = train_pack(pack_cells(), images, "fp32", Log())
     assert [result.status for result in results] == ["finished", "diverged", "finished", "finished"]
     assert (len(results[1].epochs), results[1].heatmap) == (1, None)
     assert (pack_cells()[1], 2) not in notified
     assert len(notified) == 7
+    assert advanced == ["running", "diverged"]
     for i in (0, 2, 3):
         assert without_seconds(results[i]) == without_seconds(whole[i])
+
+
+def test_what_there_is_of_a_network_is_passed_on_as_it_grows(
+    images: DeviceImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(network: NetworkTraining) -> None:
+        network.numerics.append(make_errors(len(network.epochs)))
+
+    monkeypatch.setattr(NetworkTraining, "measure_first_batch", measure)
+    seen: dict[Cell, list[CellResult]] = {}
+
+    class Log(Callback):
+        def cell_advanced(self, result: CellResult) -> None:
+            seen.setdefault(result.cell, []).append(result)
+
+    results = train_pack(pack_cells(), images, "fp32", Log())
+    for result in results:
+        advances = seen[result.cell]
+        assert [(x.status, len(x.epochs)) for x in advances] == [("running", 0), ("running", 1), ("running", 2)]
+        # The first batch is measured again before what comes of an epoch is passed on.
+        assert [[each.epoch for each in x.numerics] for x in advances] == [[0], [0, 1], [0, 1, 2]]
+        assert [x.initial for x in advances] == [None, result.initial, result.initial]
+        assert advances[0].layers == result.layers
+        assert advances[-1].epochs == result.epochs
 
 
 def test_ctrl_c_keeps_what_every_network_has_done(images: DeviceImages) -> None:

@@ -25,6 +25,7 @@ class Evidence:
     precision: of the arithmetic.
     planned: every cell that the runs' studies were to hold, trained or not.
     sessions: pytest sessions.
+    training: those of ``planned`` that still train, or are yet to.
     """
 
     cells: tuple[tuple[Cell, CellResult | None], ...] = ()
@@ -32,6 +33,7 @@ class Evidence:
     precision: Precision = "fp32"
     planned: tuple[Cell, ...] = ()
     sessions: tuple[Session, ...] = ()
+    training: frozenset[Cell] = frozenset()
 
     @classmethod
     def of(cls, *saved: Run | Session) -> Evidence:
@@ -57,6 +59,7 @@ class Evidence:
             precision=runs[0].study.precision if runs else "fp32",
             planned=tuple(cell for run in runs for cell in run.study.cells),
             sessions=tuple(each for each in saved if isinstance(each, Session)),
+            training=frozenset().union(*map(_in_training, runs)),
         )
 
     @classmethod
@@ -97,7 +100,7 @@ class Evidence:
             for cell, result in self.cells
             if result is None or result.status != "failed"
         ]
-        found, missing = pick(usable, self._wanted(subject, claim, variant))
+        found, missing = pick(usable, self.wanted(subject, claim, variant))
         if missing:
             raise NotRunError(missing)
         enough = {seed: result for seed, (cell, result) in found.items() if _epochs(cell, result) >= epochs}
@@ -107,9 +110,10 @@ class Evidence:
             raise NotRunError(f"needs {count(epochs, 'epoch')} of {subject}, which is {trained}")
         return enough
 
-    def _wanted(self, subject: Subject, claim: Claim, variant: str) -> Factors:
-        """The factors that the cells of ``subject`` have: its own and, where it has none, the variant's and the
-        recipe's, in the order in which a missing one is worth naming."""
+    def wanted(self, subject: Subject, claim: Claim, variant: str) -> Factors:
+        """Returns the factors that the cells of ``subject`` have: its own and, where it has none, the variant's and the
+        recipe's, in the order in which a missing one is worth naming. Raises :class:`NotRunError` for one that no cell
+        has."""
         own = dict(subject.factors)
         if variant:
             values = (factor_of(cell, claim.for_each) for cell in self.planned)
@@ -190,6 +194,12 @@ def _epochs(cell: Cell, result: CellResult | None) -> int:
     return len(result.epochs) if result is not None and result.status == "interrupted" else cell.epochs
 
 
+def _in_training(run: Run) -> set[Cell]:
+    if run.status != "running":
+        return set()
+    return set(run.study.cells) - {result.cell for result in run.results if result.status != "running"}
+
+
 def _use(result: CellResult) -> tuple[bool, bool, int]:
     """Of two results of one cell the greater is of more use."""
-    return result.status != "failed", result.status != "interrupted", len(result.epochs)
+    return result.status != "failed", result.status not in ("interrupted", "running"), len(result.epochs)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from vgharness.claims.combination import combine
 from vgharness.claims.decision import Decided, decide
 from vgharness.claims.evidence import CIFAR10, Evidence, epochs_needed
+from vgharness.claims.interim import awaited, combined_so_far
 from vgharness.claims.measurement import Measurement, NotRunError
 from vgharness.claims.measures import Shifts, measure
 from vgharness.claims.spec import Claim, ReadingSpec
@@ -31,7 +32,7 @@ def judge(claims: Iterable[Claim], evidence: Evidence) -> tuple[Verdict, ...]:
 
 def _judge_claim(claim: Claim, variant: str, evidence: Evidence) -> Verdict:
     readings = tuple(_judge_reading(spec, claim, variant, evidence) for spec in claim.readings)
-    combined = combine(readings)
+    combined = combined_so_far(combine(readings), readings)
     return Verdict(
         claim=claim.id,
         variant=variant,
@@ -46,6 +47,8 @@ def _judge_claim(claim: Claim, variant: str, evidence: Evidence) -> Verdict:
 
 def _judge_reading(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -> Reading:
     try:
+        if reason := awaited(spec, claim, variant, evidence):
+            raise NotRunError(reason)
         measured = measure(spec, claim, variant, evidence)
         decided = _despite_unknown_error(_decide(spec, measured, claim), measured, evidence)
         if decided.is_settled:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,16 +70,18 @@ def check(
         if loss is not None:
             batch = batch.with_loss(loss)
         sample = _measure(model, factory, batch, seeds, layers)
-        tried = partial(_tried, model, factory, batch, seeds)
-        if json:
-            _print_json(model, sample, batch, tried() if remedies else None)
-        else:
+        trials: Sequence[Trial] | None = None
+        if not json:
             show = _print_markdown if markdown else _print
             show(sample, batch.text, parameters)
-            if remedies:
-                _print_remedies(tried(), markdown)
+        if remedies:
+            trials = _tried(model, factory, batch, seeds)
+        if json:
+            _print_json(model, sample, batch, trials)
+        elif trials is not None:
+            _print_remedies(trials, markdown)
         if html is not None:
-            say(f"page written to {shown(_write_page(sample, html, parameters))}", stderr=markdown or json)
+            say(f"page written to {shown(_write_page(sample, html, parameters, trials))}", stderr=markdown or json)
     bad = sample.diagnosis.problems if strict else not sample.diagnosis.healthy
     raise typer.Exit(PROBLEMS if bad else 0)
 
@@ -179,10 +180,11 @@ def _print_remedies(trials: Sequence[Trial], markdown: bool) -> None:
         print_remedies(console(), trials)
 
 
-def _write_page(sample: FlowSample, page: Path, parameters: bool) -> Path:
+def _write_page(sample: FlowSample, page: Path, parameters: bool, trials: Sequence[Trial] | None) -> Path:
+    from vgharness.check.remedy_records import remedies_as_records
     from vgharness.gradflow.session import as_session
     from vgharness.report.session_page import write_session_page
 
     command = shlex.join(["vgharness", *sys.argv[1:]])
     session = as_session([sample.record], command=command, folder=Path.cwd(), extra={})
-    return write_session_page(session, page, parameters=parameters)
+    return write_session_page(session, page, parameters=parameters, remedies=remedies_as_records(trials or ()))

@@ -1,7 +1,7 @@
 """``full``: trains the study, judges the claims, writes the page.
 
     python -m vgharness.full --preset quick
-    python -m vgharness.full --device cuda
+    python -m vgharness.full --device cuda --watch
     python -m vgharness.full --preset script --plan
 
 Exit status: 0 every claim that ran was reproduced, or --plan; 1 some was not, or none ran; 2 bad input; 3 a cell
@@ -11,6 +11,7 @@ failed or diverged; 130 interrupted.
 from __future__ import annotations
 
 import shlex
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
@@ -20,6 +21,7 @@ from rich.console import Console
 
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
+from vgharness.cli.runs import past_runs
 from vgharness.cli.verdicts import (
     CLAIMS_HELP,
     NOT_REPRODUCED,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     import torch
 
     from vgharness.claims.spec import Claim
+    from vgharness.cli.watch import WatchedPage
     from vgharness.data.image_set import ImageSet
 
 FAILED, INTERRUPTED = 3, 130
@@ -55,6 +58,9 @@ Data = Annotated[
 Activations = Annotated[str | None, typer.Option(help=f"which to train: {','.join(ACTIVATIONS)}")]
 Jobs = Annotated[
     int | None, typer.Option(help="networks that train side by side on a CPU; by default one for each core")
+]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="rewrite the page while it trains, with what there is; it reloads itself")
 ]
 Plan = Annotated[
     bool, typer.Option("--plan", help="print what can be decided and how long it takes, train and write nothing")
@@ -79,6 +85,7 @@ class Options:
     precision: Precision
     claims: Path | None
     out: Path
+    watch: bool
 
 
 class _Task(NamedTuple):
@@ -108,7 +115,10 @@ def full(
     jobs: Jobs = None,
     precision: Annotated[str, typer.Option(help="fp32, tf32 (a GPU only) or bf16")] = "fp32",
     claims: Annotated[Path | None, typer.Option(help=CLAIMS_HELP)] = None,
-    out: Annotated[Path, typer.Option(help="where the page, the figures and run.json go")] = Path("reports"),
+    out: Annotated[Path, typer.Option(help="where the page, its figures and its files for programs go")] = Path(
+        "reports"
+    ),
+    watch: Watch = False,
     plan_only: Plan = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")] = False,
 ) -> None:
@@ -130,6 +140,7 @@ def full(
             precision=named_precision(precision),
             claims=claims,
             out=out,
+            watch=watch,
         )
         try:
             if plan_only:
@@ -177,12 +188,16 @@ def _run(screen: Console, options: Options) -> Run:
     task = _task(screen, options, claims)
     from vgharness.claims.outlook import outlooks
     from vgharness.cli.progress import StudyProgress, decoding
+    from vgharness.cli.watch import WatchedPage
     from vgharness.data.images import load_images
     from vgharness.report.outlook_table import outlook_lines
+    from vgharness.report.past.runs import FOLDER
     from vgharness.report.study_page import FILES
     from vgharness.study.run import run_study
+    from vgharness.training.callback import Callbacks
 
     check_folder(options.out, "--out", FILES)
+    check_folder(options.out / FOLDER, "--out")
     study = task.study
     with decoding(screen) as progress:
         images = load_images(
@@ -191,17 +206,19 @@ def _run(screen: Console, options: Options) -> Run:
     screen.print(*outlook_lines(outlooks(task.claims, study, images.provenance)), sep="\n", soft_wrap=True)
     if study.precision != "fp32":
         _warn_of_precision(screen, study, images, task.device)
-    with StudyProgress(screen) as callback:
+    with ExitStack() as stack:
+        shown_here = stack.enter_context(StudyProgress(screen))
+        page = WatchedPage(options.out, task.claims, shown_here.seconds_left, screen.print) if options.watch else None
         run = run_study(
             study,
             images,
             device=task.device,
             claims=task.claims,
             command=_command(task, options),
-            callback=callback,
+            callback=Callbacks(shown_here, stack.enter_context(page)) if page else shown_here,
             jobs=options.jobs,
         )
-    _conclude(screen, store, run, options.out)
+    _conclude(screen, store, run, options.out, page)
     return run
 
 
@@ -239,26 +256,30 @@ def _warn_of_precision(screen: Console, study: Study, images: ImageSet, device: 
     )
 
 
-def _conclude(screen: Console, store: RunStore, run: Run, out: Path) -> None:
+def _conclude(screen: Console, store: RunStore, run: Run, out: Path, page: WatchedPage | None) -> None:
     """Saves the run, prints its verdicts and writes its page."""
     from vgharness.report.study_page import write_report
 
     print_verdicts(screen, run.verdicts)
+    left = f"{shown(out)}/ is left as it was"
+    if page and run.status == "interrupted":
+        left = page.interrupted(run)
+    past = None
     try:
         saved = store.save(run, run.study.preset)
-    except UsageError:  # what was trained is not to be lost: its page holds it too
+        screen.print(f"run saved as {shown(saved)}", soft_wrap=True)
+        past = past_runs(saved, run, out)
+    finally:  # what was trained is not to be lost where it cannot be saved: its page holds it too
         if run.status == "finished":
-            screen.print(f"page written to {shown(write_report(run, out))}", soft_wrap=True)
-        raise
-    screen.print(f"run saved as {shown(saved)}", soft_wrap=True)
+            screen.print(f"page written to {shown(write_report(run, out, past))}", soft_wrap=True)
+            if page:
+                page.replaced()
     if run.status == "interrupted":
         screen.print(
-            f"interrupted: {len(run.results)} of {len(run.study.cells)} cells were begun; {shown(out)}/ is left as it "
-            f"was. The page of what there is: vgharness report {shlex.quote(shown(saved))}",
+            f"interrupted: {len(run.results)} of {len(run.study.cells)} cells were begun; {left}. The page of what "
+            f"there is, with its figures: vgharness report {shlex.quote(shown(saved))}",
             soft_wrap=True,
         )
-    else:
-        screen.print(f"page written to {shown(write_report(run, out))}", soft_wrap=True)
 
 
 def _command(task: _Task, options: Options) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vgharness.formatting import count, duration, escaped
-from vgharness.records import Cell, CellResult, Epoch, Study, nan_if_none
+from vgharness.records import Cell, CellResult, Epoch, Run, Study, nan_if_none
 from vgharness.training.callback import Callback
 
 Item = TypeVar("Item")
@@ -60,8 +60,10 @@ class StudyProgress(Callback):
         self.bar = _bar(console)
         self.task = self.bar.add_task("", total=None)
 
-    def study_started(self, study: Study, expected_seconds: float | None) -> None:
+    def study_started(self, run: Run, expected_seconds: float | None) -> None:
+        study = run.study
         self.console.print(study_line(study, expected_seconds))
+        self.expected = expected_seconds
         self.started = self.shown = time.monotonic()
         self.cells = study.cells
         self.epochs = sum(cell.epochs for cell in study.cells)
@@ -69,6 +71,13 @@ class StudyProgress(Callback):
         self.under_way: list[Cell] = []
         self.bar.update(self.task, total=self.epochs)
         self.bar.start()
+
+    def seconds_left(self) -> float | None:
+        """How long the epochs that are left take at the pace so far; before there is one, as was expected."""
+        done = sum(self.done.values())
+        if not done:
+            return self.expected
+        return (time.monotonic() - self.started) / done * (self.epochs - done)
 
     def __enter__(self) -> StudyProgress:
         return self
@@ -89,8 +98,8 @@ class StudyProgress(Callback):
         self.done[cell] = epoch.epoch
         if self.console.is_terminal:
             return
-        done = sum(self.done.values())
-        left = (time.monotonic() - self.started) / done * (self.epochs - done)
+        left = self.seconds_left()
+        assert left is not None  # an epoch is done
         self._line(
             cell,
             f", epoch {epoch.epoch} of {cell.epochs}: {_losses(epoch)}, {epoch.seconds:.1f} s; "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vgharness.gradflow.measurement import GradientQuantity, Loss, MoreSeeds
     from vgharness.gradflow.sample import FlowSample
     from vgharness.probe.layers import LayerChoice
-    from vgharness.records import Sample
+    from vgharness.records import MarkLimits, Sample
 
 _PREFIX: Final = "gradflow_"  # of the names of a test's properties
 
@@ -127,8 +127,9 @@ class GradFlow:
             name=label,
             **of_measure,
         )
-        self._samples.append(sample.record)
-        self._properties += properties(sample.record)
+        record = sample.record.model_copy(update={"limits": limits_of(self._marked)})
+        self._samples.append(record)
+        self._properties += properties(record)
         return sample
 
     def _how_many(
@@ -156,6 +157,18 @@ class GradFlow:
         limits = {key: self._marked[key] for key in LIMITS if key in self._marked}
         if limits:
             sample.assert_factors(**limits, **{k: v for k, v in self._marked.items() if k == "quantity"})
+
+
+def limits_of(marked: Mapping[str, Any]) -> MarkLimits | None:
+    """What a test's mark asks for, as it is kept with the session: None where it asks for nothing. An end at infinity
+    is none."""
+    from vgharness.records import MarkLimits
+
+    ends = {key: float(marked[key]) for key in LIMITS if key in marked and math.isfinite(marked[key])}
+    asked = ends | ({"expect": marked["expect"]} if "expect" in marked else {})
+    if ends and "quantity" in marked:
+        asked["quantity"] = marked["quantity"]
+    return MarkLimits.model_validate(asked) if asked else None
 
 
 def properties(sample: Sample) -> list[tuple[str, object]]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from vgharness.records import SessionStatus, TestOutcome
 
 _OUTPUT: Final = "gradflow"  # its name among what a worker says
+_WITH_FAILURE: Final = ("failed", "error", "xfailed")
+_LONGEST_FAILURE: Final = 4000  # characters
 TEST_ID: Final = pytest.StashKey[str]()
 
 
@@ -33,6 +35,7 @@ class Selection:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self.outcomes: dict[str, TestOutcome] = {}  # by node id, as reports have it
+        self._failures: dict[str, str] = {}  # by node id, what was raised
         self._node_ids: dict[str, str] = {}  # by test, the node id of each that was to run
         self._left_out: set[str] = set()  # tests
         self._measuring_left_out: set[str] = set()  # those of them that use the fixture
@@ -70,6 +73,10 @@ class Selection:
         """How a test ended; None: it did not run to its end."""
         return self.outcomes.get(self._node_ids.get(test, test))
 
+    def failure(self, test: str) -> str:
+        """What a test raised, in its own words, where it failed or was expected to; empty: nothing, or it is not known."""
+        return self._failures.get(self._node_ids.get(test, test), "")
+
     def is_gone(self, test: str) -> bool:
         """Of a test that measured nothing: whether it is no longer there, or ran, passed, and measures no more."""
         if test in self._node_ids:
@@ -106,6 +113,7 @@ class Selection:
         found = _outcome(report)
         if found is not None:
             self.outcomes[report.nodeid] = found
+            self._failures[report.nodeid] = _failure(report) if found in _WITH_FAILURE else ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -172,6 +180,14 @@ def _outcome(report: pytest.TestReport) -> TestOutcome | None:
     if report.when != "call":
         return None
     return "xpassed" if expected and report.passed else report.outcome
+
+
+def _failure(report: pytest.TestReport) -> str:
+    """The message of what a test raised, without the way there; the beginning of a long one."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    message = getattr(crash, "message", None) or (report.longrepr if isinstance(report.longrepr, str) else "")
+    message = message.encode("utf-8", "backslashreplace").decode()  # JSON takes no half of a character
+    return message if len(message) <= _LONGEST_FAILURE else f"{message[: _LONGEST_FAILURE - 1]}…"
 
 
 def _usual(config: pytest.Config) -> argparse.Namespace:

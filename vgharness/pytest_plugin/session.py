@@ -113,8 +113,11 @@ class GradflowSession:
         extra: dict[str, Any] = {}
         self._config.hook.pytest_gradflow_machine_info(config=self._config, machine_info=info)
         self._config.hook.pytest_gradflow_session(config=self._config, extra=extra)
-        outcome = self.selection.outcome
-        samples = [x.model_copy(update={"outcome": outcome(x.test)}) for x in self._samples.values()]
+        ended = self.selection
+        samples = [
+            x.model_copy(update={"outcome": ended.outcome(x.test), "failure": ended.failure(x.test)})
+            for x in self._samples.values()
+        ]
         try:
             return as_session(
                 samples,

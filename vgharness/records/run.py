@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated, Final, Literal
 
@@ -18,6 +19,7 @@ SCHEMA_VERSION: Final = 3
 _Float32 = Annotated[float, Field(ge=0, le=1e40)]  # training is in float32, which ends at 3e38
 _SIDE: Final = 32  # of the images, and so of a heatmap
 _HeatmapRow = Annotated[tuple[_Float32, ...], Field(min_length=_SIDE, max_length=_SIDE)]
+RunStatus = Literal["finished", "interrupted", "running"]
 
 
 class Epoch(FiniteRecord):
@@ -119,8 +121,9 @@ class CellResult(Record):
     """What came of one cell.
 
     cell: which.
-    status: ``diverged``: a loss was NaN or infinite; ``failed``: an exception; ``interrupted``: by Ctrl-C.
-    reason: of any status but ``finished``.
+    status: ``diverged``: a loss was NaN or infinite; ``failed``: an exception; ``interrupted``: by Ctrl-C; ``running``:
+        it still trains, which no file holds.
+    reason: of any status but ``finished`` and ``running``.
     parameters: number of trained numbers.
     layers: every module, in forward order.
     initial_weights_sha256: over the initial weights.
@@ -135,7 +138,7 @@ class CellResult(Record):
     """
 
     cell: Cell
-    status: Literal["finished", "diverged", "failed", "interrupted"]
+    status: Literal["finished", "diverged", "failed", "interrupted", "running"]
     reason: Name = ""
     parameters: Count | None = None
     layers: tuple[LayerShape, ...] = ()
@@ -146,6 +149,11 @@ class CellResult(Record):
     epochs: tuple[Epoch, ...] = ()
     heatmap: Annotated[tuple[_HeatmapRow, ...], Field(min_length=_SIDE, max_length=_SIDE)] | None = None
     seconds: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _ended(self, info: ValidationInfo) -> CellResult:
+        _check_ended(self.status, info)
+        return self
 
     @model_validator(mode="after")
     def _epochs_in_order(self) -> CellResult:
@@ -177,13 +185,14 @@ class Run(Record):
 
     schema_version: of this format.
     created: when the study began, ISO 8601, UTC.
-    status: ``interrupted``: some cells were not trained to their end.
+    status: ``interrupted``: some cells were not trained to their end; ``running``: they still train: of a page made
+        meanwhile, no file holds it.
     command: what reproduces the run.
     commit: that this package's source was at, with ``-dirty`` where it was changed; ``None`` for an installed package.
     machine: where it ran.
     data: the images.
     study: what was asked for.
-    results: one per cell that was begun, in the study's order.
+    results: one per cell that was begun, in the study's order; while it runs, of those of which there is anything.
     document: whose claims were judged; ``None``: none were.
     verdicts: one per claim and variant.
     seconds: wall time of the whole study.
@@ -191,7 +200,7 @@ class Run(Record):
 
     schema_version: Literal[3] = SCHEMA_VERSION
     created: str
-    status: Literal["finished", "interrupted"]
+    status: RunStatus
     command: Name
     commit: str | None
     machine: Machine
@@ -201,6 +210,16 @@ class Run(Record):
     document: Document | None = None
     verdicts: tuple[Verdict, ...] = ()
     seconds: NotNegative
+
+    def so_far(self, status: RunStatus, results: Iterable[CellResult], seconds: float) -> Run:
+        """The same run, ``seconds`` after it began, with what there is of its cells and without verdicts."""
+        changes = {"status": status, "results": tuple(results), "seconds": seconds, "document": None, "verdicts": ()}
+        return Run(**{**dict(self), **changes})
+
+    @model_validator(mode="after")
+    def _ended(self, info: ValidationInfo) -> Run:
+        _check_ended(self.status, info)
+        return self
 
     @model_validator(mode="after")
     def _every_result_is_of_a_planned_cell(self) -> Run:
@@ -226,6 +245,11 @@ class Run(Record):
                         f"{cell.name}: {what} are not of the same layers as in another network of its shape"
                     )
         return self
+
+
+def _check_ended(status: str, info: ValidationInfo) -> None:
+    if status == "running" and info.context is FROM_FILE:
+        raise ValueError("it still trains: what is saved has ended, this has not")
 
 
 def _layers_of(result: CellResult) -> dict[str, list[object]]:

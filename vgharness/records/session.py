@@ -36,12 +36,33 @@ class Steps(Record):
     flows: tuple[GradientFlow, ...] = Field(min_length=2)
 
 
+class MarkLimits(Record):
+    """What a test's mark ``gradflow`` asks of each of its measurements; ``None``: nothing.
+
+    min_factor: least factor toward the input of ``quantity``, at every layer.
+    max_factor: the greatest.
+    min_total: least factor over the whole path.
+    max_total: the greatest.
+    quantity: whose factor.
+    expect: ``healthy``, or the problem that the diagnosis is to name.
+    """
+
+    min_factor: float | None = None
+    max_factor: float | None = None
+    min_total: float | None = None
+    max_total: float | None = None
+    quantity: Name = "signal_l2"
+    expect: Name | None = None
+
+
 class Sample(Record):
     """One model's gradient flow over seeds, as one measurement of a test gave it.
 
     test: the test's node id.
     name: sets several measurements of one test apart; ``test`` and ``name`` together are the sample's label.
     outcome: how the test ended; ``None``: it was measured outside of a test, or by an older version.
+    failure: what the test raised, where it failed or was expected to; the beginning of a long message.
+    limits: what the test's mark asked for; ``None``: there was none, or it asked for nothing.
     seeds: the seeds.
     flows: one flow per seed.
     custom: by the name of a user's quantity, per seed and layer (in the order of that seed's flow) what the user's
@@ -53,6 +74,8 @@ class Sample(Record):
     test: Name
     name: Name = ""
     outcome: TestOutcome | None = None
+    failure: Name = ""
+    limits: MarkLimits | None = None
     seeds: tuple[Seed, ...]
     flows: tuple[GradientFlow, ...]
     custom: dict[Name, tuple[tuple[float | None, ...], ...]] = Field(default_factory=dict)

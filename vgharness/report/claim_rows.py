@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from vgharness.claims.interim import is_awaited
 from vgharness.claims.quantities import QUANTITIES
 from vgharness.formatting import number
-from vgharness.records import Document, Outcome, Reading, Verdict
+from vgharness.records import Document, Reading, Verdict
 from vgharness.report.svg.strips import strip, strip_axis
 from vgharness.report.verdict_table import (
     SYMBOLS,
@@ -23,26 +24,39 @@ from vgharness.report.verdict_table import (
     marked,
     measured,
     named,
+    reading_line,
     remarks,
     seed_value,
     standing_line,
     tally,
 )
 
+_AWAITED: Final = "still training"
+
+
+def shown_outcome(judged: Verdict | Reading) -> str:
+    """Its outcome; ``still training`` where networks in training are yet to decide it."""
+    return _AWAITED if is_awaited(judged) else judged.outcome
+
+
 # What the templates of verdicts are written in.
 FILTERS: Final = {
+    "shown_outcome": shown_outcome,
     "expected": expected,
     "measured": measured,
     "interval": interval,
     "remarks": remarks,
+    "reading_line": reading_line,
     "seed_value": seed_value,
     "slug": lambda outcome: outcome.replace(" ", "-"),
 }
-_LINKED: Final = ("http://", "https://")  # no other address is safe to follow
+LINKED: Final = ("http://", "https://")  # no other address is safe to follow
 _MOST_STRIPS: Final = 6  # of a claim; the folded table has all its readings
-_MANY: Final = 40  # claims: then groups are folded, and tiles are symbols only
+_MANY: Final = 40  # claims: then groups are folded, a tile is a symbol, a claim has one strip and no table
+_MOSTLINKED: Final = 12  # claims beside a figure
 _NOT_RUN: Final = "Not run"
 _ERRORS: Final = "Errors"
+_WAITING: Final = "Still training"
 # By the part of a study's page that shows what a claim is about.
 _HEADINGS: Final = {
     "accuracy": "Accuracy and loss",
@@ -71,7 +85,7 @@ class Row(NamedTuple):
     strips: of its deciding readings, as many as there is room for.
     deciding: its readings that decide.
     beside: those that are only shown beside them.
-    tally: how many of those that decide came out how.
+    tally: how many of those that decide came out how, or are awaited.
     figures: anchors of the figures that show what it rests on.
     """
 
@@ -84,7 +98,7 @@ class Row(NamedTuple):
     strips: list[Strip]
     deciding: list[Reading]
     beside: list[Reading]
-    tally: list[tuple[Outcome, int]]
+    tally: list[tuple[str, int]]
     figures: list[str]
 
 
@@ -97,15 +111,15 @@ class Group(NamedTuple):
 
 def claim_values(document: Document | None, verdicts: Sequence[Verdict], figures: Iterable[str] = ()) -> dict[str, Any]:
     """What ``claims.html.j2`` needs. ``figures``: anchors of those that the page has."""
-    address = document.address if document and document.address.startswith(_LINKED) else ""
+    address = document.address if document and document.address.startswith(LINKED) else ""
     groups = _groups(verdicts, set(figures))
     ran = [group for group in groups if group.heading != _NOT_RUN]
     return {
         "document": document,
         "document_link": address,
-        "counts": tally(verdicts),
+        "counts": _counts(verdicts),
         "standing": standing_line(verdicts),
-        "symbols": SYMBOLS,
+        "symbols": {**SYMBOLS, _AWAITED: "…"},
         "tiles": [(anchor_of(verdict), _name(verdict, verdicts), verdict) for verdict in verdicts],
         "groups": ran,
         "not_run": [row for group in groups if group.heading == _NOT_RUN for row in group.rows],
@@ -113,13 +127,29 @@ def claim_values(document: Document | None, verdicts: Sequence[Verdict], figures
     }
 
 
-def claims_of_figures(verdicts: Sequence[Verdict]) -> dict[str, list[tuple[str, str, Outcome]]]:
-    """By the anchor of a figure, the claims that it bears on: anchor, name and outcome."""
-    found: dict[str, list[tuple[str, str, Outcome]]] = {}
+def _counts(judged: Sequence[Verdict | Reading]) -> list[tuple[str, int]]:
+    """The outcomes as they are shown, with how many there are of each."""
+    settled = [each for each in judged if not is_awaited(each)]
+    waiting = len(judged) - len(settled)
+    return [*tally(settled), *([(_AWAITED, waiting)] if waiting else [])]
+
+
+class Bearing(NamedTuple):
+    """The claims that a figure bears on: anchor, name and outcome of the first ones, and how many more there are."""
+
+    claims: list[tuple[str, str, str]]
+    more: int
+
+
+def claims_of_figures(verdicts: Sequence[Verdict]) -> dict[str, Bearing]:
+    """By the anchor of a figure, the claims that it bears on."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
     for verdict in verdicts:
         for figure in _figures(verdict):
-            found.setdefault(figure, []).append((anchor_of(verdict), _name(verdict, verdicts), verdict.outcome))
-    return found
+            found.setdefault(figure, []).append((anchor_of(verdict), _name(verdict, verdicts), shown_outcome(verdict)))
+    return {
+        figure: Bearing(claims[:_MOSTLINKED], max(len(claims) - _MOSTLINKED, 0)) for figure, claims in found.items()
+    }
 
 
 def anchor_of(verdict: Verdict) -> str:
@@ -158,6 +188,8 @@ def _groups(verdicts: Sequence[Verdict], figures: set[str]) -> list[Group]:
 
 def _heading(verdict: Verdict) -> str:
     if not any(reading.values for reading in verdict.readings):
+        if is_awaited(verdict):
+            return _WAITING
         return _NOT_RUN if verdict.outcome == "not run" else _ERRORS
     quantity = leading(verdict).quantity
     figure = QUANTITIES[quantity].figure if quantity in QUANTITIES else ""
@@ -165,7 +197,8 @@ def _heading(verdict: Verdict) -> str:
 
 
 def _rows(group: Sequence[Verdict], verdicts: Sequence[Verdict], figures: set[str]) -> list[Row]:
-    shown = {id(verdict): _drawn(verdict) for verdict in group}
+    most = 1 if len(verdicts) > _MANY else _MOST_STRIPS
+    shown = {id(verdict): _drawn(verdict)[:most] for verdict in group}
     axes: dict[tuple[str, str], list[Reading]] = {}
     for readings in shown.values():
         for reading in readings:
@@ -200,7 +233,7 @@ def _row(verdict: Verdict, name: str, strips: list[Strip], figures: set[str]) ->
         strips=strips,
         deciding=deciding(verdict),
         beside=beside(verdict),
-        tally=tally(deciding(verdict)),
+        tally=_counts(deciding(verdict)),
         figures=[figure for figure in _figures(verdict) if figure in figures],
     )
 
@@ -213,7 +246,7 @@ def _drawn(verdict: Verdict) -> list[Reading]:
         is_drawn = bool(reading.values) and reading.value is not None and reading.method != "exact"
         if is_drawn and not (reading.context and any(reading.values == each.values for each in shown)):
             shown.append(reading)
-    return shown[:_MOST_STRIPS]
+    return shown
 
 
 def _caption(reading: Reading, among: Sequence[Reading]) -> str:
@@ -225,7 +258,7 @@ def _caption(reading: Reading, among: Sequence[Reading]) -> str:
 
 
 def _says(reading: Reading) -> str:
-    return f"{reading.label}: {measured(reading)}, {interval(reading)}; expected {expected(reading)}: {reading.outcome}"
+    return f"{measured(reading)}, expected {expected(reading)}: {reading.outcome}"
 
 
 def _figures(verdict: Verdict) -> list[str]:

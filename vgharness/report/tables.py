@@ -46,7 +46,8 @@ _BRANCHES: Final = f"{BRANCH} A: a branch begins, fed by A and not by the row ab
 _ELSEWHERE: Final = "→ a factor against the layer that is fed, which is not the row below"
 _PARAMETERS: Final = "indented with a dot: a parameter, with its own gradient ‖∂L/∂p‖₂"
 _NEAR_ONE: Final = 2.0  # factors from 1/2 to 2 are unremarkable
-_WORTH_FOLDING: Final = 4  # rows
+UNREMARKABLE: Final = f"state ok, factor from {1 / _NEAR_ONE:g} to {_NEAR_ONE:g}"
+WORTH_FOLDING: Final = 4  # rows
 
 
 class Sheet(NamedTuple):
@@ -93,7 +94,7 @@ def session_table(
     layers and passes that are spoken of, whose rows no fold hides.
     """
     shown = table_rows(sample, parameters=parameters, named=named)
-    worst = _farthest_from_one(shown)
+    worst = farthest_from_one(shown)
     changes = {
         change.layer: change
         for change in (compared.changes if compared else ())
@@ -101,7 +102,7 @@ def session_table(
     }
     signals = [row.value.value if row.kind != "parameter" else math.nan for row in shown]
     rows, styles, folded = [], [], []
-    plain = [False] * len(shown) if compared else _unremarkable(shown, worst, named)
+    plain = [False] * len(shown) if compared else unremarkable(shown, worst, named)
     for index, (row, bar) in enumerate(zip(shown, bars(signals), strict=True)):
         after = [_change_of(row, changes)] if compared else []
         if row.origin is not None:
@@ -120,7 +121,7 @@ def session_table(
         styles=tuple(styles),
         notes=((_FARTHEST,) if worst is not None else ()) + row_notes(shown),
         folded=tuple(folded),
-        folded_as=f"state ok, factor from {1 / _NEAR_ONE:g} to {_NEAR_ONE:g}",
+        folded_as=UNREMARKABLE,
     )
 
 
@@ -158,8 +159,9 @@ def _change_of(row: Row, changes: Mapping[LayerKey | None, Change]) -> str:
     return _change(changes[row.layer.key]) if row.layer.key in changes else "new"
 
 
-def _unremarkable(rows: Sequence[Row], worst: int | None, named: Collection[str]) -> list[bool]:
-    """Per row, whether nothing is to be said of it, nor of the others of its layer."""
+def unremarkable(rows: Sequence[Row], worst: int | None, named: Collection[str]) -> list[bool]:
+    """Per row, whether nothing is to be said of it, nor of the others of its layer. ``worst``, ``named``: rows that are
+    spoken of."""
     layers: list[list[bool]] = []
     for index, row in enumerate(rows):
         if row.kind == "layer":
@@ -173,8 +175,8 @@ def _is_unremarkable(row: Row) -> bool:
     return row.state == "ok" and math.isfinite(row.value.value) and steady and row.origin is None
 
 
-def _farthest_from_one(rows: Sequence[Row]) -> int | None:
-    """Which row's factor."""
+def farthest_from_one(rows: Sequence[Row]) -> int | None:
+    """Which row's factor is; None: none has one."""
     found = {i: abs(on_scale("log", row.factor.value)) for i, row in enumerate(rows) if row.factor is not None}
     return max((i for i in found if math.isfinite(found[i])), key=lambda i: found[i], default=None)
 
@@ -280,7 +282,7 @@ def _markdown(sheet: Sheet) -> Iterable[str]:
     title = escaped(sheet.title)
     yield f"#### {as_code(title) if sheet.rows else without_formatting(title)}"
     yield ""
-    folded = sheet.folded if sum(sheet.folded) >= _WORTH_FOLDING else (False,) * len(sheet.rows)
+    folded = sheet.folded if sum(sheet.folded) >= WORTH_FOLDING else (False,) * len(sheet.rows)
     shown = [i for i, hidden in enumerate(folded) if not hidden]
     if shown:
         yield from (*_markdown_rows(sheet, shown), "")
@@ -294,12 +296,20 @@ def _markdown(sheet: Sheet) -> Iterable[str]:
 
 def _markdown_rows(sheet: Sheet, which: Iterable[int]) -> Iterable[str]:
     names = len(sheet.names)
-    yield _line(heading or " " for heading in sheet.headings)
-    yield _line(":---" if index < names else "---:" for index in range(len(sheet.headings)))
+    rows = []
     for index in which:
         row, style = sheet.rows[index], sheet.styles[index]
         cells = [*(as_code(cell) if cell else "" for cell in row[:names]), *row[names:]]
-        yield _line(f"**{cell}**" if cell == _WORDS["regression"] and style else cell for cell in cells)
+        rows.append([f"**{cell}**" if cell == _WORDS["regression"] and style else cell for cell in cells])
+    return markdown_table(sheet.headings, rows, texts=names)
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> Iterable[str]:
+    """The lines of a table. ``texts``: how many of the first columns are aligned to the left, as texts are; what is in
+    the cells is Markdown."""
+    yield _line(heading or " " for heading in headings)
+    yield _line(":---" if index < texts else "---:" for index in range(len(headings)))
+    yield from map(_line, rows)
 
 
 def _line(cells: Iterable[str]) -> str:

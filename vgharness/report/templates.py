@@ -7,7 +7,6 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vgharness.formatting import escaped, number, percent
-from vgharness.theory import FUNCTIONS
 
 
 def environment() -> Environment:
@@ -21,7 +20,7 @@ def environment() -> Environment:
         finalize=_printable,
     )
     made.filters |= {"number": number, "percent": percent}
-    made.globals["functions"] = FUNCTIONS  # the colours of activations
+    made.globals["functions"] = {}  # the activations that a page has colours for
     return made
 
 

@@ -197,7 +197,7 @@ class RunStore:
 
 def to_json(record: Run | Session) -> bytes:
     """The content of ``record``'s file. Raises :class:`~vgharness.errors.UsageError` where it could not be loaded."""
-    content = record.model_dump_json(indent=1, warnings=False).encode()
+    content = record.model_dump_json(warnings=False).encode()
     try:
         type(record).model_validate_json(content, context=FROM_FILE)
     except ValidationError as error:
@@ -211,16 +211,16 @@ def check_name(name: str) -> None:
         raise UsageError(f"run name {name!r}: use letters, digits, '_', '-' and '.' only, not first '.'")
 
 
-def load_run(path: Path) -> Run:
+def load_run(path: Path | str) -> Run:
     """Reads and validates a study's saved run. Raises :class:`~vgharness.errors.UsageError` that says what is
     wrong with the file."""
-    return _run(path, read_content(path))
+    return _run(Path(path), read_content(Path(path)))
 
 
-def load_session(path: Path) -> Session:
+def load_session(path: Path | str) -> Session:
     """Reads and validates a saved pytest session, or a baseline file as one. Raises
     :class:`~vgharness.errors.UsageError` that says what is wrong with the file."""
-    return _session(path, read_content(path))
+    return _session(Path(path), read_content(Path(path)))
 
 
 def load(path: Path) -> Run | Session:
@@ -244,7 +244,10 @@ def _session(path: Path, content: Content) -> Session:
     if content.get("kind") == "baseline":
         return baseline_of(path, content).as_session()
     if "kind" not in content and "study" in content:
-        raise UsageError(f"{shown(path)}: a study's run, not a pytest session; `vgharness report` writes its page")
+        raise UsageError(
+            f"{shown(path)}: a study's run, not a pytest session; `vgharness report RUN` writes its page, "
+            "`vgharness report A B` compares two"
+        )
     return validated(path, upgraded(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Literal
 
 import torch
 
@@ -39,26 +40,27 @@ def run_study(
     A cell that raises is recorded as ``failed`` and the others go on. Ctrl-C ends the study with what there is: the
     run's status is then ``interrupted``.
     """
-    started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
-    source = commit()  # now: the files may change while the study runs
+    started = time.perf_counter()
     device = torch.device(device)
+    begun = Run(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        status="running",
+        command=command,
+        commit=commit(),  # now: the files may change while the study runs
+        machine=describe(device),
+        data=images.provenance,
+        study=study,
+        results=(),
+        seconds=0.0,
+    )
     device_images = DeviceImages(images, device)
     execution = Execution(study.cells)
     try:
         if callback:
-            callback.study_started(study, expected_seconds(study, device_images, jobs))
+            callback.study_started(begun, expected_seconds(study, device_images, jobs))
         execution.run(device_images, study.precision, callback, jobs)
     except KeyboardInterrupt:
         pass  # what there is counts
-    unjudged = Run(
-        created=created,
-        status="finished" if execution.complete else "interrupted",
-        command=command,
-        commit=source,
-        machine=describe(device),
-        data=images.provenance,
-        study=study,
-        results=execution.results,
-        seconds=time.perf_counter() - started,
-    )
+    status: Literal["finished", "interrupted"] = "finished" if execution.complete else "interrupted"
+    unjudged = begun.so_far(status, execution.results, time.perf_counter() - started)
     return judged(unjudged, load_claims() if claims is None else claims)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vgharness.records import Cell, CellResult, Epoch, Study
+from vgharness.records import Cell, CellResult, Epoch, Run
 
 
 class Callback:
@@ -14,8 +14,12 @@ class Callback:
     :meth:`cell_done`, ends the training as Ctrl-C does.
     """
 
-    def study_started(self, study: Study, expected_seconds: float | None) -> None:
-        """Called before the first cell, with how long all will take; ``None`` on a GPU, where that is not known."""
+    def study_started(self, run: Run, expected_seconds: float | None) -> None:
+        """Called before the first cell.
+
+        run: what is known beforehand, still without results; its status is ``running``.
+        expected_seconds: how long all will take; ``None`` on a GPU, where that is not known.
+        """
 
     def cell_started(self, cell: Cell) -> None:
         """Called before a cell trains."""
@@ -27,8 +31,50 @@ class Callback:
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         """Called after an epoch's training and test."""
 
+    def cell_advanced(self, result: CellResult) -> None:
+        """Called once a cell's first batch is measured at initialisation, and after each epoch once its first batch is
+        measured again where that is done.
+
+        result: all that there is of the cell; its status is ``running``, or ``diverged`` where it trains no more.
+        """
+
     def cell_done(self, result: CellResult) -> None:
         """Called after a cell that was started has ended, in whatever status."""
 
     def pack_split(self, cells: Sequence[Cell], reason: str) -> None:
         """Called before cells that could not train together are tried again in halves; ``reason``: the exception."""
+
+
+class Callbacks(Callback):
+    """Passes everything on to several callbacks, one after the other."""
+
+    def __init__(self, *callbacks: Callback) -> None:
+        self._callbacks = callbacks
+
+    def study_started(self, run: Run, expected_seconds: float | None) -> None:
+        for each in self._callbacks:
+            each.study_started(run, expected_seconds)
+
+    def cell_started(self, cell: Cell) -> None:
+        for each in self._callbacks:
+            each.cell_started(cell)
+
+    def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
+        for each in self._callbacks:
+            each.step_done(cell, epoch, step, steps)
+
+    def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
+        for each in self._callbacks:
+            each.epoch_done(cell, epoch)
+
+    def cell_advanced(self, result: CellResult) -> None:
+        for each in self._callbacks:
+            each.cell_advanced(result)
+
+    def cell_done(self, result: CellResult) -> None:
+        for each in self._callbacks:
+            each.cell_done(result)
+
+    def pack_split(self, cells: Sequence[Cell], reason: str) -> None:
+        for each in self._callbacks:
+            each.pack_split(cells, reason)

@@ -161,6 +161,9 @@ class _Notifier(Callback):
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         self._notify(self._callback.epoch_done, cell, epoch)
 
+    def cell_advanced(self, result: CellResult) -> None:
+        self._notify(self._callback.cell_advanced, result)
+
     def cell_done(self, result: CellResult) -> None:
         with self._lock:
             self._callback.cell_done(result)

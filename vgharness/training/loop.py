@@ -36,8 +36,8 @@ class NetworkTraining:
     initial: the flow of its first training batch; ``None`` until that is trained on.
     epochs: those that were finished.
     heatmap: after the last epoch; ``None`` before.
-    status: ``finished`` unless it ended early.
-    reason: why it did.
+    status: ``running`` until it ends.
+    reason: why it ended early; empty: it did not.
     """
 
     def __init__(self, cell: Cell, model: nn.Module, images: DeviceImages, precision: Precision) -> None:
@@ -48,7 +48,7 @@ class NetworkTraining:
         self.initial: GradientFlow | None = None
         self.epochs: list[Epoch] = []
         self.heatmap: Heatmap | None = None
-        self.status: Literal["finished", "diverged", "interrupted"] = "finished"
+        self.status: Literal["running", "finished", "diverged", "interrupted"] = "running"
         self.reason = ""
 
     @cached_property
@@ -76,6 +76,11 @@ class NetworkTraining:
         if last.train_loss is None or last.test_loss is None:
             self.status, self.reason = "diverged", f"the loss of epoch {last.epoch} is not finite"
 
+    def finish(self) -> None:
+        """Ends the training, unless it has diverged."""
+        if not self.diverged:
+            self.status = "finished"
+
     def interrupt(self) -> None:
         """Ends the training as interrupted, with the epochs that were finished."""
         begun = len(self.epochs) + 1
@@ -83,7 +88,7 @@ class NetworkTraining:
         self.status, self.reason = "interrupted", f"interrupted {where}"
 
     def result(self, seconds: float) -> CellResult:
-        """Makes the record of it all; ``seconds``: how long its pack has trained."""
+        """Makes the record of all that there is so far; ``seconds``: how long its pack has trained."""
         return CellResult(
             cell=self.cell,
             status=self.status,
@@ -113,7 +118,9 @@ def train_pack(
     pack = Pack(cells, images, precision)
     networks = [NetworkTraining(cell, model, images, precision) for cell, model in zip(cells, pack.models, strict=True)]
     try:
-        _train(pack, networks, callback or Callback())
+        _train(pack, networks, callback or Callback(), started)
+        for network in networks:
+            network.finish()
     except KeyboardInterrupt:
         for network in networks:
             if not network.diverged:
@@ -122,19 +129,28 @@ def train_pack(
     return tuple(network.result(seconds) for network in networks)
 
 
-def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback) -> None:
-    """Trains the pack to its end and notes in ``networks``, one for each of its networks, what is found."""
+def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback, started: float) -> None:
+    """Trains the pack to its end and notes in ``networks``, one for each of its networks, what is found; ``started``:
+    when."""
+
+    def advanced(those: Sequence[NetworkTraining]) -> None:
+        for network in those:
+            callback.cell_advanced(network.result(time.perf_counter() - started))
+
     for network in networks:
         network.measure_first_batch()
+    advanced(networks)
     if not pack.cell.epochs:
         for network, flow in zip(networks, _initial_flows(pack), strict=True):
             network.initial = flow
         return
     for number in range(1, pack.cell.epochs + 1):
+        training = [network for network in networks if not network.diverged]
         _train_epoch(pack, number, networks, callback)
         if number in (1, pack.cell.epochs):  # the moments that claims speak of
             for network in networks:
                 network.measure_first_batch()
+        advanced(training)
         if all(network.diverged for network in networks):
             return
     with evaluation_mode(pack.models), autocast(pack.precision, pack.images.device):

@@ -98,14 +98,14 @@ def state_of(factor: Summary) -> State:
 
 
 def _spoken_of(run: Run) -> tuple[str, tuple[Kind, ...]]:
-    """The trained networks that claims about gradients are judged on, all of the same settings but the activation;
-    where there is no such claim, the first that were trained."""
+    """The trained networks that claims about gradients are judged on, all of the same settings but the activation; of a
+    run that was held against nothing the first that were trained."""
     groups = by_settings(kind for kind in kinds_of(run) if kind.trained)
-    judged = list(_activations_of_gradient_claims(run.verdicts))
+    judged = list(dict.fromkeys(_activations_of_gradient_claims(run.verdicts)))
     for settings, kinds in groups.items():
-        if judged and (chosen := [kind for kind in kinds if kind.activation in judged]):
+        if chosen := [kind for kind in kinds if kind.activation in judged]:
             return settings, tuple(sorted(chosen, key=lambda kind: judged.index(kind.activation)))
-    return next(iter(groups.items()), ("", ()))
+    return ("", ()) if run.verdicts else next(iter(groups.items()), ("", ()))
 
 
 def _activations_of_gradient_claims(verdicts: Iterable[Verdict]) -> Iterable[Activation]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
 from vgharness.claims.published import published_curves
 from vgharness.formatting import count, listing, number, span
-from vgharness.records import Quantity, Reading, Run, nan_if_none
+from vgharness.records import Quantity, Run, nan_if_none
 from vgharness.report.kinds import (
     Kind,
     Series,
     by_settings,
-    convolutions,
     factor_series,
-    flow_series,
     kinds_of,
+    layer_series,
+    readings_of,
     series_of,
 )
 from vgharness.report.study.answer import activation_name, way
@@ -63,7 +63,7 @@ def factor_charts(run: Run, quantity: Quantity) -> tuple[Group, ...]:
         bands = [_bands(run, kind, quantity) for kind in kinds]
         ends = [end for found in bands for band in found for end in (band.low, band.high) if end is not None]
         y = axis_over([*_values(series), *ends, 1.0], logarithmic=True)
-        groups.append(Group(settings, tuple(map(_factor_chart, series, [y] * len(series), bands))))
+        groups.append(Group(settings, tuple(_factor_chart(run, *each, y) for each in zip(series, bands, strict=True))))
     return tuple(groups)
 
 
@@ -71,7 +71,7 @@ def norm_charts(run: Run, quantity: Quantity, words: str) -> tuple[Group, ...]:
     """For each group of networks a chart per activation: the quantity of each layer by epoch, on one axis."""
     groups = []
     for settings, kinds in by_settings(_trained(run)).items():
-        found = [_layer_series(kind, quantity) for kind in kinds]
+        found = [layer_series(kind, quantity) for kind in kinds]
         y = axis_over([x for layers in found for x in _values(layers.values())], logarithmic=True)
         charts = (_norm_chart(kind, layers, y, words) for kind, layers in zip(kinds, found, strict=True))
         groups.append(Group(settings, tuple(charts)))
@@ -99,9 +99,9 @@ def accuracy_charts(run: Run, published: bool) -> tuple[Group, ...]:
 # --- one chart -------------------------------------------------------------------------------------------
 
 
-def _factor_chart(series: Series, y: Axis, bands: Sequence[Band]) -> Chart:
+def _factor_chart(run: Run, series: Series, bands: Sequence[Band], y: Axis) -> Chart:
     name = activation_name(series.kind.activation)
-    title = f"{name}’s gradients {went}" if (went := way(series)) else f"{name}’s gradients"
+    title = f"{name}’s gradients {went}" if (went := way(series)) and run.status != "running" else f"{name}’s gradients"
     seen = f"{_FACTOR_LABEL}; thin: one of {count(len(series.seeds), 'seed')}, thick: their geometric mean"
     panel = Panel(
         title, seen, [_curve(series)], y, (series.first, max(series.last, series.first)), bands=bands, at_one=True
@@ -139,7 +139,7 @@ def _curves_chart(
         curves.append(_curve(each, label=activation_name(activation)))
         if published and activation in published_curves():
             values = [epoch[column] for epoch in published_curves()[activation]]
-            curves.append(Curve(f"c-{activation}", 1, values, label="README’s plot", dashed=True))
+            curves.append(Curve(f"c-{activation}", 1, values, label="plot", dashed=True))
     if any(curve.dashed for curve in curves):
         seen.append("dashed: as the README’s plots show it")
     if printed:
@@ -195,15 +195,6 @@ def _trained(run: Run) -> list[Kind]:
     return [kind for kind in kinds_of(run) if kind.trained]
 
 
-def _layer_series(kind: Kind, quantity: Quantity) -> dict[str, Series]:
-    names = [layer.name for layer in convolutions(kind.trained[0].epochs[0].flow).last_passes()]
-
-    def value(place: int) -> Callable[..., float]:
-        return lambda flow: nan_if_none(getattr(flow.last_passes()[place], quantity))
-
-    return {name: flow_series(kind, value(place)) for place, name in enumerate(names)}
-
-
 def _values(series: Iterable[Series]) -> Iterable[float]:
     for each in series:
         for values in each.seeds.values():
@@ -214,7 +205,7 @@ def _values(series: Iterable[Series]) -> Iterable[float]:
 def _bands(run: Run, kind: Kind, quantity: Quantity) -> list[Band]:
     """What claims accept of the factor of these networks."""
     found: dict[tuple[float | None, float | None], str] = {}
-    for claim, reading in _readings_of(run, kind):
+    for claim, reading in readings_of(run, kind):
         if reading.layers == "factor" and reading.quantity == quantity and reading.accepted is not None:
             found.setdefault((reading.accepted.low, reading.accepted.high), claim)
     return [Band(low, high, f"accepted: {claim}") for (low, high), claim in found.items()]
@@ -223,14 +214,6 @@ def _bands(run: Run, kind: Kind, quantity: Quantity) -> list[Band]:
 def _printed(run: Run, kinds: Sequence[Kind]) -> Iterable[Printed]:
     """The accuracies that the document prints for an epoch."""
     for kind in kinds:
-        for _, reading in _readings_of(run, kind):
+        for _, reading in readings_of(run, kind):
             if reading.printed and reading.epoch and reading.quantity == "test_accuracy":
                 yield Printed(f"c-{kind.activation}", reading.epoch, min(reading.printed), max(reading.printed))
-
-
-def _readings_of(run: Run, kind: Kind) -> Iterable[tuple[str, Reading]]:
-    """The deciding readings of networks of this kind alone, each with its claim."""
-    for verdict in run.verdicts:
-        for reading in verdict.readings:
-            if not reading.context and (reading.networks, reading.activation) == (kind.settings, kind.activation):
-                yield verdict.claim, reading

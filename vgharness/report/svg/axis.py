@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 _STEPS: Final = (1, 2, 5, 10)
+_LEAST_REACH: Final = 1e-9  # of what the values are
+_LEAST_SIZE: Final = 1e-200
 _ROOM: Final = 0.06  # beside the outermost value, as a share of the axis
 
 
@@ -32,7 +34,7 @@ class Axis(NamedTuple):
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(each * power for each in _STEPS if each * power >= rough * (1 - 1e-9))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [round(step * place, 12) for place in range(first, last + 1)]
+        return [float(f"{step * place:.12g}") for place in range(first, last + 1)]
 
     def _scaled(self, value: float) -> float:
         if not self.logarithmic:
@@ -63,5 +65,7 @@ def axis_over(values: Iterable[float], *, logarithmic: bool = False, least_decad
         room = _ROOM * max(high - low, least_decades)
         return Axis(10 ** (low - lacking - room), 10 ** (high + lacking + room), True)
     low, high = min(known, default=0.0), max(known, default=1.0)
-    reach = (high - low) or max(abs(low), 1.0)
+    size = max(abs(low), abs(high))
+    # Of values that are all but equal the axis is as wide as they are great.
+    reach = high - low if high - low > _LEAST_REACH * size and size > _LEAST_SIZE else max(size, 1.0)
     return Axis(low - _ROOM * reach, high + _ROOM * reach)

@@ -166,7 +166,7 @@ def _lines(kind: str, first: int, values: Sequence[float], x: Axis, y: Axis) -> 
 
 
 def _point(epoch: int, value: float, x: Axis, y: Axis) -> str:
-    return f"{x.at(epoch):.2f},{_y(y, value):.1f}"
+    return ",".join(f"{place:.1f}".removesuffix(".0") for place in (x.at(epoch), _y(y, value)))
 
 
 def _finite_runs(values: Sequence[float]) -> Iterable[list[int]]:

@@ -8,7 +8,7 @@ from vgharness.formatting import escaped
 
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
-    """Makes ``<name attributes>children</name>``.
+    """Makes an element of SVG: ``<name attributes>children</name>``.
 
     children: markup as it is; anything else as text, its control characters shown escaped.
     attributes: ``x1=5`` gives ``x1="5"``; an underscore stands for a hyphen, and one at the end is left out, so
@@ -19,7 +19,8 @@ def element(name: str, *children: object, **attributes: object) -> Markup:
         for key, value in attributes.items()
         if value is not None
     )
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), given, joined(*children))
+    inside = joined(*children)
+    return Markup("<{0}{1}>{2}</{0}>" if inside else "<{0}{1}/>").format(Markup(name), given, inside)
 
 
 def joined(*children: object) -> Markup:

@@ -8,13 +8,10 @@ from typing import Final
 
 from markupsafe import Markup
 
-from vgharness.records import Reading, SeedValue, nan_if_none
+from vgharness.records import Reading
 from vgharness.report.svg.axis import Axis, axis_over
-from vgharness.report.svg.elements import described, element
+from vgharness.report.svg.elements import element
 
-_HEIGHT: Final = 22.0
-_WITH_TICKS: Final = 36.0
-_MIDDLE: Final = 11.0
 _PERCENT: Final = Axis(0.0, 100.0)
 
 
@@ -29,26 +26,19 @@ def strip_axis(readings: Iterable[Reading]) -> Axis:
     return axis_over(needed, logarithmic=logarithmic)
 
 
-def strip(reading: Reading, axis: Axis, says: str, *, ticks: int = 5) -> Markup:
-    """Draws one reading.
+def strip(reading: Reading, axis: Axis, says: str, *, ticks: int = 5, hollow: bool = False) -> Markup:
+    """Draws one reading. Heights and the line in the middle are the style sheet's.
 
-    says: the same in words. ticks: how many there are at the most below it.
+    says: the same in words. ticks: how many there are at the most below it. hollow: whether seeds are drawn so.
     """
     marks = [*_accepted(reading, axis), *_ticks(axis, ticks), *_intervals(reading, axis)]
-    marks += [_dot(value, axis) for value in reading.values if value.value is not None]
-    if (mean := nan_if_none(reading.value)) == mean and math.isfinite(mean):
-        marks.append(_upright("mean", axis.at(mean), 4.0, 18.0))
-    marks += [_upright("printed", axis.at(value), 1.0, 21.0) for value in reading.printed]
+    marks += [_mark("circle", "dot", axis, value.value) for value in reading.values if value.value is not None]
+    if reading.value is not None and math.isfinite(reading.value):
+        marks.append(_mark("rect", "mean", axis, reading.value))
+    marks += [_mark("rect", "printed", axis, value) for value in reading.printed]
     colour = f"c-{reading.activation}" if reading.activation else "c-none"
-    return element(
-        "svg",
-        described(says, ""),
-        *marks,
-        class_=f"strip {colour}",
-        width="100%",
-        height=_WITH_TICKS,
-        role="img",
-    )
+    kind = "strip hollow" if hollow else "strip"
+    return element("svg", element("title", says), *marks, class_=f"{kind} {colour}", role="img")
 
 
 def _needed(reading: Reading) -> Iterable[float]:
@@ -61,41 +51,39 @@ def _needed(reading: Reading) -> Iterable[float]:
 
 
 def _accepted(reading: Reading, axis: Axis) -> Iterable[Markup]:
-    if reading.accepted is None:
-        return
-    low = 0.0 if reading.accepted.low is None else axis.at(reading.accepted.low)
-    high = 100.0 if reading.accepted.high is None else axis.at(reading.accepted.high)
-    # What is accepted exactly has no width of its own.
-    yield element("rect", class_="accepted", x=f"{low:.1f}%", width=f"{max(high - low, 0.8):.1f}%", y=0, height=_HEIGHT)
+    if reading.accepted is not None:
+        # What is accepted exactly has no width of its own.
+        yield _between("accepted", reading.accepted.low, reading.accepted.high, axis, least=0.8)
 
 
 def _ticks(axis: Axis, most: int) -> Iterable[Markup]:
-    yield element("line", class_="grid", x1="0", x2="100%", y1=_MIDDLE, y2=_MIDDLE)
-    for tick in axis.ticks(most):
+    for tick in axis.ticks(most) if most else ():
         at = axis.at(tick)
-        anchor = "start" if at < 3 else "end" if at > 97 else "middle"
-        yield element("text", f"{tick:,g}", class_="tick", x=f"{at:.1f}%", y=34, text_anchor=anchor)
+        anchor = "start" if at < 3 else "end" if at > 97 else None
+        yield element("text", f"{tick:,g}", x=_percent(at), y=34, text_anchor=anchor)
 
 
 def _intervals(reading: Reading, axis: Axis) -> Iterable[Markup]:
-    if reading.method == "exact":
+    if reading.method == "exact" or reading.value is None:
         return
-    further = _line("further", reading.further_low, reading.further_high, axis, reading)
-    mean = _line("interval", reading.low, reading.high, axis, reading)
-    yield from (line for line in (further, mean) if line)
+    for kind, low, high in (
+        ("further", reading.further_low, reading.further_high),
+        ("interval", reading.low, reading.high),
+    ):
+        if low is not None or high is not None:
+            yield _between(kind, low, high, axis)
 
 
-def _line(kind: str, low: float | None, high: float | None, axis: Axis, reading: Reading) -> Markup | None:
+def _between(kind: str, low: float | None, high: float | None, axis: Axis, least: float = 0.0) -> Markup:
     """From one end to the other; an open end reaches to that of the axis."""
-    if reading.value is None or (low is None and high is None):
-        return None
-    ends = (0.0 if low is None else axis.at(low)), (100.0 if high is None else axis.at(high))
-    return element("line", class_=kind, x1=f"{ends[0]:.1f}%", x2=f"{ends[1]:.1f}%", y1=_MIDDLE, y2=_MIDDLE)
+    left, right = 0.0 if low is None else axis.at(low), 100.0 if high is None else axis.at(high)
+    return element("rect", class_=kind, x=_percent(left), width=_percent(max(right - left, least)))
 
 
-def _dot(value: SeedValue, axis: Axis) -> Markup:
-    return element("circle", class_="dot", cx=f"{axis.at(nan_if_none(value.value)):.1f}%", cy=_MIDDLE, r=3.5)
+def _mark(shape: str, kind: str, axis: Axis, value: float) -> Markup:
+    place = _percent(axis.at(value))
+    return element(shape, class_=kind, **{"cx" if shape == "circle" else "x": place})
 
 
-def _upright(kind: str, at: float, top: float, bottom: float) -> Markup:
-    return element("line", class_=kind, x1=f"{at:.1f}%", x2=f"{at:.1f}%", y1=top, y2=bottom)
+def _percent(share: float) -> str:
+    return f"{share:.1f}".removesuffix(".0") + "%"

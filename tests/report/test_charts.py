@@ -1,0 +1,184 @@
+"""A study's figures, their tables and its verdicts are of the same numbers; networks that differ are never merged."""
+
+import re
+
+import pytest
+from factories import CANONICAL, make_flow, make_result, make_run, paired
+
+from vgharness.claims.loading import load_claims
+from vgharness.formatting import number
+from vgharness.records import CellResult, Run
+from vgharness.report.kinds import factor_series, kinds_of
+from vgharness.report.study.charts import SIGNAL, WEIGHTS, accuracy_charts, factor_charts, norm_charts
+from vgharness.report.study.facts import networks_table, shape_rows, shapes_of
+from vgharness.report.study.grid import depths_of
+from vgharness.report.study.maps import maps_of
+from vgharness.study.judging import judged
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    results = paired(
+        (42, 43, 44),
+        {
+            "sigmoid": lambda seed: [10 + 3 * n + (seed - 43) / 10 for n in range(20)],
+            "relu": lambda seed: [55 + 1.3 * n + (seed - 43) / 10 for n in range(20)],
+        },
+    )
+    return judged(make_run(results, data=CANONICAL), load_claims())
+
+
+def with_cell(result: CellResult, **changes: object) -> CellResult:
+    return result.model_copy(update={"cell": result.cell.model_copy(update=changes)})
+
+
+def test_a_figure_its_table_and_its_verdict_show_one_number(run: Run) -> None:
+    (group,) = accuracy_charts(run, published=False)
+    chart = group.charts[0]
+    readings = {
+        (reading.activation, reading.epoch): reading
+        for verdict in run.verdicts
+        for reading in verdict.readings
+        if reading.quantity == "test_accuracy" and reading.epoch and reading.activation and not reading.context
+    }
+    columns = {name: place for place, name in enumerate(chart.table.headings)}
+    for activation, name in {"sigmoid": "Sigmoid", "relu": "ReLU"}.items():
+        for epoch in (1, 20):
+            reading = readings[activation, epoch]
+            (row,) = (row for row in chart.table.rows if row[0] == str(epoch))
+            assert reading.value is not None
+            shown = f"{number(reading.value)} ({number(reading.low)} to {number(reading.high)})"
+            assert row[columns[name]].startswith(shown), (activation, epoch)
+        assert f">{name} {number(readings[activation, 20].value)} %<" in chart.drawn
+
+
+def test_factors_are_those_that_claims_are_judged_by(run: Run) -> None:
+    for quantity in (SIGNAL, WEIGHTS):
+        (group,) = factor_charts(run, quantity)
+        for kind, chart in zip(kinds_of(run), group.charts, strict=True):
+            series = factor_series(kind, quantity)
+            judged_by = {
+                reading.epoch: reading
+                for verdict in run.verdicts
+                for reading in verdict.readings
+                if (reading.quantity, reading.activation, reading.layers) == (quantity, kind.activation, "factor")
+                and verdict.claim != "tanh-squashes"
+            }
+            assert set(judged_by) == {0, 1, 20}
+            for epoch, reading in judged_by.items():
+                mean = series.at(int(epoch or 0))
+                assert mean is not None
+                assert (mean.value, mean.low, mean.high) == pytest.approx((reading.value, reading.low, reading.high))
+                assert any(row[0] == str(epoch) and row[1].startswith(number(mean.value)) for row in chart.table.rows)
+
+
+def test_what_a_claim_accepts_is_shaded_and_named(run: Run) -> None:
+    (group,) = factor_charts(run, SIGNAL)
+    sigmoid, relu = group.charts
+    assert "accepted: sigmoid-gradient-shrinks" in sigmoid.drawn
+    assert "accepted: relu-gradient-stable" in relu.drawn
+    assert "accepted: relu" not in sigmoid.drawn
+
+
+def test_what_the_document_prints_is_drawn_on_networks_that_it_is_about(run: Run) -> None:
+    (group,) = accuracy_charts(run, published=True)
+    assert group.charts[0].drawn.count("said-bar") == 4
+    assert ">plot 81.7 %<" in group.charts[0].drawn
+    other = judged(make_run([with_cell(x, norm="batch") for x in run.results]), load_claims())
+    (group,) = accuracy_charts(other, published=True)
+    assert "said-bar" not in group.charts[0].drawn
+    assert "plot" not in group.charts[0].drawn
+
+
+def test_networks_that_differ_in_anything_have_charts_and_rows_of_their_own(run: Run) -> None:
+    one = run.results[0]
+    changes: dict[str, object] = {
+        "norm": "batch", "init": "kaiming", "depth": 6, "architecture": "readme", "learning_rate": 0.01,
+        "batch_size": 64,
+    }  # fmt: skip
+    differ = [one, *(with_cell(one, **{name: value}) for name, value in changes.items())]
+    many = make_run(differ)
+    groups = [
+        "script", "script, norm batch", "script, init kaiming", "script, depth 6", "readme",
+        "script, learning rate 0.01", "script, batch size 64",
+    ]  # fmt: skip
+    for charts in (
+        factor_charts(many, SIGNAL), accuracy_charts(many, published=False), norm_charts(many, SIGNAL, "x"),
+        maps_of(make_run([x.model_copy(update={"heatmap": ((1.0,) * 32,) * 32}) for x in differ])),
+    ):  # fmt: skip
+        assert [group.settings for group in charts] == groups
+    assert [row[0] for row in networks_table(many).rows] == [f"sigmoid ({each})" for each in groups]
+    assert [each.settings for each in shapes_of(many)] == groups
+
+
+def test_a_seed_that_stopped_early_is_drawn_as_far_as_it_came() -> None:
+    whole = make_result("relu", 42, curve=[50.0, 60.0, 70.0])
+    short = make_result("relu", 43, curve=[50.0], epochs=3, status="diverged", reason="the loss is not finite")
+    (group,) = accuracy_charts(make_run([whole, short]), published=False)
+    rows = {row[0]: row[1] for row in group.charts[0].table.rows}
+    assert rows["1"].startswith("50 (")
+    assert "nan" not in group.charts[0].drawn
+    assert set(rows) == {"1"}
+
+
+def test_a_norm_that_is_zero_or_not_finite_breaks_no_chart() -> None:
+    results = [make_result("relu", seed, curve=[10.0], factor=factor) for seed, factor in ((42, 0.0), (43, 1.0))]
+    for group in (*factor_charts(make_run(results), SIGNAL), *norm_charts(make_run(results), SIGNAL, "x")):
+        for chart in group.charts:
+            assert not re.search(r"\b(nan|inf)\b", chart.drawn)
+
+
+def test_the_title_of_maps_is_the_ratio_of_their_means() -> None:
+    def mapped(activation: str, size: float) -> CellResult:
+        return make_result(activation, curve=[10.0]).model_copy(update={"heatmap": ((size,) * 32,) * 32})  # type: ignore[arg-type]
+
+    (maps,) = maps_of(make_run([mapped("sigmoid", 2e-6), mapped("relu", 5e-6)]))
+    assert maps.title == "ReLU’s gradient at conv1 is 2.50 times Sigmoid’s"
+    assert [each.mean for each in maps.maps] == pytest.approx([2e-6, 5e-6])
+    assert maps_of(make_run([mapped("relu", 0.0)])) == ()  # nothing to show on a logarithmic scale
+
+
+# --- depth, activation, norm -----------------------------------------------------------------------------
+
+
+def deep(activation: str, depth: int, factor: float, accuracy: float, **changes: object) -> CellResult:
+    result = make_result(activation, depth=depth, curve=[accuracy])  # type: ignore[arg-type]
+    return with_cell(result.model_copy(update={"initial": make_flow(factor, layers=depth)}), **changes)
+
+
+def test_decades_lost_and_collapse_stand_by_depth_activation_and_norm() -> None:
+    found = depths_of(
+        make_run(
+            [
+                deep("sigmoid", 2, 0.1, 60.0), deep("sigmoid", 5, 0.1, 10.0),
+                deep("relu", 5, 10.0, 70.0), deep("relu", 5, 1.0, 75.0, norm="batch"),
+            ]
+        )
+    )  # fmt: skip
+    assert found is not None
+    plain, normed = found.grids
+    assert (plain.settings, plain.depths) == ("script", (2, 5))
+    assert (normed.settings, normed.depths) == ("script, norm batch", (5,))
+    cells = {(name, depth): cell for name, row in plain.rows for depth, cell in zip(plain.depths, row, strict=True)}
+    assert cells["Sigmoid", 2].decades == pytest.approx(-1)
+    assert cells["Sigmoid", 5].decades == pytest.approx(-4)
+    assert cells["ReLU", 5].decades == pytest.approx(4)
+    assert cells["ReLU", 2].decades is None
+    assert [key for key, cell in cells.items() if cell.collapsed] == [("Sigmoid", 5)]
+    assert str(found.drawn).count("<circle") == 4
+
+
+def test_one_depth_and_one_norm_need_no_grid(run: Run) -> None:
+    assert depths_of(run) is None
+
+
+# --- the document's table of shapes ----------------------------------------------------------------------
+
+
+def test_the_rows_that_differ_are_those_that_the_verdict_counts(run: Run) -> None:
+    rows = shape_rows(run, shapes_of(run))["script"]
+    (counted,) = (x for v in run.verdicts for x in v.readings if x.quantity == "rows_that_differ")
+    assert sum(not row.agrees for row in rows) == counted.value == 2
+    assert [row.layers for row in rows if not row.agrees] == ["*2", "*3"]

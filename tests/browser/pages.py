@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
+from unittest.mock import patch
 
 from factories import MACHINE, SYNTHETIC, make_errors, make_reading, make_result, make_run, make_verdict
 from typer.testing import CliRunner
@@ -29,13 +30,16 @@ from vgharness.records import (
 )
 from vgharness.report.history import Saved, history_of
 from vgharness.report.history_page import render_history
+from vgharness.report.past.runs import FOLDER, past_of
 from vgharness.report.session_page import render_session
-from vgharness.report.study_page import render
-from vgharness.storage.store import load_run
+from vgharness.report.study_page import Interim, render, write_report
+from vgharness.report.versus.page import render_comparison
+from vgharness.report.versus.pairs import versus
+from vgharness.storage.store import RunStore, load_run
 from vgharness.study.judging import judged
 from vgharness.study.presets import plan
 
-REPORTS: Final = Path(__file__).parents[2] / "reports"
+COMMITTED: Final = Path(__file__).parents[2] / "reports/committed/run.json"
 
 
 class Written(NamedTuple):
@@ -51,9 +55,8 @@ class Written(NamedTuple):
 
 
 def committed_run() -> Run:
-    """The run whose page the repository shows, with today's verdicts."""
-    path = next(path for path in (REPORTS / "committed/run.json", REPORTS / "run.json") if path.exists())
-    return judged(load_run(path), load_claims())
+    """The run whose page the repository shows."""
+    return load_run(COMMITTED)
 
 
 # --- studies ---------------------------------------------------------------------------------------------
@@ -100,6 +103,33 @@ def quick_run() -> Run:
 
 def full_run() -> Run:
     return judged(run_of(plan("full")), load_claims())
+
+
+def depths_run() -> Run:
+    study = plan("script", seeds=3, activations=("sigmoid", "relu", "tanh", "gelu"), depths=(2, 4, 6, 8))
+    return judged(run_of(study), load_claims())
+
+
+def changed_run() -> Run:
+    """That of a later commit, where sigmoids learn as fast as the others."""
+    run = quick_run()
+    curve = [50.0, 52.0]
+    results = [
+        result.model_copy(update={"epochs": make_result(result.cell.activation, result.cell.seed, curve=curve).epochs})
+        if result.epochs
+        else result
+        for result in run.results
+    ]
+    changed = {"commit": "def", "created": "2026-02-01T00:00:00+00:00", "results": tuple(results)}
+    return judged(run.model_copy(update=changed), load_claims())
+
+
+def running_run() -> Run:
+    """Half of it is trained."""
+    study = plan("quick")
+    half = len(study.cells) // 2
+    run = make_run(map(result_of, study.cells[:half]), study=study, data=SYNTHETIC, status="running")
+    return judged(run, load_claims())
 
 
 def large_run() -> Run:
@@ -317,14 +347,47 @@ def _write(folder: Path, html: str) -> Path:
     return page
 
 
-def _checked(folder: Path) -> Written:
+def _checked(folder: Path, *options: str) -> Written:
     folder.mkdir()
     (folder / "model.py").write_text(MODEL, encoding="utf-8")
     page = folder / "index.html"
-    arguments = ["check", f"{folder / 'model.py'}:Branched", "--input", "8,16", "--html", str(page)]
+    arguments = ["check", f"{folder / 'model.py'}:Branched", "--input", "8,16", "--html", str(page), *options]
     result = CliRunner().invoke(app, arguments)
     assert page.exists(), result.output
     return Written(page, None, 0.0)
+
+
+def _remedied(folder: Path) -> Written:
+    return _checked(folder, "--remedies")
+
+
+def _running(folder: Path) -> Written:
+    interim = Interim("9 of 18 networks are trained; about 8 min left.", reload_seconds=600)
+    return _timed(folder, running_run(), lambda run: render(run, interim))
+
+
+def _with_earlier(folder: Path) -> Written:
+    """The newest of four runs of a store, with the others below it."""
+    store = RunStore(folder.parent / f"{folder.name}-store")
+    runs = [quick_run(), quick_run(), changed_run(), quick_run()]
+    for month, run in enumerate(runs, 1):
+        runs[month - 1] = run.model_copy(update={"created": f"2026-0{month}-01T00:00:00+00:00"})
+    saved = [store.save(run, "quick") for run in runs]
+    with patch("vgharness.report.study_page.draw", return_value=()):  # the files beside the page are not looked at
+        for path, run in zip(saved[1:], runs[1:], strict=True):
+            page = write_report(run, folder, past_of(path, run, folder))
+    return Written(page, runs[-1], 0.0)
+
+
+def _own(folder: Path) -> Written:
+    """The newest run's own page."""
+    newest = _with_earlier(folder)
+    return newest._replace(path=max((folder / FOLDER).glob("*.html")))
+
+
+def _compared(folder: Path) -> Written:
+    found = versus(quick_run(), changed_run())
+    return Written(_write(folder, render_comparison(found, "0001_quick.json", "0002_quick.json")), None, 0.0)
 
 
 def _history(folder: Path) -> Written:
@@ -336,8 +399,14 @@ PAGES: Final[dict[str, Callable[[Path], Written]]] = {
     "committed": _of_run(committed_run),
     "quick": _of_run(quick_run),
     "full": _of_run(full_run),
+    "depths": _of_run(depths_run),
+    "earlier": _with_earlier,
+    "own": _own,
+    "running": _running,
+    "comparison": _compared,
     "session": _of_session(a_session),
     "check": _checked,
+    "remedies": _remedied,
     "history": _history,
     "hostile": _of_run(hostile_run),
     "hostile-session": _of_session(hostile_session),

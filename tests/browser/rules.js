@@ -152,22 +152,22 @@
     ids: () => [...document.querySelectorAll("[id]")].map(each => each.id),
 
     // Every link: where it leads, what ids it stands within, and whether it is a way that a reader uses (not the skip link).
-    links() {
-      return [...document.querySelectorAll("a[href]")].map(link => ({
+    links(among = "a") {
+      return [...document.querySelectorAll(among)].filter(link => link.hasAttribute("href")).map(link => ({
         href: link.getAttribute("href"), text: link.textContent.trim().slice(0, 60), skip: link.matches(".skip"),
         within: ancestors(link).map(each => each.id).filter(Boolean),
       }));
     },
 
-    // Of each link within the page, whether following it shows what it leads to.
+    // Of each link within the page the id of what the browser goes to, where that is seen then; else nothing.
     follow(hrefs) {
-      const failed = [];
+      const found = {};
       for (const href of hrefs) {
         location.hash = href;
-        const target = document.getElementById(decodeURIComponent(href.slice(1))) || document.getElementById(href.slice(1));
-        if (!target || !target.checkVisibility()) failed.push(href);
+        const target = document.querySelector(":target");
+        found[href] = target && target.checkVisibility() ? target.id : "";
       }
-      return failed;
+      return found;
     },
 
     openAll: () => document.querySelectorAll("details").forEach(each => { each.open = true; }),

@@ -13,7 +13,7 @@ from pages import PAGES
 pytestmark = pytest.mark.browser
 
 MARGIN, WIDTH = "12mm", 703  # of A4, 210 mm, what is left between the margins, in CSS pixels
-MARK = re.compile(r"⟦(\d+)([ahz])⟧|\[\[(\d+)([ahz])\]\]")
+MARK = re.compile(r"\[\[(\d+)[ahz]\]\]")
 # Marks in the smallest letters: the first and the last text of each row, claim and figure (a, z), of each heading (h),
 # and of what follows that (z). Where the browser breaks the pages is then read from the PDF.
 MARKING = """
@@ -43,7 +43,8 @@ MARKING = """
   }
   const marks = [];
   wanted.forEach(([each, places], number) => {
-    names.push(`${each.tagName.toLowerCase()}.${each.className}: ${each.textContent.trim().replace(/\\s+/g, " ").slice(0, 60)}`);
+    const text = each.textContent.trim().replace(/\\s+/g, " ").slice(0, 60);
+    names.push(`${each.tagName.toLowerCase()}.${each.className}: ${text}`);
     for (const [node, letter] of places) marks.push([node, number, letter]);
   });
   for (const [node, number, letter] of marks) {
@@ -70,7 +71,7 @@ def test_pages_break_where_a_reader_would_break_them(opened: Callable[..., Opene
     document = PdfReader(io.BytesIO(page.page.pdf(format="A4", margin=margin)))
     pages: dict[int, set[int]] = {}
     for number, sheet in enumerate(document.pages, 1):
-        for found in re.finditer(r"\[\[(\d+)[ahz]\]\]", re.sub(r"\s", "", sheet.extract_text())):
+        for found in MARK.finditer(re.sub(r"\s", "", sheet.extract_text())):
             pages.setdefault(int(found[1]), set()).add(number)
     assert len(pages) >= 0.9 * len(names), f"only {len(pages)} of {len(names)} marks were found in the PDF"
     divided = [f"{names[place]} on pages {sorted(found)}" for place, found in pages.items() if len(found) > 1]

@@ -21,7 +21,8 @@ def test_height_all_folded(opened: Callable[..., Opened], name: str, width: int,
 
 
 @pytest.mark.parametrize(
-    ("name", "most_bytes", "most_seconds"), [("committed", 300_000, 5), ("full", 1_000_000, 5), ("large", 3_000_000, 20)]
+    ("name", "most_bytes", "most_seconds"),
+    [("committed", 300_000, 5), ("full", 1_000_000, 5), ("large", 3_000_000, 20)],
 )
 def test_weight_and_time(opened: Callable[..., Opened], name: str, most_bytes: int, most_seconds: int) -> None:
     written = opened(name).written

@@ -64,7 +64,7 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     assert {path.name for path in Path("reports").iterdir()} == {
         "index.html", "runs", "run.json", "report.json", "verdicts.xml", "summary.md",
         "loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png",
-        "loss_acc_comparison.svg", "grad_norms_per_layer.svg", "activation_gradmaps_conv1.svg", "runs",
+        "loss_acc_comparison.svg", "grad_norms_per_layer.svg", "activation_gradmaps_conv1.svg",
     }  # fmt: skip
     assert [path.name[:10] for path in Path("reports/runs").iterdir()] == ["0001_quick"]
     assert load_run(Path("reports/run.json")) == run

@@ -106,7 +106,7 @@ def test_only_so_many_are_read_and_of_those_only_so_many_are_not_folded(
     assert section is not None
     assert [row.label for row in section.rows] == ["0007 study", "0006 study", "0005 study"]
     assert [row.label for row in section.folded] == ["0004 study", "0003 study"]
-    assert section.notes == ("2 older runs are not shown; `vgharness list` has all of them",)
+    assert section.notes == ("2 older runs are not shown; vgharness list has all of them",)
     assert not (paths[0].parent / ".digests" / paths[0].name).exists()
 
 

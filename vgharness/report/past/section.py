@@ -161,7 +161,7 @@ def _changes(changes: Sequence[Change]) -> str:
 
 def _notes(past: Past) -> Iterable[str]:
     if past.left_out:
-        yield f"{past.left_out:,} older runs are not shown; `vgharness list` has all of them"
+        yield f"{past.left_out:,} older runs are not shown; vgharness list has all of them"
     if past.skipped:
         named = listing((f"{path.name} ({reason})" for path, reason in past.skipped), most=2)
         yield f"Passed over in the store: {named}"

@@ -65,7 +65,7 @@ def test_claims_of_ones_own_are_judged_on_a_study_and_on_a_session(
     from vgharness.claims.loading import load_claims
 
     monkeypatch.setitem(PRESETS, "quick", replace(PRESETS["quick"], train_images=16, test_images=16))
-    monkeypatch.setattr("vgharness.report.figures._DPI", 30)
+    monkeypatch.setattr("vgharness.report.figures.sheet.DPI", 30)
     for name in ("NOTES.md", "test_depth.py", "depth.toml"):
         Path(name).write_text(block(f"file: {name}"), encoding="utf-8")
     test, full, judge = (shlex.split(line) for line in block("commands: depth").splitlines())

@@ -39,7 +39,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tiny = presets.Preset(("script",), epochs=1, seeds=1, source="synthetic", train_images=32, test_images=16)
     monkeypatch.setitem(presets.PRESETS, "quick", tiny)
-    monkeypatch.setattr("vgharness.report.figures._DPI", 30)
+    monkeypatch.setattr("vgharness.report.figures.sheet.DPI", 30)
 
 
 def full(*arguments: str) -> Result:
@@ -62,12 +62,18 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     (saved,) = Path(".gradflow").glob("*/0001_quick.json")
     run = load_run(saved)
     assert {path.name for path in Path("reports").iterdir()} == {
-        "index.html", "run.json", "loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png"
+        "index.html", "runs", "run.json", "report.json", "verdicts.xml", "summary.md",
+        "loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png",
+        "loss_acc_comparison.svg", "grad_norms_per_layer.svg", "activation_gradmaps_conv1.svg",
     }  # fmt: skip
+    assert [path.name[:10] for path in Path("reports/runs").iterdir()] == ["0001_quick"]
     assert load_run(Path("reports/run.json")) == run
     assert all(claim.id in result.output for claim in load_claims())
     page = Path("reports/index.html").read_text()
     assert run.command in page
+    shown = re.findall(r"^!\[.+\]\((.+)\)$", Path("reports/summary.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(shown) == 3
+    assert all(Path("reports", name).is_file() for name in shown)
 
 
 def test_the_command_on_the_page_gives_the_same_study(asked: list[tuple[Study, ImageSet]]) -> None:
@@ -282,7 +288,7 @@ def hostile_outputs() -> Iterator[tuple[str, TextIO]]:
 def test_an_output_that_cannot_be_printed_to_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = "--preset quick --device cpu --activations relu --exit-zero --out page"
     monkeypatch.setattr(sys, "argv", ["full", *arguments.split()])
-    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")
+    monkeypatch.setattr("vgharness.report.figures.sheet.written", lambda sheet: (b"", b""))
     for kind, stream in hostile_outputs():
         with monkeypatch.context() as patched:
             errors = StringIO()

@@ -50,7 +50,7 @@ accept = {{ printed = 0.5, within_factor = 1.1 }}
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")
+    monkeypatch.setattr("vgharness.report.figures.sheet.written", lambda sheet: (b"", b""))
     Path("claims.toml").write_text(CLAIMS)
 
 
@@ -100,7 +100,7 @@ def test_a_run_and_a_session_are_judged_together() -> None:
     both = judged("claims.toml", "run.json", "session.json")
     assert outcomes(both) == {"learns": "reproduced", "shrinks": "reproduced"}
     assert both.document == Document(title="A paper on depth")
-    assert both.runs == ("run.json", "session.json")
+    assert [(run.file, run.kind) for run in both.runs] == [("run.json", "run"), ("session.json", "session")]
     assert (both.counts["reproduced"], both.counts["not run"]) == (2, 0)
 
 
@@ -119,7 +119,7 @@ def test_runs_are_found_in_the_store_by_number_and_name() -> None:
     for arguments in (("1", "2"), ("study", "main")):
         found = judged("claims.toml", *arguments, "--storage", "kept")
         assert outcomes(found) == {"learns": "reproduced", "shrinks": "reproduced"}
-        assert [Path(path).name for path in found.runs] == ["0001_study.json", "0002_main.json"]
+        assert [Path(run.file).name for run in found.runs] == ["0001_study.json", "0002_main.json"]
 
 
 @pytest.mark.parametrize(

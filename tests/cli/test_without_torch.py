@@ -24,6 +24,15 @@ def test_help_and_the_package_itself(tmp_path: Path) -> None:
     )
 
 
+def test_schemas(tmp_path: Path) -> None:
+    run(
+        "result = CliRunner().invoke(vgharness.cli.main.app, ['schema', 'check'])\n"
+        "assert result.exit_code == 0 and 'healthy' in result.output, result.output\n"
+        "assert not {'torch', 'matplotlib', 'scipy'} & set(sys.modules)\n",
+        tmp_path,
+    )
+
+
 def test_judging(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(make_run([make_result(curve=[10.0])]).model_dump_json())
     run(

@@ -1,30 +1,22 @@
-"""The page and the figures, on made-up runs."""
+"""The page, on made-up runs."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from html.parser import HTMLParser
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from factories import CANONICAL, SYNTHETIC, make_reading, make_result, make_run, make_verdict, paired
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from PIL import Image
 
 from vgharness.claims.loading import load_claims
 from vgharness.records import OUTCOMES, Document, Provenance, Run
-from vgharness.report.figures import Picture, draw
-from vgharness.report.study_page import render, write_report
+from vgharness.report.study_page import FILES, render, write_report
 from vgharness.storage.store import load_run
 from vgharness.study.judging import judged as judged_by
 
 pytestmark = pytest.mark.fast
 
-NAMES = ("loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png")
+_FIGURES = ("loss_acc_comparison", "grad_norms_per_layer", "activation_gradmaps_conv1")
+NAMES = tuple(f"{name}.{kind}" for kind in ("png", "svg") for name in _FIGURES)
 
 
 def judged(run: Run) -> Run:
@@ -44,47 +36,9 @@ def study_run(data: Provenance = CANONICAL, **changes: object) -> Run:
     return judged(make_run(results, data=data, **changes))
 
 
-@dataclass
-class Drawn:
-    """One run's pictures, and what matplotlib was asked for on the way: drawing is slow."""
-
-    pictures: tuple[Picture, ...]
-    norms: list[LogNorm]
-    scales: list[list[str]]
-
-
-@pytest.fixture(scope="module")
-def drawn() -> Drawn:
-    norms: list[LogNorm] = []
-    scales: list[list[str]] = []
-    imshow, savefig = Axes.imshow, Figure.savefig
-
-    def watched_imshow(self: Axes, *args: object, **kwargs: Any) -> object:
-        norms.append(kwargs["norm"])
-        return imshow(self, *args, **kwargs)
-
-    def watched_savefig(self: Figure, *args: object, **kwargs: Any) -> object:
-        scales.append([axes.get_yscale() for axes in self.axes])
-        return savefig(self, *args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Axes, "imshow", watched_imshow)
-        patch.setattr(Figure, "savefig", watched_savefig)
-        pictures = draw(study_run())
-    return Drawn(pictures, norms, scales)
-
-
 @pytest.fixture(scope="module")
 def page() -> str:
     return render(study_run())
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _coarse_figures() -> Iterator[None]:
-    """Drawing is most of what these tests would otherwise wait for."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vgharness.report.figures._DPI", 30)
-        yield
 
 
 class Page(HTMLParser):
@@ -204,9 +158,7 @@ def test_a_clean_canonical_run_carries_no_notice(page: str) -> None:
     ],
     ids=["all failed", "nothing trained", "one without heatmap", "two architectures"],
 )
-def test_odd_runs_have_a_page_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")  # drawn, but not laid out and compressed
-    draw(run)
+def test_odd_runs_have_a_page_too(run: Run) -> None:
     assert "claims</h2>" in render(run)
 
 
@@ -225,57 +177,14 @@ def test_a_seed_that_diverged_shows_no_number_that_is_none() -> None:
     assert not re.search(r"\b(None|nan|inf)\b", text)
 
 
-def test_written_files(tmp_path: Path, drawn: Drawn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vgharness.report.study_page.draw", lambda run: drawn.pictures)
+def test_written_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vgharness.report.figures.sheet.written", lambda sheet: (b"pixels", b"lines"))
     run = study_run()
     assert write_report(run, tmp_path / "reports") == tmp_path / "reports" / "index.html"
-    assert {path.name for path in (tmp_path / "reports").iterdir()} == {*NAMES, "run.json", "index.html"}
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {*FILES}
+    assert (tmp_path / "reports" / NAMES[0]).read_bytes() == b"pixels"
+    assert (tmp_path / "reports" / NAMES[-1]).read_bytes() == b"lines"
     assert load_run(tmp_path / "reports" / "run.json") == run
-
-
-def test_figures_have_the_readmes_names_and_are_pictures(drawn: Drawn) -> None:
-    assert tuple(picture.name for picture in drawn.pictures) == NAMES
-    for picture in drawn.pictures:
-        with Image.open(BytesIO(picture.png)) as wide, Image.open(BytesIO(picture.narrow_png)) as narrow:
-            assert wide.format == narrow.format == "PNG"
-            assert wide.width > narrow.width > 80
-            assert wide.height < narrow.height
-
-
-def test_published_curves_are_drawn_over_cifar10_only(drawn: Drawn) -> None:
-    assert all("published" in picture.caption for picture in drawn.pictures[:2])
-    synthetic = draw(make_run([make_result(curve=[10.0])], data=SYNTHETIC))
-    assert not any("published" in picture.caption for picture in synthetic)
-
-
-def test_both_heatmaps_are_on_one_scale(drawn: Drawn) -> None:
-    assert len(drawn.norms) == 4  # two activations, side by side and stacked
-    for norm in drawn.norms:
-        assert (norm.vmin, norm.vmax) == pytest.approx((1e-9, 1e-3))
-
-
-def test_means_of_gradients_are_geometric_as_their_axis_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two seeds of three say that conv1 is smaller than conv2: so does their mean, whatever the third says."""
-    drawn: dict[str, list[float]] = {}
-    plot = Axes.plot
-
-    def look(self: Axes, *args: Any, **options: Any) -> Any:
-        if options.get("linewidth") == 2:
-            drawn[f"{self.get_yscale()} {options['label']}"] = list(args[1])
-        return plot(self, *args, **options)
-
-    monkeypatch.setattr(Axes, "plot", look)
-    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: b"")  # drawn, but not laid out and compressed
-    factors = {42: 0.01, 43: 0.01, 44: 100.0}  # of each layer, toward the input
-    draw(make_run([make_result("relu", seed, curve=[50.0], factor=factor) for seed, factor in factors.items()]))
-    first, second = drawn["linear conv1"], drawn["linear conv2"]  # the scale is set once the lines are there
-    assert all(a < b for a, b in zip(first, second, strict=True))
-    assert first == pytest.approx([0.01 ** (3 * 2 / 3) * 100 ** (3 / 3)] * 2)
-
-
-def test_gradient_axes_are_logarithmic(drawn: Drawn) -> None:
-    assert drawn.scales[:2] == [["linear"] * 2] * 2
-    assert drawn.scales[2:4] == [["log"] * 4] * 2
 
 
 # --- pages of other documents ----------------------------------------------------------------------------
@@ -309,21 +218,6 @@ def test_a_run_that_was_held_against_nothing_has_a_page_too() -> None:
     text = Page(render(make_run([make_result(curve=[10.0])]))).text
     assert "Gradients of 1 network, measured" in text
     assert "claim" not in text
-
-
-def test_networks_that_differ_are_drawn_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    titles: list[str] = []
-    monkeypatch.setattr("vgharness.report.figures._png", lambda figure: titles.extend(map(str, panel_titles(figure))))
-    deep = [make_result("gelu", depth=6, curve=[30.0]), make_result("gelu", depth=8, curve=[20.0])]
-    he = make_result("gelu", depth=6, curve=[30.0])
-    he = he.model_copy(update={"cell": he.cell.model_copy(update={"init": "kaiming"})})
-    pictures = draw(make_run([*deep, he]))
-    assert {"script: test loss (nats)", "script, init kaiming: test loss (nats)"} <= set(titles)
-    assert "Networks of depth 6." in pictures[0].caption
-
-
-def panel_titles(figure: Figure) -> list[str]:
-    return [axes.get_title() for axes in figure.axes]
 
 
 # --- how verdicts are shown ------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from factories import make_reading, make_verdict
+from factories import make_reading, make_result, make_run, make_verdict
 
 from vgharness.records import Document, Outcome
 from vgharness.report import verdict_json
@@ -14,16 +14,18 @@ from vgharness.report.verdict_json import Judged, as_json
 pytestmark = pytest.mark.fast
 
 DOCUMENT = Document(title="A paper")
+RUN = make_run([make_result(curve=[10.0])])
 
 
 def test_json_has_document_runs_verdicts_counts_and_what_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdict_json, "standing_after_holm", lambda verdicts: {("it-is-so", "script")})
     verdicts = [make_verdict(), make_verdict("mixed", claim="other")]
-    found = as_json(DOCUMENT, ["run.json"], verdicts)
+    found = as_json(DOCUMENT, [("run.json", RUN)], verdicts)
     content = json.loads(found.model_dump_json())
     assert list(content) == ["schema_version", "document", "runs", "verdicts", "counts", "standing_after_holm"]
     assert content["document"]["title"] == "A paper"
-    assert content["runs"] == ["run.json"]
+    (of,) = content["runs"]
+    assert (of["file"], of["kind"], of["created"]) == ("run.json", "run", RUN.created)
     assert content["counts"] == {
         "reproduced": 1, "mixed": 1, "not reproduced": 0, "inconclusive": 0, "not run": 0, "error": 0
     }  # fmt: skip

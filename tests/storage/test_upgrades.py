@@ -12,7 +12,7 @@ from vgharness.storage.store import load_run, load_session
 
 pytestmark = pytest.mark.fast
 
-RUN_JSON = Path(__file__).parents[2] / "reports" / "run.json"
+RUN_JSON = Path(__file__).parents[2] / "reports" / "committed" / "run.json"
 
 MACHINE = """{"id": "Linux-x86_64-py3.11-cpu", "system": "Linux", "processor": "a processor", "cores": 2, "threads": 2,
   "device": "cpu", "python": "3.11.0", "versions": {"torch": "2.11.0"}, "cuda": null, "cudnn": null, "driver": null}"""

@@ -13,7 +13,7 @@ from vgharness.cli.runs import Storage
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped
 from vgharness.records import Session
-from vgharness.storage.store import DEFAULT_ROOT, RunStore, load
+from vgharness.storage.store import DEFAULT_ROOT, RunStore, load_session
 from vgharness.system.files import check_file, shown
 from vgharness.system.terminal import say, say_json
 
@@ -67,6 +67,7 @@ def history(
 def _loaded(storage: Path) -> list[Saved]:
     """All that is saved and can be read, oldest first; of the rest it is said why not."""
     from vgharness.report.history import Saved  # scipy is slow to import
+    from vgharness.report.past.digest import digest_at
 
     saved: list[Saved] = []
     entries, skipped = RunStore(storage).entries()
@@ -74,7 +75,8 @@ def _loaded(storage: Path) -> list[Saved]:
         say(f"skipped {shown(path)}: {escaped(reason)}", stderr=True)
     for entry in entries:
         try:
-            saved.append(Saved(entry.number, entry.name, load(entry.path)))
+            record = digest_at(entry.path) if entry.kind == "run" else load_session(entry.path)
+            saved.append(Saved(entry.number, entry.name, record))
         except UsageError as error:
             say(f"skipped {escaped(str(error))}", stderr=True)
     return saved

@@ -57,7 +57,7 @@ def judge(
         verdicts = judge_claims(chosen, *(loaded for _, loaded in saved))
         document = chosen[0].document
         if json:
-            say_json(as_json(document, [str(path) for path, _ in saved], verdicts))
+            say_json(as_json(document, [(str(path), loaded) for path, loaded in saved], verdicts))
         else:
             say(f"{escaped(document.title)}, judged on {', '.join(shown(path) for path, _ in saved)}")
             print_verdicts(console(), verdicts)

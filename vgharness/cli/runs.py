@@ -15,12 +15,13 @@ from vgharness.errors import UsageError
 from vgharness.formatting import escaped, moment
 from vgharness.storage.entries import FINISHED, Skipped
 from vgharness.storage.store import DEFAULT_ROOT, RunStore, load, load_session
-from vgharness.system.files import shown
+from vgharness.system.files import check_folder, shown
 from vgharness.system.terminal import console, say, say_json
 
 if TYPE_CHECKING:
     from vgharness.gradflow.comparison import Comparison
     from vgharness.records import Run, Session
+    from vgharness.report.past.runs import Past
     from vgharness.report.tables import Sheet
 
 REGRESSION = 1
@@ -136,6 +137,30 @@ def load_saved(storage: Path, which: str) -> tuple[Path, Run | Session]:
     found = RunStore(storage).find(which, kind=None)
     _say_skipped(found.skipped)
     return found.path, load(found.path)
+
+
+def check_report(out: Path) -> None:
+    """Checks that the page of a study's run and all that goes with it can be written into ``out``. Raises
+    :class:`~vgharness.errors.UsageError`."""
+    from vgharness.report.past.runs import FOLDER
+    from vgharness.report.study_page import FILES  # matplotlib is slow to import
+
+    check_folder(out, "--out", FILES)
+    check_folder(out / FOLDER, "--out")
+
+
+def past_runs(saved: Path, run: Run, out: Path) -> Past | None:
+    """What the page of ``run``, saved as ``saved``, says of the other runs of its store; files that were passed over
+    are reported on stderr. A store that cannot be read costs no page: then there is nothing to say."""
+    from vgharness.report.past.runs import past_of  # scipy is slow to import
+
+    try:
+        past = past_of(saved, run, out)
+    except UsageError as error:
+        say(f"skipped {escaped(str(error))}", stderr=True)
+        return None
+    _say_skipped(past.skipped if past else ())
+    return past
 
 
 def _print_comparison(before: Path, after: Path, found: Comparison, markdown: bool, *, several: bool) -> None:

@@ -2,7 +2,8 @@
 
 A point is a *change* where the 95 % interval of the change against the point before it, taken seed by seed where both
 have the same seeds, leaves out zero and the change is 5 % or more; where one of them has a single seed, and so no
-interval, where it is 20 % or more. Points of different machines are never held against each other.
+interval, where it is 20 % or more. Points of different machines, or of studies of different images, are never
+held against each other.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ import numpy as np
 from vgharness.formatting import bars, escaped, number, relative_change, span
 from vgharness.gradflow.quantities import values_of
 from vgharness.gradflow.summary import FACTOR, SIGNAL
-from vgharness.records import Name, Record, Run, Sample, Session, TestOutcome
-from vgharness.statistics import Scale, scale_of, share_changed, summarise
+from vgharness.records import Name, Record, Sample, Session, TestOutcome
+from vgharness.report.kinds import summary_of
+from vgharness.report.past.digest import Digest
+from vgharness.report.past.values import ACCURACY
+from vgharness.statistics import Scale, scale_of, share_changed
 
 HISTORY_VERSION: Final = 1
 LEAST_CHANGE: Final = 0.05
 LEAST_CHANGE_OF_ONE_SEED: Final = 0.2
-ACCURACY: Final = "test accuracy, %"
 WHOLE: Final = "all layers"
+STUDY: Final = "study: "  # before the kind of network that a value is of
 RULE: Final = (
     "a change: its 95 % interval leaves out zero and it is 5 % or more (20 % where a side has one seed), against the "
     "point before"
@@ -31,11 +35,11 @@ RULE: Final = (
 
 
 class Saved(NamedTuple):
-    """A saved session or run: its number and name in the store, and what it holds."""
+    """A saved session or run: its number and name in the store, and what it holds, a run as its digest."""
 
     number: int
     name: str
-    record: Session | Run
+    record: Session | Digest
 
 
 class Point(Record):
@@ -68,12 +72,13 @@ class Point(Record):
 
 
 class Series(Record):
-    """One value over all that was saved on one machine, oldest first.
+    """One value over all that was saved on one machine, and is of the same images, oldest first.
 
-    of: the test's label, or the study's network.
-    layer: which layer and pass, in words; ``all layers``: of the whole flow, or the network.
+    of: the test's label, or the study's kind of network.
+    layer: which layer and pass, in words; ``all layers``: of the whole flow.
     quantity: which.
     machine: the machine's id.
+    images: that the study's networks were trained on, in words; empty: it is of no study.
     points: one for each session or run that has it.
     """
 
@@ -81,6 +86,7 @@ class Series(Record):
     layer: Name
     quantity: Name
     machine: Name
+    images: Name = ""
     points: tuple[Point, ...]
 
 
@@ -97,66 +103,57 @@ class History(Record):
     series: tuple[Series, ...]
 
 
-class _Value(NamedTuple):
-    """By seed."""
+class _Found(NamedTuple):
+    """A value by seed, of which test or network, layer and quantity it is, and how the test ended. ``images``: how many
+    an accuracy is a percentage of."""
 
-    saved: Saved
+    of: str
+    layer: str
+    quantity: str
     by_seed: Mapping[int, float]
-    outcome: TestOutcome | None
+    outcome: TestOutcome | None = None
+    images: int = 0
 
 
 def history_of(saved: Iterable[Saved], test: str | None = None) -> History:
     """The history of ``saved``, oldest first; with ``test`` only of what has that in its label."""
-    found: dict[tuple[str, str, str, str], list[_Value]] = {}
+    found: dict[tuple[str, ...], list[tuple[Saved, _Found]]] = {}
     for each in saved:
-        values = _of_run(each.record) if isinstance(each.record, Run) else _of_session(each.record)
-        for (of, layer, quantity), by_seed, outcome in values:
-            if test is None or test in of:
-                key = (of, layer, quantity, each.record.machine.id)
-                found.setdefault(key, []).append(_Value(each, by_seed, outcome))
+        images = (each.record.images_sha256, each.record.images) if isinstance(each.record, Digest) else ("", "")
+        for value in _of_run(each.record) if isinstance(each.record, Digest) else _of_session(each.record):
+            if test is None or test in value.of:
+                key = (value.of, value.layer, value.quantity, each.record.machine.id, *images)
+                found.setdefault(key, []).append((each, value))
     return History(
         series=tuple(
-            Series(of=of, layer=layer, quantity=quantity, machine=machine, points=tuple(_points(quantity, values)))
-            for (of, layer, quantity, machine), values in found.items()
+            Series(of=of, layer=layer, quantity=quantity, machine=machine, images=images, points=tuple(_points(values)))
+            for (of, layer, quantity, machine, _, images), values in found.items()
         )
     )
 
 
-_Values = Iterator[tuple[tuple[str, str, str], Mapping[int, float], TestOutcome | None]]
-
-
-def _of_session(session: Session) -> _Values:
+def _of_session(session: Session) -> Iterator[_Found]:
     for sample in session.samples:
         for quantity in (FACTOR, SIGNAL):
             for key, values in values_of(sample, quantity).items():
                 if any(map(math.isfinite, values)):
                     name = str(key) if key is not None else WHOLE
-                    yield (sample.label, name, quantity), _by_seed(sample, values), sample.outcome
+                    yield _Found(sample.label, name, quantity, _by_seed(sample, values), sample.outcome)
 
 
 def _by_seed(sample: Sample, values: Sequence[float]) -> dict[int, float]:
     return dict(zip(sample.seeds, values, strict=True))
 
 
-def _of_run(run: Run) -> _Values:
-    """The study's main values: the test accuracy after the last epoch, and the factor at initialisation."""
-    found: dict[tuple[str, str, str], dict[int, float]] = {}
-    for result in run.results:
-        cell = result.cell
-        of = f"study: {cell.name.replace(f' seed {cell.seed}', '')}"
-        if result.status == "finished" and result.epochs and result.epochs[-1].test_accuracy is not None:
-            accuracy = result.epochs[-1].test_accuracy
-            found.setdefault((of, WHOLE, ACCURACY), {})[cell.seed] = accuracy
-        if result.initial is not None and result.initial.factors():
-            found.setdefault((of, WHOLE, FACTOR), {})[cell.seed] = result.initial.factor()
-    yield from ((key, by_seed, None) for key, by_seed in found.items())
+def _of_run(run: Digest) -> Iterator[_Found]:
+    for value in run.values:
+        yield _Found(f"{STUDY}{value.of}", value.layer, value.quantity, value.by_seed(), images=value.images)
 
 
-def _points(quantity: str, values: Sequence[_Value]) -> Iterator[Point]:
+def _points(values: Sequence[tuple[Saved, _Found]]) -> Iterator[Point]:
     before: Mapping[int, float] | None = None
-    for each, by_seed, outcome in values:
-        scale = _scale(quantity, by_seed)
-        summary = summarise(list(by_seed.values()), scale)
+    for each, (_, _, quantity, by_seed, outcome, images) in values:
+        summary = summary_of(list(by_seed.values()), "logit" if images else _scale(quantity, by_seed), images)
         change, is_change = (None, False) if before is None else _changed(quantity, before, by_seed)
         yield Point(
             number=each.number,
@@ -176,7 +173,9 @@ def _points(quantity: str, values: Sequence[_Value]) -> Iterator[Point]:
 
 
 def _scale(quantity: str, *sides: Mapping[int, float]) -> Scale:
-    return "linear" if quantity == ACCURACY else scale_of(quantity, *(list(side.values()) for side in sides))
+    """On which a change is taken: that of an accuracy as a share of the points that there were."""
+    is_accuracy = quantity.startswith(ACCURACY)
+    return "linear" if is_accuracy else scale_of(quantity, *(list(side.values()) for side in sides))
 
 
 def _changed(quantity: str, before: Mapping[int, float], after: Mapping[int, float]) -> tuple[float | None, bool]:
@@ -201,9 +200,11 @@ def history_lines(found: History) -> Iterator[str]:
         yield escaped(of)
         mine = [series for series in found.series if series.of == of]
         layer, quantity = (max(len(escaped(getattr(x, f))) for x in mine) for f in ("layer", "quantity"))
+        several = len({series.images for series in mine}) > 1
         for series in mine:
             first, last = series.points[0], series.points[-1]
             moved = f"{number(first.value)} → {number(last.value)} {span(last.low, last.high)}".rstrip()
+            moved += f"  ({escaped(series.images)})" if several else ""
             yield f"  {escaped(series.layer):{layer}}  {series.quantity:{quantity}}  {_sparkline(series)}  {moved}"
         for series in mine:
             for point in (x for x in series.points if x.is_change):
@@ -224,8 +225,8 @@ def github_action_benchmark(session: Session) -> list[dict[str, Any]]:
     """A session's values as https://github.com/benchmark-action/github-action-benchmark takes them, for its tools
     ``customSmallerIsBetter`` and ``customBiggerIsBetter``."""
     entries = []
-    for (of, layer, quantity), by_seed, outcome in _of_session(session):
-        summary = summarise(list(by_seed.values()), _scale(quantity, by_seed))
+    for of, layer, quantity, by_seed, outcome, _ in _of_session(session):
+        summary = summary_of(list(by_seed.values()), _scale(quantity, by_seed))
         if outcome not in (None, "passed", "xpassed") or not math.isfinite(summary.value):
             continue
         entry: dict[str, Any] = {

@@ -6,34 +6,39 @@ import math
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from vgharness.formatting import moment, number, relative_change, span
-from vgharness.report.history import ACCURACY, History, Point, Series
+from markupsafe import Markup
+
+from vgharness.formatting import count, moment, number, relative_change, span
+from vgharness.records import ACTIVATIONS
+from vgharness.report.claim_rows import FILTERS
+from vgharness.report.history import STUDY, History, Point, Series
+from vgharness.report.svg.trail import Stop, Trail, draw, trail_axis
 from vgharness.report.templates import environment
 from vgharness.system.files import write_text
+from vgharness.theory import FUNCTIONS
 
-WIDTH: Final = 640
-HEIGHT: Final = 120
-_EDGE: Final = 12.0
-
-
-class _Mark(NamedTuple):
-    """A point of the chart, in pixels; ``high`` and ``low`` are the ends of its interval."""
-
-    x: float
-    y: float
-    high: float
-    low: float
-    point: Point
-    shown: str
+_HEIGHT: Final = 120.0
+_TICKS: Final = 4
+_PASSED: Final = (None, "passed", "xpassed")
+_HEADINGS: Final = ("saved", "when", "commit", "value", "95 % interval", "change", "")
 
 
 class _Chart(NamedTuple):
-    """One series: its points, the line through them, and its changes in words."""
+    """One series: what stands above it, the chart, and its numbers."""
 
-    series: Series
-    marks: tuple[_Mark, ...]
-    line: str
-    rows: tuple[tuple[str, ...], ...]
+    title: str
+    where: str
+    drawn: Markup
+    table: dict[str, object]
+
+
+class _Group(NamedTuple):
+    """The charts of one test or kind of network, and how many changes they have."""
+
+    of: str
+    anchor: str
+    changes: int
+    charts: tuple[_Chart, ...]
 
 
 def write_history_page(found: History, page: Path) -> Path:
@@ -44,39 +49,60 @@ def write_history_page(found: History, page: Path) -> Path:
 
 def render_history(found: History) -> str:
     """The page as a string."""
-    charts: dict[str, list[_Chart]] = {}
+    by_name: dict[str, list[Series]] = {}
     for series in found.series:
-        charts.setdefault(series.of, []).append(_chart(series))
-    template = environment().get_template("history.html.j2")
-    return template.render(charts=charts, rule=found.rule, width=WIDTH, height=HEIGHT)
+        by_name.setdefault(series.of, []).append(series)
+    groups = [
+        _Group(of, f"history-{place}", sum(map(_changes, group)), tuple(map(_chart, group)))
+        for place, (of, group) in enumerate(by_name.items(), 1)
+    ]
+    pages = environment()
+    pages.filters |= FILTERS
+    template = pages.get_template("history.html.j2")
+    return template.render(headline=_headline(found), groups=groups, rule=found.rule, functions=FUNCTIONS)
+
+
+def _headline(found: History) -> str:
+    """``3 values of 12 changed over 20 saved sessions and runs``."""
+    points = {(series.machine, point.number) for series in found.series for point in series.points}
+    changed = sum(_changes(series) > 0 for series in found.series)
+    what = f"over {len(points):,} saved sessions and runs" if len(points) != 1 else "in the one session or run saved"
+    return f"{changed if changed else 'None'} of {count(len(found.series), 'value')} changed {what}"
+
+
+def _changes(series: Series) -> int:
+    return sum(point.is_change for point in series.points)
 
 
 def _chart(series: Series) -> _Chart:
-    known = [x for p in series.points for x in (p.value, p.low, p.high) if x is not None]
-    logarithmic = series.quantity != ACCURACY and all(x > 0 for x in known)
-    scaled = [math.log(x) if logarithmic else x for x in known]
-    least, most = min(scaled, default=0.0), max(scaled, default=1.0)
-    reach = (most - least) or 1.0
-
-    def height(value: float) -> float:
-        at = math.log(value) if logarithmic else value
-        return round(HEIGHT - _EDGE - (HEIGHT - 2 * _EDGE) * (at - least) / reach, 1)
-
-    step = (WIDTH - 2 * _EDGE) / max(len(series.points) - 1, 1)
-    marks = tuple(
-        _Mark(
-            x=round(_EDGE + step * index, 1),
-            y=height(point.value),
-            high=height(point.high if point.high is not None else point.value),
-            low=height(point.low if point.low is not None else point.value),
-            point=point,
-            shown=_shown(point),
-        )
-        for index, point in enumerate(series.points)
-        if point.value is not None
+    y = trail_axis([x for p in series.points for x in (p.value, p.low, p.high) if x is not None])
+    title = f"{series.layer}: {series.quantity}"
+    changes = _changes(series)
+    says = f"{count(len(series.points), 'point')}, {count(changes, 'change') if changes else 'no change'}"
+    stops = [_stop(point) for point in series.points]
+    activation = series.of.removeprefix(STUDY).partition(" ")[0] if series.of.startswith(STUDY) else ""
+    colour = f"c-{activation}" if activation in ACTIVATIONS else "c-none"
+    return _Chart(
+        title=title,
+        where=", ".join(part for part in (series.machine, series.images) if part),
+        drawn=draw(Trail(title, says, stops, colour, y, _HEIGHT, _TICKS)),
+        table={
+            "caption": f"{series.of}, {title}",
+            "headings": _HEADINGS,
+            "rows": tuple(map(_row, series.points)),
+        },
     )
-    line = " ".join(f"{mark.x},{mark.y}" for mark in marks)
-    return _Chart(series, marks, line, tuple(_row(point) for point in series.points))
+
+
+def _stop(point: Point) -> Stop:
+    return Stop(
+        value=point.value if point.value is not None else math.nan,
+        low=point.low,
+        high=point.high,
+        hollow=point.outcome not in _PASSED,
+        mark=(point.commit or "no commit")[:9] if point.is_change else None,
+        says=_shown(point),
+    )
 
 
 def _shown(point: Point) -> str:

@@ -20,14 +20,14 @@ _ELEMENTS: Final[dict[Outcome, str]] = {
 }
 
 
-def junit_xml(document: Document, verdicts: Sequence[Verdict]) -> bytes:
-    """Makes the content of a file of one suite, whose name is the document's title.
+def junit_xml(document: Document | None, verdicts: Sequence[Verdict]) -> bytes:
+    """Makes the content of a file of one suite, whose name is the document's title; ``claims`` where there is none.
 
     What is not reproduced, or mixed, is a failure with the sentence and its readings as text; what is inconclusive, or
     was not run, is skipped with the reason; what raised is an error. Control characters, which XML cannot hold, are
     escaped.
     """
-    title = escaped(document.title)
+    title = escaped(document.title) if document else "claims"
     elements = [_ELEMENTS.get(verdict.outcome, "") for verdict in verdicts]
     counts = {
         "tests": str(len(verdicts)),

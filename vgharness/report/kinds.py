@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from vgharness.records import Activation, Cell, CellResult, Epoch, GradientFlow, Quantity, Run, nan_if_none
+from vgharness.records import Activation, Cell, CellResult, Epoch, GradientFlow, Quantity, Reading, Run, nan_if_none
 from vgharness.statistics import Scale, Summary, grain_on, mean_of, percent_grain, summarise
 
 CONVOLUTIONS: Final = "conv*"
@@ -110,6 +110,24 @@ def factor_series(kind: Kind, quantity: Quantity) -> Series:
     return flow_series(kind, lambda flow: flow.factor(quantity) if len(flow.layers) > 1 else math.nan)
 
 
+def readings_of(run: Run, kind: Kind) -> Iterable[tuple[str, Reading]]:
+    """The deciding readings of networks of this kind alone, each with its claim."""
+    for verdict in run.verdicts:
+        for reading in verdict.readings:
+            if not reading.context and (reading.networks, reading.activation) == (kind.settings, kind.activation):
+                yield verdict.claim, reading
+
+
+def layer_series(kind: Kind, quantity: Quantity) -> dict[str, Series]:
+    """By the name of each convolution, in forward order, the quantity of its gradient; of a trained kind."""
+    names = [layer.name for layer in convolutions(kind.trained[0].epochs[0].flow).last_passes()]
+
+    def value(place: int) -> Callable[..., float]:
+        return lambda flow: nan_if_none(getattr(flow.last_passes()[place], quantity))
+
+    return {name: flow_series(kind, value(place)) for place, name in enumerate(names)}
+
+
 def convolutions(flow: GradientFlow) -> GradientFlow:
     """Only the convolutions; all layers of a network that has none of that name."""
     chosen = flow.select(CONVOLUTIONS)
@@ -128,7 +146,12 @@ def initial_factors(kind: Kind) -> dict[int, float]:
 def _series(kind: Kind, first: int, seeds: dict[int, list[float]], scale: Scale, images: int = 0) -> Series:
     shortest = min(map(len, seeds.values()), default=0)
     moments = [[values[place] for values in seeds.values()] for place in range(shortest)]
-    return Series(kind, first, seeds, [summarise(values, scale, _grain(values, scale, images)) for values in moments])
+    return Series(kind, first, seeds, [summary_of(values, scale, images) for values in moments])
+
+
+def summary_of(values: Sequence[float], scale: Scale, images: int = 0) -> Summary:
+    """The mean over the seeds and its interval. ``images``: how many an accuracy is a percentage of."""
+    return summarise(values, scale, _grain(values, scale, images))
 
 
 def _grain(values: Sequence[float], scale: Scale, images: int) -> float:

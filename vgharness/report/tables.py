@@ -296,12 +296,20 @@ def _markdown(sheet: Sheet) -> Iterable[str]:
 
 def _markdown_rows(sheet: Sheet, which: Iterable[int]) -> Iterable[str]:
     names = len(sheet.names)
-    yield _line(heading or " " for heading in sheet.headings)
-    yield _line(":---" if index < names else "---:" for index in range(len(sheet.headings)))
+    rows = []
     for index in which:
         row, style = sheet.rows[index], sheet.styles[index]
         cells = [*(as_code(cell) if cell else "" for cell in row[:names]), *row[names:]]
-        yield _line(f"**{cell}**" if cell == _WORDS["regression"] and style else cell for cell in cells)
+        rows.append([f"**{cell}**" if cell == _WORDS["regression"] and style else cell for cell in cells])
+    return markdown_table(sheet.headings, rows, texts=names)
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> Iterable[str]:
+    """The lines of a table. ``texts``: how many of the first columns are aligned to the left, as texts are; what is in
+    the cells is Markdown."""
+    yield _line(heading or " " for heading in headings)
+    yield _line(":---" if index < texts else "---:" for index in range(len(headings)))
+    yield from map(_line, rows)
 
 
 def _line(cells: Iterable[str]) -> str:

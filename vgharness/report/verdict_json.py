@@ -1,15 +1,26 @@
-"""Verdicts as JSON, for other programs."""
+"""Verdicts as JSON, for other programs, with what those need to know of the runs that they were judged on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from vgharness.claims.combination import standing_after_holm
-from vgharness.records import OUTCOMES, Document, Name, Outcome, Record, Verdict
+from vgharness.records import (
+    OUTCOMES,
+    Document,
+    Machine,
+    Name,
+    Outcome,
+    Provenance,
+    Record,
+    Run,
+    Session,
+    Verdict,
+)
 from vgharness.report.verdict_table import tally
 
-VERDICTS_VERSION: Final = 1
+VERDICTS_VERSION: Final = 2
 
 
 class Standing(Record):
@@ -23,31 +34,60 @@ class Standing(Record):
     variant: Name
 
 
-class Judged(Record):
-    """What ``vgharness judge --json`` prints.
+class JudgedRun(Record):
+    """A study's run or a pytest session that claims were judged on, without what it measured.
 
-    schema_version: of this format.
-    document: whose claims were judged.
-    runs: the files that they were judged on.
+    file: where it is, as it was named; beside a page the name of the file there.
+    kind: which of the two.
+    created: when it began, ISO 8601, UTC.
+    status: how it ended; ``finished`` where nothing is missing.
+    command: what reproduces the run, or what was typed for the session.
+    commit: of this package for a run, of the tested project for a session; ``None``: not known.
+    machine: where it was measured.
+    data: a run's images; ``None`` for a session.
+    seeds: of its networks or models, in order.
+    seconds: a run's wall time; ``None`` for a session, which does not say.
+    """
+
+    file: Name
+    kind: Literal["run", "session"]
+    created: str
+    status: str
+    command: Name
+    commit: str | None
+    machine: Machine
+    data: Provenance | None
+    seeds: tuple[int, ...]
+    seconds: float | None
+
+
+class Judged(Record):
+    """What ``vgharness judge --json`` prints, and ``report.json`` holds.
+
+    schema_version: of this format; in version 1 ``runs`` were names of files.
+    document: whose claims were judged; ``None``: none were.
+    runs: what they were judged on.
     verdicts: one for each claim and variant.
     counts: by outcome, how many verdicts there are.
     standing_after_holm: the verdicts that stand after Holm's correction over the claims that ran.
     """
 
-    schema_version: Literal[1] = VERDICTS_VERSION
-    document: Document
-    runs: tuple[Name, ...]
+    schema_version: Literal[2] = VERDICTS_VERSION
+    document: Document | None
+    runs: tuple[JudgedRun, ...]
     verdicts: tuple[Verdict, ...]
     counts: dict[Outcome, int]
     standing_after_holm: tuple[Standing, ...]
 
 
-def as_json(document: Document, runs: Sequence[str], verdicts: Sequence[Verdict]) -> Judged:
-    """Puts together what was judged: ``runs`` are the files, as they were named."""
+def as_json(
+    document: Document | None, runs: Iterable[tuple[str, Run | Session]], verdicts: Sequence[Verdict]
+) -> Judged:
+    """Puts together what was judged: ``runs`` are what it was judged on, each with its file as it was named."""
     standing = standing_after_holm(verdicts)
     return Judged(
         document=document,
-        runs=tuple(runs),
+        runs=tuple(_of_run(file, run) if isinstance(run, Run) else _of_session(file, run) for file, run in runs),
         verdicts=tuple(verdicts),
         counts={**dict.fromkeys(OUTCOMES, 0), **dict(tally(verdicts))},
         standing_after_holm=tuple(
@@ -55,4 +95,34 @@ def as_json(document: Document, runs: Sequence[str], verdicts: Sequence[Verdict]
             for each in verdicts
             if (each.claim, each.variant) in standing
         ),
+    )
+
+
+def _of_run(file: str, run: Run) -> JudgedRun:
+    return JudgedRun(
+        file=file,
+        kind="run",
+        created=run.created,
+        status=run.status,
+        command=run.command,
+        commit=run.commit,
+        machine=run.machine,
+        data=run.data,
+        seeds=tuple(sorted({cell.seed for cell in run.study.cells})),
+        seconds=run.seconds,
+    )
+
+
+def _of_session(file: str, session: Session) -> JudgedRun:
+    return JudgedRun(
+        file=file,
+        kind="session",
+        created=session.created,
+        status=session.status,
+        command=session.command,
+        commit=session.commit,
+        machine=session.machine,
+        data=None,
+        seeds=tuple(sorted({seed for sample in session.samples for seed in sample.seeds})),
+        seconds=None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from rich import box
 from rich.table import Table
@@ -33,6 +33,14 @@ _STYLES: Final[dict[Outcome, str]] = {
 }
 _MOST_READINGS: Final = 4  # of a claim in the terminal; the page has all
 _CLAIM_WIDTH: Final = 26
+
+
+class HasOutcome(Protocol):
+    """A verdict, a reading, or what is kept of one."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it came to."""
 
 
 # --- a reading -------------------------------------------------------------------------------------------
@@ -178,13 +186,13 @@ def in_lines(verdict: Verdict) -> str:
 # --- all of them -----------------------------------------------------------------------------------------
 
 
-def tally(judged: Iterable[Verdict | Reading]) -> list[tuple[Outcome, int]]:
+def tally(judged: Iterable[HasOutcome]) -> list[tuple[Outcome, int]]:
     """Counts the outcomes, in the order of ``OUTCOMES``, leaving out those that there are none of."""
     counts = Counter(each.outcome for each in judged)
     return [(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]]
 
 
-def tally_line(judged: Iterable[Verdict | Reading]) -> str:
+def tally_line(judged: Iterable[HasOutcome]) -> str:
     """``3 reproduced, 1 not run``."""
     return listing(f"{many} {outcome}" for outcome, many in tally(judged))
 

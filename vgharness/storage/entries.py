@@ -64,14 +64,20 @@ def places_in(folder: Path) -> tuple[list[Place], list[Skipped]]:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise UsageError(f"{shown(folder)}: cannot be read ({error.strerror}); let this user read it") from error
-    found = [(path, _FILE.fullmatch(path.name)) for path in paths]
-    places = [Place(path, int(m[1]), m[2]) for path, m in found if m]
+    found = [(path, place_of(path)) for path in paths]
+    places = [place for _, place in found if place]
     others = [
         Skipped(path, "not a saved run: its name is not NNNN_name.json")
-        for path, m in found
-        if not m and not path.name.startswith(".")
+        for path, place in found
+        if not place and not path.name.startswith(".")
     ]
     return sorted(places, key=lambda place: (place.number, place.name)), others
+
+
+def place_of(path: Path) -> Place | None:
+    """What the name of one file says; ``None``: it is none of a saved file."""
+    found = _FILE.fullmatch(path.name)
+    return Place(path, int(found[1]), found[2]) if found else None
 
 
 def look(place: Place) -> Entry | Skipped:

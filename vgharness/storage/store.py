@@ -197,7 +197,7 @@ class RunStore:
 
 def to_json(record: Run | Session) -> bytes:
     """The content of ``record``'s file. Raises :class:`~vgharness.errors.UsageError` where it could not be loaded."""
-    content = record.model_dump_json(indent=1, warnings=False).encode()
+    content = record.model_dump_json(warnings=False).encode()
     try:
         type(record).model_validate_json(content, context=FROM_FILE)
     except ValidationError as error:
@@ -244,7 +244,10 @@ def _session(path: Path, content: Content) -> Session:
     if content.get("kind") == "baseline":
         return baseline_of(path, content).as_session()
     if "kind" not in content and "study" in content:
-        raise UsageError(f"{shown(path)}: a study's run, not a pytest session; `vgharness report` writes its page")
+        raise UsageError(
+            f"{shown(path)}: a study's run, not a pytest session; `vgharness report RUN` writes its page, "
+            "`vgharness report A B` compares two"
+        )
     return validated(path, upgraded(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
 
 

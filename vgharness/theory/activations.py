@@ -76,13 +76,13 @@ FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
         _silu_slope,
         float(_silu_slope(np.array(2.399357280520))),
         False,
-        "#6B5D00",
+        "#5A4E00",
         "#D8C24A",
         "v",
     ),
     # No activation: the control that shows what the weights alone do.
     "identity": ActivationFunction(
-        nn.Identity, lambda x: np.asarray(x), lambda x: np.ones_like(x), 1.0, True, "#57606A", "#9BA3AD", "X"
+        nn.Identity, lambda x: np.asarray(x), lambda x: np.ones_like(x), 1.0, True, "#24292F", "#9BA3AD", "X"
     ),
 }
 _BY_MODULE: Final[dict[type[nn.Module], Activation]] = {function.module: name for name, function in FUNCTIONS.items()}

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
 from vgharness.claims.published import published_curves
 from vgharness.formatting import count, listing, number, span
-from vgharness.records import Quantity, Reading, Run, nan_if_none
+from vgharness.records import Quantity, Run, nan_if_none
 from vgharness.report.kinds import (
     Kind,
     Series,
     by_settings,
-    convolutions,
     factor_series,
-    flow_series,
     kinds_of,
+    layer_series,
+    readings_of,
     series_of,
 )
 from vgharness.report.study.answer import activation_name, way
@@ -71,7 +71,7 @@ def norm_charts(run: Run, quantity: Quantity, words: str) -> tuple[Group, ...]:
     """For each group of networks a chart per activation: the quantity of each layer by epoch, on one axis."""
     groups = []
     for settings, kinds in by_settings(_trained(run)).items():
-        found = [_layer_series(kind, quantity) for kind in kinds]
+        found = [layer_series(kind, quantity) for kind in kinds]
         y = axis_over([x for layers in found for x in _values(layers.values())], logarithmic=True)
         charts = (_norm_chart(kind, layers, y, words) for kind, layers in zip(kinds, found, strict=True))
         groups.append(Group(settings, tuple(charts)))
@@ -195,15 +195,6 @@ def _trained(run: Run) -> list[Kind]:
     return [kind for kind in kinds_of(run) if kind.trained]
 
 
-def _layer_series(kind: Kind, quantity: Quantity) -> dict[str, Series]:
-    names = [layer.name for layer in convolutions(kind.trained[0].epochs[0].flow).last_passes()]
-
-    def value(place: int) -> Callable[..., float]:
-        return lambda flow: nan_if_none(getattr(flow.last_passes()[place], quantity))
-
-    return {name: flow_series(kind, value(place)) for place, name in enumerate(names)}
-
-
 def _values(series: Iterable[Series]) -> Iterable[float]:
     for each in series:
         for values in each.seeds.values():
@@ -214,7 +205,7 @@ def _values(series: Iterable[Series]) -> Iterable[float]:
 def _bands(run: Run, kind: Kind, quantity: Quantity) -> list[Band]:
     """What claims accept of the factor of these networks."""
     found: dict[tuple[float | None, float | None], str] = {}
-    for claim, reading in _readings_of(run, kind):
+    for claim, reading in readings_of(run, kind):
         if reading.layers == "factor" and reading.quantity == quantity and reading.accepted is not None:
             found.setdefault((reading.accepted.low, reading.accepted.high), claim)
     return [Band(low, high, f"accepted: {claim}") for (low, high), claim in found.items()]
@@ -223,14 +214,6 @@ def _bands(run: Run, kind: Kind, quantity: Quantity) -> list[Band]:
 def _printed(run: Run, kinds: Sequence[Kind]) -> Iterable[Printed]:
     """The accuracies that the document prints for an epoch."""
     for kind in kinds:
-        for _, reading in _readings_of(run, kind):
+        for _, reading in readings_of(run, kind):
             if reading.printed and reading.epoch and reading.quantity == "test_accuracy":
                 yield Printed(f"c-{kind.activation}", reading.epoch, min(reading.printed), max(reading.printed))
-
-
-def _readings_of(run: Run, kind: Kind) -> Iterable[tuple[str, Reading]]:
-    """The deciding readings of networks of this kind alone, each with its claim."""
-    for verdict in run.verdicts:
-        for reading in verdict.readings:
-            if not reading.context and (reading.networks, reading.activation) == (kind.settings, kind.activation):
-                yield verdict.claim, reading

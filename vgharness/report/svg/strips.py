@@ -26,10 +26,10 @@ def strip_axis(readings: Iterable[Reading]) -> Axis:
     return axis_over(needed, logarithmic=logarithmic)
 
 
-def strip(reading: Reading, axis: Axis, says: str, *, ticks: int = 5) -> Markup:
+def strip(reading: Reading, axis: Axis, says: str, *, ticks: int = 5, hollow: bool = False) -> Markup:
     """Draws one reading. Heights and the line in the middle are the style sheet's.
 
-    says: the same in words. ticks: how many there are at the most below it.
+    says: the same in words. ticks: how many there are at the most below it. hollow: whether seeds are drawn so.
     """
     marks = [*_accepted(reading, axis), *_ticks(axis, ticks), *_intervals(reading, axis)]
     marks += [_mark("circle", "dot", axis, value.value) for value in reading.values if value.value is not None]
@@ -37,7 +37,8 @@ def strip(reading: Reading, axis: Axis, says: str, *, ticks: int = 5) -> Markup:
         marks.append(_mark("rect", "mean", axis, reading.value))
     marks += [_mark("rect", "printed", axis, value) for value in reading.printed]
     colour = f"c-{reading.activation}" if reading.activation else "c-none"
-    return element("svg", element("title", says), *marks, class_=f"strip {colour}", role="img")
+    kind = "strip hollow" if hollow else "strip"
+    return element("svg", element("title", says), *marks, class_=f"{kind} {colour}", role="img")
 
 
 def _needed(reading: Reading) -> Iterable[float]:
@@ -56,7 +57,7 @@ def _accepted(reading: Reading, axis: Axis) -> Iterable[Markup]:
 
 
 def _ticks(axis: Axis, most: int) -> Iterable[Markup]:
-    for tick in axis.ticks(most):
+    for tick in axis.ticks(most) if most else ():
         at = axis.at(tick)
         anchor = "start" if at < 3 else "end" if at > 97 else None
         yield element("text", f"{tick:,g}", x=_percent(at), y=34, text_anchor=anchor)

@@ -1,0 +1,91 @@
+"""On paper, A4: no row, claim or figure cut in two that fits on a page, no heading without what it heads."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+
+import pytest
+from opened_page import Opened
+from pages import PAGES
+
+pytestmark = pytest.mark.browser
+
+MARGIN, WIDTH = "12mm", 703  # of A4, 210 mm, what is left between the margins, in CSS pixels
+MARK = re.compile(r"\[\[(\d+)[ahz]\]\]")
+# Marks in the smallest letters: the first and the last text of each row, claim and figure (a, z), of each heading (h),
+# and of what follows that (z). Where the browser breaks the pages is then read from the PDF.
+MARKING = """
+() => {
+  const seen = each => each.checkVisibility();
+  const texts = root => {
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    const found = [];
+    for (let node = walker.nextNode(); node; node = walker.nextNode())
+      if (node.data.trim() && !node.parentElement.closest("svg, style, script, .unseen") && seen(node.parentElement))
+        found.push(node);
+    return found;
+  };
+  const all = texts(document.body);
+  const names = [];
+  const wanted = [];
+  for (const each of document.querySelectorAll("tr, .claim, figure, .notice, .brief, .tiles")) {
+    const within = texts(each);
+    if (!within.length || each.getBoundingClientRect().height > 900) continue;
+    const cells = each.matches("tr") ? [...each.children].map(texts).filter(found => found.length) : [within];
+    wanted.push([each, cells.map(found => [found[0], "a"]).concat(cells.map(found => [found.at(-1), "z"]))]);
+  }
+  for (const each of document.querySelectorAll("h1, h2, h3, h4, caption, figcaption, details[open] > summary")) {
+    const within = texts(each);
+    const next = all[all.indexOf(within.at(-1)) + 1];
+    if (within.length && next) wanted.push([each, [[within.at(-1), "h"], [next, "z"]]]);
+  }
+  const marks = [];
+  wanted.forEach(([each, places], number) => {
+    const text = each.textContent.trim().replace(/\\s+/g, " ").slice(0, 60);
+    names.push(`${each.tagName.toLowerCase()}.${each.className}: ${text}`);
+    for (const [node, letter] of places) marks.push([node, number, letter]);
+  });
+  for (const [node, number, letter] of marks) {
+    const mark = document.createElement("span");
+    mark.style = "font: 1px monospace; unicode-bidi: isolate; letter-spacing: 0; direction: ltr";
+    mark.textContent = `[[${number}${letter}]]`;
+    if (letter === "a") node.before(mark); else node.after(mark);
+  }
+  return names;
+}
+"""
+
+
+@pytest.mark.parametrize("state", ["folded", "unfolded"])
+@pytest.mark.parametrize("name", [name for name in PAGES if not name.startswith("large")])
+def test_pages_break_where_a_reader_would_break_them(opened: Callable[..., Opened], name: str, state: str) -> None:
+    from pypdf import PdfReader
+
+    page = opened(name, WIDTH, media="print")
+    if state == "unfolded":
+        page.rule("openAll")
+    names = page.page.evaluate(MARKING)
+    margin = dict.fromkeys(("top", "right", "bottom", "left"), MARGIN)
+    document = PdfReader(io.BytesIO(page.page.pdf(format="A4", margin=margin)))
+    pages: dict[int, set[int]] = {}
+    for number, sheet in enumerate(document.pages, 1):
+        for found in MARK.finditer(re.sub(r"\s", "", sheet.extract_text())):
+            pages.setdefault(int(found[1]), set()).add(number)
+    assert len(pages) >= 0.9 * len(names), f"only {len(pages)} of {len(names)} marks were found in the PDF"
+    divided = [f"{names[place]} on pages {sorted(found)}" for place, found in pages.items() if len(found) > 1]
+    assert divided == []
+
+
+@pytest.mark.parametrize("state", ["folded", "unfolded"])
+@pytest.mark.parametrize("name", PAGES)
+def test_paper_shows_all_of_it_and_its_small_print_is_small(
+    opened: Callable[..., Opened], name: str, state: str
+) -> None:
+    page = opened(name, WIDTH, media="print")
+    if state == "unfolded":
+        page.rule("openAll")
+    assert page.rule("cutOnPaper") == []
+    assert page.rule("layout") == {"wider": 0, "cut": [], "overlapping": []}
+    assert page.rule("largerThanBody") == []

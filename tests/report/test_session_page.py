@@ -311,6 +311,7 @@ def test_what_came_from_outside_is_escaped_and_cut_where_it_is_a_heading() -> No
     assert "49" not in h1(page)
     assert len(h1(page)) < 200
     assert all(len(text_of(x)) < 100 for x in re.findall(r"<text.*?</text>", re.sub("<title>.*?</title>", "", page)))
+    assert 'class="notice warning clip" tabindex="0"' in page  # long evidence scrolls, by the keyboard too
     summaries = re.findall(r"<summary><b.*?</summary>", page, re.DOTALL)
     assert len(summaries) == 2
 

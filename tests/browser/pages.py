@@ -412,3 +412,4 @@ PAGES: Final[dict[str, Callable[[Path], Written]]] = {
     "hostile-session": _of_session(hostile_session),
     "large": _of_run(large_run),
 }
+STUDIES: Final = ("committed", "quick", "full", "depths", "earlier", "own", "running", "large")

@@ -93,6 +93,9 @@
     return [...canvas.getImageData(0, 0, 1, 1).data];
   }
 
+  const number = text => parseFloat(text.replace(/,/g, ""));
+  const cellsOf = table => [...table.rows].map(row => [...row.cells].map(cell => cell.textContent.trim()));
+
   window.rules = {
     layout() {
       const all = lines();
@@ -144,6 +147,50 @@
         const colour = asDrawn(getComputedStyle(probe).color).slice(0, 3);
         probe.remove();
         return [name, colour];
+      }));
+    },
+
+    // The text of parts of the page, folded or not, of figures too, but for the ticks of their axes and what is left out.
+    parts(selector, without = "nothing") {
+      return [...document.querySelectorAll(selector)].map(part => {
+        const walker = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
+        const texts = [];
+        for (let node = walker.nextNode(); node; node = walker.nextNode())
+          if (!node.parentElement.closest(`.tick, .strip text, ${without}`)) texts.push(node.data);
+        const spoken = [...part.querySelectorAll("[alt], [aria-label]")].filter(each => !each.closest(without));
+        return { id: part.id, text: texts.concat(spoken.map(each => each.alt || each.ariaLabel)).join(" ") };
+      });
+    },
+
+    // The cells of the first table there, row by row; null: there is none.
+    table(selector) {
+      const table = document.querySelector(selector.replace(/[.]/g, "\\."));
+      return table && cellsOf(table);
+    },
+
+    // Charts of curves: the ticks of the upright axis, each thick line's points, the labels and the table below them.
+    curves() {
+      return [...document.querySelectorAll("figure:has(svg.curves)")].map(figure => {
+        const chart = figure.querySelector("svg.curves");
+        return {
+          title: chart.querySelector("title").textContent,
+          ticks: [...chart.querySelectorAll(".tick[text-anchor=end]")].map(each => [number(each.getAttribute("y")) - 4, number(each.textContent)]),
+          labels: [...chart.querySelectorAll(".value")].map(each => each.textContent),
+          curves: [...chart.querySelectorAll("svg")].map(each => [...each.querySelectorAll(".mean-line")]
+            .flatMap(line => line.getAttribute("points").split(" ").map(point => point.split(",").map(Number))))
+            .filter(points => points.length),
+          table: cellsOf(figure.querySelector("table")),
+        };
+      });
+    },
+
+    // Strips within an element: what they are of, ticks, and the places of dots and mean, in percent.
+    strips(selector) {
+      return [...document.querySelectorAll(`${selector.replace(/[.]/g, "\\.")} .strip`)].map(strip => ({
+        title: strip.querySelector("title").textContent,
+        ticks: [...strip.querySelectorAll("text")].map(each => [number(each.getAttribute("x")), number(each.textContent)]),
+        dots: [...strip.querySelectorAll(".dot")].map(each => number(each.getAttribute("cx"))),
+        mean: [...strip.querySelectorAll(".mean")].map(each => number(each.getAttribute("x"))),
       }));
     },
 

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 import pytest
 from opened_page import Opened
-from pages import PAGES
+from pages import PAGES, STUDIES
 
 from vgharness.records import Run
 from vgharness.report.claim_rows import anchor_of
@@ -48,9 +48,6 @@ def test_other_addresses_are_of_the_web_or_of_files_beside_the_page(opened: Call
     for link in page.rule("links"):
         href = link["href"]
         assert href.startswith(("#", *HTTP)) or (page.written.path.parent / unquote(href.split("#")[0])).is_file(), href
-
-
-STUDIES = ("committed", "quick", "full", "depths", "earlier", "running", "own", "large")
 
 
 @pytest.mark.parametrize("name", STUDIES)

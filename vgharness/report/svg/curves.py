@@ -83,12 +83,13 @@ def draw(panel: Panel) -> Markup:
     """Draws the chart as wide as there is room; its text keeps its size. Its labels reach over its edges: 3 rem on the
     left, 6 rem on the right."""
     x = Axis(*panel.epochs) if panel.epochs[0] < panel.epochs[1] else Axis(panel.epochs[0] - 0.5, panel.epochs[0] + 0.5)
-    marks = [mark for band in panel.bands for mark in _band(band, panel.y)]
+    marks = [_band(band, panel.y) for band in panel.bands]
     marks += [*_grid(panel), *_epochs(x, panel.epochs)]
     for curve in panel.curves:
         marks += _curve(curve, x, panel.y)
     marks += [_printed(each, x, panel.y) for each in panel.printed]
     marks += [*_points(panel, x), *_ends(panel)]
+    marks += [_band_name(band, panel, x) for band in panel.bands if band.label]
     return element(
         "svg",
         described(panel.title, panel.says),
@@ -104,12 +105,33 @@ def _y(axis: Axis, value: float) -> float:
     return _HEIGHT * (1 - axis.at(value) / 100)
 
 
-def _band(band: Band, axis: Axis) -> Iterable[Markup]:
+def _band(band: Band, axis: Axis) -> Markup:
+    top, bottom = _edges(band, axis)
+    return element("rect", class_="accepted", x=0, width="100%", y=top, height=max(bottom - top, 1.0))
+
+
+def _edges(band: Band, axis: Axis) -> tuple[float, float]:
     top = 0.0 if band.high is None else _y(axis, band.high)
-    bottom = _HEIGHT if band.low is None else _y(axis, band.low)
-    yield element("rect", class_="accepted", x=0, width="100%", y=top, height=max(bottom - top, 1.0))
-    if band.label:
-        yield element("text", band.label, class_="name", x="100%", dx=-4, y=bottom - 5, text_anchor="end")
+    return top, _HEIGHT if band.low is None else _y(axis, band.low)
+
+
+def _band_name(band: Band, panel: Panel, x: Axis) -> Markup:
+    """In the corner of the band that the curves leave most room."""
+    top, bottom = _edges(band, panel.y)
+
+    def room(corner: tuple[float, bool]) -> float:
+        y, right = corner
+        near = [
+            abs(_y(panel.y, value) - y)
+            for curve in panel.curves
+            for place, value in enumerate(curve.values)
+            if math.isfinite(value) and (x.at(curve.first + place) > 45 if right else x.at(curve.first + place) < 55)
+        ]
+        return min(near, default=_HEIGHT)
+
+    y, right = max([(bottom - 5, True), (top + 12, True), (bottom - 5, False), (top + 12, False)], key=room)
+    where = {"x": "100%", "dx": -4, "text_anchor": "end"} if right else {"x": 0, "dx": 4}
+    return element("text", band.label, class_="name", y=y, **where)
 
 
 def _grid(panel: Panel) -> Iterable[Markup]:

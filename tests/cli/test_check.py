@@ -146,7 +146,7 @@ def test_terminal_page_markdown_and_json_agree_number_for_number(name: str, tmp_
     assert terminal.exit_code == markdown.exit_code == (0 if found["healthy"] else 1)
     shown, page = table_of(terminal.output), (tmp_path / "page.html").read_text(encoding="utf-8")
     in_page = [
-        re.findall(r"<td[^>]*>(?:<code>)?([^<]*)", row) for row in re.findall(r"<tr><td.*?</tr>", page, re.DOTALL)
+        re.findall(r"<t[hd][^>]*>([^<]*)", row) for row in re.findall(r'<tr><th scope="row".*?</tr>', page, re.DOTALL)
     ]
     in_markdown = [line.strip("|").split("|") for line in markdown.output.splitlines() if line.startswith("| `")]
     assert len(shown) == len(in_page) == len(in_markdown) == len(found["layers"]) == 3
@@ -159,9 +159,11 @@ def test_terminal_page_markdown_and_json_agree_number_for_number(name: str, tmp_
         assert layer["layer"] == key
         assert cells == expected
         assert of_page[0] == key
-        assert of_page[2:4] == [f"{mean} [{span}]", number(factor["value"]) if factor else ""]
-        assert of_page[4].startswith(number(layer["weight_l2"]["value"]))
-        assert of_page[5] == percent(layer["saturated"]["value"], missing="–")
+        assert [of_page[2], of_page[3], of_page[4].removeprefix("! ")] == [*expected, ""][:3]
+        assert f">{mean}</text>" in page
+        assert not factor or f">× {number(factor['value'])}</text>" in page
+        assert of_page[5].startswith(number(layer["weight_l2"]["value"]))
+        assert of_page[6] == percent(layer["saturated"]["value"], missing="–")
         assert [cell.strip(" `!") for cell in of_markdown[:4]] == [key, *expected, ""][:4]
     for problem in found["problems"]:
         line = f"{problem['kind']} from {problem['layer']}: {problem['evidence']}"
@@ -298,8 +300,12 @@ def test_bad_inputs_and_losses_are_one_line(
 # --- remedies --------------------------------------------------------------------------------------------
 
 
-def test_remedies_are_a_table_and_the_code_of_the_best() -> None:
-    result = check("models.py:closed", "--seeds", "2", "--remedies")
+def test_remedies_are_a_table_and_the_code_of_the_best(tmp_path: Path) -> None:
+    result = check("models.py:closed", "--seeds", "2", "--remedies", "--html", "page.html")
+    page = html.unescape((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert set(re.findall(r"<summary>(.+): the code</summary>", page)) == set(
+        re.findall(r"^# (.+?): ", result.output, re.MULTILINE)
+    )
     assert result.exit_code == 1  # the model itself is as it was
     table = result.output.split("remedies (2 seeds each), the best first")[1]
     rows = [re.split(r"  +", line.strip()) for line in table.splitlines() if re.match(r" \S.*%", line)]
@@ -345,5 +351,5 @@ def test_parameters_have_rows_in_every_form_on_request(tmp_path: Path) -> None:
     assert rows[0][1] == number(found["used.weight"]["l2"]["value"])
     assert found["unused.weight"]["state"] == "unused"
     assert check(*arguments, "--parameters", "--markdown").output.count("| `  .bias` |") == 2
-    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<code>.bias</code>") == 2
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count(">.bias<") == 2
     assert ".weight" not in check(*arguments).output

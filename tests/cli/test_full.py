@@ -62,13 +62,18 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     (saved,) = Path(".gradflow").glob("*/0001_quick.json")
     run = load_run(saved)
     assert {path.name for path in Path("reports").iterdir()} == {
-        "index.html", "run.json", "report.json", "verdicts.xml", "summary.md",
+        "index.html", "runs", "run.json", "report.json", "verdicts.xml", "summary.md",
         "loss_acc_comparison.png", "grad_norms_per_layer.png", "activation_gradmaps_conv1.png",
+        "loss_acc_comparison.svg", "grad_norms_per_layer.svg", "activation_gradmaps_conv1.svg",
     }  # fmt: skip
+    assert [path.name[:10] for path in Path("reports/runs").iterdir()] == ["0001_quick"]
     assert load_run(Path("reports/run.json")) == run
     assert all(claim.id in result.output for claim in load_claims())
     page = Path("reports/index.html").read_text()
     assert run.command in page
+    shown = re.findall(r"^!\[.+\]\((.+)\)$", Path("reports/summary.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(shown) == 3
+    assert all(Path("reports", name).is_file() for name in shown)
 
 
 def test_the_command_on_the_page_gives_the_same_study(asked: list[tuple[Study, ImageSet]]) -> None:

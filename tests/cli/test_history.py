@@ -1,20 +1,23 @@
 """``vgharness history``: points, changes and their commits, as text, JSON, a page and for another program."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
-from factories import MACHINE, make_flow, make_result, make_run
+from factories import CANONICAL, MACHINE, SYNTHETIC, make_flow, make_result, make_run
 from typer.testing import CliRunner, Result
 
 from vgharness.cli.main import app
 from vgharness.records import Machine, Sample, Session, TestOutcome
 from vgharness.report.history import History, Saved, history_of
 from vgharness.report.history_page import render_history
+from vgharness.report.past.digest import digest_of
 from vgharness.storage.store import RunStore
 
 pytestmark = pytest.mark.fast
 
+OTHER_IMAGES = SYNTHETIC.model_copy(update={"sha256": "1" * 64})
 SPREAD = (0.7, 1.5, 0.9, 1.1, 1.0)
 
 
@@ -61,12 +64,21 @@ def test_a_study_has_its_accuracy_and_its_factor() -> None:
         make_run([make_result(seed=s, curve=[x + s / 10], factor=f) for s in (1, 2, 3)])
         for x, f in ((60, 0.8), (50, 0.1))
     ]
-    found = history_of(Saved(i, "study", run) for i, run in enumerate(runs, 1))
+    found = history_of(Saved(i, "study", digest_of(run)) for i, run in enumerate(runs, 1))
+    assert {x.of for x in found.series} == {"study: sigmoid (script)"}
     assert [(x.quantity, [round(p.value or 0, 2) for p in x.points]) for x in found.series] == [
-        ("test accuracy, %", [60.2, 50.2]),
-        ("factor", [0.85, 0.18]),
+        ("factor at initialisation", [0.8, 0.1]),
+        ("factor over epoch 1", [0.8, 0.1]),
+        ("test accuracy after epoch 1, %", [60.2, 50.2]),
     ]
     assert all(x.points[1].is_change for x in found.series)
+
+
+def test_values_of_other_images_are_never_held_against_each_other() -> None:
+    runs = [make_run([make_result(curve=[50])], data=data) for data in (CANONICAL, OTHER_IMAGES)]
+    found = history_of(Saved(i, "study", digest_of(run)) for i, run in enumerate(runs, 1))
+    assert {len(x.points) for x in found.series} == {1}
+    assert {x.images for x in found.series} == {CANONICAL.description, OTHER_IMAGES.description}
 
 
 # --- the command ----------------------------------------------------------------------------------------
@@ -110,8 +122,10 @@ def test_the_page_is_self_contained_and_whatever_is_in_it_is_text(store: RunStor
     text = page.read_text(encoding="utf-8")
     assert "<script" not in text
     assert "http" not in text.replace("http-equiv", "")
-    assert text.count('<line class="change"') == 5
-    assert "b" * 9 in text
+    marks = re.findall(r'<line class="one"[^>]*/><text[^>]*>(\w+)</text>', text)
+    assert marks == ["b" * 9] * 5
+    assert "<h1>5 of 12 values changed over 4 saved sessions and runs.</h1>" in text
+    assert 'class="skip" href="#main"' in text
 
 
 def test_a_page_of_values_that_are_missing_can_be_drawn() -> None:

@@ -407,7 +407,7 @@ def test_compare_as_csv_is_every_value_and_what_is_new_or_gone(store: RunStore) 
     [
         (("compare", "7"), "no session '7' here; `vgharness list` shows what is saved"),
         (("compare", "no/file.json"), "no/file.json: there is no such file"),
-        (("compare", "1", "3"), "a study's run, not a pytest session; `vgharness report`"),
+        (("compare", "1", "3"), "a study's run, not a pytest session; `vgharness report RUN`"),
         (("compare", "1", "--fail", "signal_l2"), "give QUANTITY:SIZE"),
         (
             ("compare", "1", "--fail", "signal_l2:-40"),

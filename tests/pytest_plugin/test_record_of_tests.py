@@ -65,10 +65,13 @@ def test_outcomes_failures_and_limits_are_kept(project: pytest.Pytester) -> None
         ({}, None),
         ({"seeds": 3, "quantity": "weight_l2"}, None),
         ({"max_total": float("inf")}, None),
-        ({"min_factor": 1, "max_factor": float("inf"), "quantity": "weight_l2"}, {"min_factor": 1.0, "quantity": "weight_l2"}),
+        (
+            {"min_factor": 1, "max_factor": float("inf"), "quantity": "weight_l2"},
+            {"min_factor": 1.0, "quantity": "weight_l2"},
+        ),
         ({"expect": "vanishing"}, {"quantity": "signal_l2", "expect": "vanishing"}),
     ],
-)  # fmt: skip
+)
 def test_what_a_mark_asks_for(marked: dict[str, Any], kept: dict[str, Any] | None) -> None:
     limits = limits_of(marked)
     assert (None if limits is None else limits.model_dump(exclude_none=True)) == kept

@@ -102,10 +102,11 @@ def test_a_value_that_was_not_finite_is_null_in_the_schema_too() -> None:
 
 def test_each_field_is_described() -> None:
     for name in SCHEMAS:
-        for title, each in published(name)["$defs"].items():
-            for field, schema in each.get("properties", {}).items():
-                assert schema.get("description"), f"{name}: {title}.{field}"
-                assert "``" not in schema["description"]
+        schema = published(name)
+        for title, each in {name: schema, **schema["$defs"]}.items():
+            for field, described in each.get("properties", {}).items():
+                assert described.get("description"), f"{name}: {title}.{field}"
+                assert "``" not in described["description"]
 
 
 def run_schema(*arguments: str) -> Result:

@@ -345,7 +345,7 @@ def test_each_loader_refuses_the_other_kind_and_says_what_to_do(tmp_path: Path) 
     run, session = store.save(RUN, "a"), store.save(SESSION, "a")
     with pytest.raises(UsageError, match=r"\A[^\n]*a pytest session, not a study's run; `vgharness show`[^\n]*\Z"):
         load_run(session)
-    with pytest.raises(UsageError, match=r"\A[^\n]*a study's run, not a pytest session; `vgharness report`[^\n]*\Z"):
+    with pytest.raises(UsageError, match=r"\A[^\n]*a study's run, not a pytest session; `vgharness report [^\n]*\Z"):
         load_session(run)
 
 

@@ -70,12 +70,10 @@ def check(
         if loss is not None:
             batch = batch.with_loss(loss)
         sample = _measure(model, factory, batch, seeds, layers)
-        trials: Sequence[Trial] | None = None
         if not json:
             show = _print_markdown if markdown else _print
             show(sample, batch.text, parameters)
-        if remedies:
-            trials = _tried(model, factory, batch, seeds)
+        trials = _tried(model, factory, batch, seeds) if remedies else None
         if json:
             _print_json(model, sample, batch, trials)
         elif trials is not None:

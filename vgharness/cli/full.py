@@ -21,7 +21,8 @@ from rich.console import Console
 
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
-from vgharness.cli.runs import past_runs
+from vgharness.cli.full_options import given_activations, given_depths, given_positive, given_preset, given_seeds
+from vgharness.cli.runs import check_report, past_runs
 from vgharness.cli.verdicts import (
     CLAIMS_HELP,
     NOT_REPRODUCED,
@@ -30,7 +31,6 @@ from vgharness.cli.verdicts import (
     print_verdicts,
     verdict_status,
 )
-from vgharness.errors import UsageError
 from vgharness.formatting import percent
 from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation, Precision, Run, Study
 from vgharness.storage.store import RunStore
@@ -130,13 +130,13 @@ def full(
     with usage_errors(_PROGRAM):
         options = Options(
             device=device,
-            preset=_preset(preset),
+            preset=given_preset(preset),
             data=data,
-            epochs=_positive("--epochs", epochs),
-            seeds=_seeds(seeds, seed),
-            activations=_activations(activations),
-            depths=_depths(depths),
-            jobs=_positive("--jobs", jobs),
+            epochs=given_positive("--epochs", epochs),
+            seeds=given_seeds(seeds, seed),
+            activations=given_activations(activations),
+            depths=given_depths(depths),
+            jobs=given_positive("--jobs", jobs),
             precision=named_precision(precision),
             claims=claims,
             out=out,
@@ -191,13 +191,10 @@ def _run(screen: Console, options: Options) -> Run:
     from vgharness.cli.watch import WatchedPage
     from vgharness.data.images import load_images
     from vgharness.report.outlook_table import outlook_lines
-    from vgharness.report.past.runs import FOLDER
-    from vgharness.report.study_page import FILES
     from vgharness.study.run import run_study
     from vgharness.training.callback import Callbacks
 
-    check_folder(options.out, "--out", FILES)
-    check_folder(options.out / FOLDER, "--out")
+    check_report(options.out)
     study = task.study
     with decoding(screen) as progress:
         images = load_images(
@@ -296,56 +293,6 @@ def _command(task: _Task, options: Options) -> str:
     if options.claims is not None:
         parts += ["--claims", str(options.claims)]
     return f"python -m vgharness.full {shlex.join(parts)}"
-
-
-def _preset(name: str | None) -> str | None:
-    if name is not None and name not in PRESETS:
-        raise UsageError(f"--preset {name}: use one of {', '.join(PRESETS)}")
-    return name
-
-
-def _positive(option: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UsageError(f"{option} {value}: give 1 or more")
-    return value
-
-
-def _seeds(count: int | None, listed: str | None) -> tuple[int, ...] | None:
-    if listed is None:
-        count = _positive("--seeds", count)
-        return None if count is None else tuple(range(FIRST_SEED, FIRST_SEED + count))
-    if count is not None:
-        raise UsageError("--seeds and --seed: give one of them, a number of seeds or a list")
-    seeds = _integers("--seed", listed, "seeds like 42,43,44")
-    if not all(0 <= seed < 2**63 for seed in seeds):
-        raise UsageError(f"--seed {listed}: a seed is 0 or more and below 2**63")
-    return seeds
-
-
-def _depths(listed: str) -> tuple[int, ...]:
-    depths = _integers("--depths", listed, "depths like 2,4,6")
-    if not all(2 <= depth <= 10 for depth in depths):
-        raise UsageError(f"--depths {listed}: a depth is 2 to 10")
-    return depths
-
-
-def _integers(option: str, listed: str, example: str) -> tuple[int, ...]:
-    try:
-        return tuple(dict.fromkeys(int(part) for part in listed.split(",")))
-    except ValueError:
-        raise UsageError(f"{option} {listed}: give {example}") from None
-
-
-def _activations(listed: str | None) -> tuple[Activation, ...] | None:
-    if listed is None:
-        return None
-    known = {name: name for name in ACTIVATIONS}
-    chosen = []
-    for name in dict.fromkeys(part.strip().lower() for part in listed.split(",")):
-        if name not in known:
-            raise UsageError(f"--activations: {name!r} is not known; use {', '.join(ACTIVATIONS)}")
-        chosen.append(known[name])
-    return tuple(chosen)
 
 
 def main() -> None:

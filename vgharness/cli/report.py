@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vgharness.cli.errors import usage_errors
-from vgharness.cli.runs import Storage, load_saved, past_runs
+from vgharness.cli.runs import Storage, check_report, load_saved, past_runs
 from vgharness.cli.verdicts import README_CLAIMS, chosen_claims
 from vgharness.errors import UsageError
 from vgharness.records import Run
@@ -65,11 +65,9 @@ def report(
 
 
 def _write_run(path: Path, run: Run, claims: tuple[Claim, ...] | None, out: Path) -> Path:
-    from vgharness.report.past.runs import FOLDER
-    from vgharness.report.study_page import FILES, write_report  # matplotlib is slow to import
+    from vgharness.report.study_page import write_report  # matplotlib is slow to import
 
-    check_folder(out, "--out", FILES)
-    check_folder(out / FOLDER, "--out")
+    check_report(out)
     run = _with_verdicts(run, claims)
     return write_report(run, out, past_runs(path, run, out))
 

@@ -15,7 +15,7 @@ from vgharness.errors import UsageError
 from vgharness.formatting import escaped, moment
 from vgharness.storage.entries import FINISHED, Skipped
 from vgharness.storage.store import DEFAULT_ROOT, RunStore, load, load_session
-from vgharness.system.files import shown
+from vgharness.system.files import check_folder, shown
 from vgharness.system.terminal import console, say, say_json
 
 if TYPE_CHECKING:
@@ -137,6 +137,16 @@ def load_saved(storage: Path, which: str) -> tuple[Path, Run | Session]:
     found = RunStore(storage).find(which, kind=None)
     _say_skipped(found.skipped)
     return found.path, load(found.path)
+
+
+def check_report(out: Path) -> None:
+    """Checks that the page of a study's run and all that goes with it can be written into ``out``. Raises
+    :class:`~vgharness.errors.UsageError`."""
+    from vgharness.report.past.runs import FOLDER
+    from vgharness.report.study_page import FILES  # matplotlib is slow to import
+
+    check_folder(out, "--out", FILES)
+    check_folder(out / FOLDER, "--out")
 
 
 def past_runs(saved: Path, run: Run, out: Path) -> Past | None:

@@ -7,7 +7,7 @@ Judged is one forward and backward pass at initialisation, as ``GradientProbe(mo
 ``missing``    a parameter asks for a gradient, and gets none
 ``dead``       exactly zero at the last layers, or at a layer and all that feed it; or 99 % of a layer's units
                saturated (dead, of a ReLU) on every sample
-``exploding``  ‖∂L/∂h‖₂ is over 3000 times the last layer's, at a layer and at all that feed it
+``exploding``  ‖∂L/∂h‖₂ is over 30,000 times the last layer's, at a layer and at all that feed it
 ``vanishing``  ‖∂L/∂h‖₂ is under 1/300 of the last layer's, at a layer and at all that feed it
 =============  ========================================================================================
 

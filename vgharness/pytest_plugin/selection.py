@@ -74,7 +74,7 @@ class Selection:
         return self.outcomes.get(self._node_ids.get(test, test))
 
     def failure(self, test: str) -> str:
-        """What a test raised, in its own words, where it failed or was expected to; empty: nothing, or it is not known."""
+        """The message of what a test raised, where it failed or was expected to; empty: nothing."""
         return self._failures.get(self._node_ids.get(test, test), "")
 
     def is_gone(self, test: str) -> bool:

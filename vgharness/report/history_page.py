@@ -19,6 +19,7 @@ from vgharness.theory import FUNCTIONS
 
 _HEIGHT: Final = 120.0
 _TICKS: Final = 4
+_MOST_LABELS: Final = 4  # of changes in a chart; more would lie on one another
 _PASSED: Final = (None, "passed", "xpassed")
 _HEADINGS: Final = ("saved", "when", "commit", "value", "95 % interval", "change", "")
 
@@ -79,7 +80,7 @@ def _chart(series: Series) -> _Chart:
     title = f"{series.layer}: {series.quantity}"
     changes = _changes(series)
     says = f"{count(len(series.points), 'point')}, {count(changes, 'change') if changes else 'no change'}"
-    stops = [_stop(point) for point in series.points]
+    stops = [_stop(point, labelled=changes <= _MOST_LABELS) for point in series.points]
     activation = series.of.removeprefix(STUDY).partition(" ")[0] if series.of.startswith(STUDY) else ""
     colour = f"c-{activation}" if activation in ACTIVATIONS else "c-none"
     return _Chart(
@@ -94,13 +95,15 @@ def _chart(series: Series) -> _Chart:
     )
 
 
-def _stop(point: Point) -> Stop:
+def _stop(point: Point, *, labelled: bool) -> Stop:
+    """``labelled``: whether a change has its commit beside it; that is among the numbers anyway."""
+    commit = (point.commit or "no commit")[:9] if labelled else ""
     return Stop(
         value=point.value if point.value is not None else math.nan,
         low=point.low,
         high=point.high,
         hollow=point.outcome not in _PASSED,
-        mark=(point.commit or "no commit")[:9] if point.is_change else None,
+        mark=commit if point.is_change else None,
         says=_shown(point),
     )
 

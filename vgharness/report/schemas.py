@@ -13,8 +13,10 @@ import re
 from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import ModelSchema
 
-from vgharness.records import Baseline, FiniteRecord, Run, Session
+from vgharness.records import Baseline, Record, Run, Session
 from vgharness.report.check_json import Checked, CheckedWithRemedies
 from vgharness.report.verdict_json import Judged
 
@@ -48,25 +50,31 @@ SCHEMAS: Final = tuple(_FORMATS)
 
 
 def schema_text(name: str) -> str:
-    """The content of the schema's file; ``name`` is one of :data:`SCHEMAS`. Each class and field is described by what
-    its record's docstring says of it."""
+    """The content of the schema's file; ``name`` is one of :data:`SCHEMAS`."""
     record, mode, title = _FORMATS[name]
-    made = TypeAdapter(record).json_schema(mode=mode)
-    for each in (made, *made.get("$defs", {}).values()):
-        _describe(each)
+    made = TypeAdapter(record).json_schema(mode=mode, schema_generator=_Described)
     return json.dumps({"$schema": _DIALECT, **made, "title": title}, indent=1, ensure_ascii=False) + "\n"
 
 
-def _describe(schema: dict[str, Any]) -> None:
-    """Moves what a docstring says of each field to the field."""
-    before, *said = _FIELD.split(schema.get("description", ""))
-    if "properties" not in schema:
-        return
-    inherited = _FIELD.split(inspect.getdoc(FiniteRecord) or "")[1:]
-    for field, text in (*zip(inherited[::2], inherited[1::2], strict=True), *zip(said[::2], said[1::2], strict=True)):
-        if field in schema["properties"]:
-            schema["properties"][field]["description"] = _as_text(text)
-    schema["description"] = _as_text(before)
+class _Described(GenerateJsonSchema):
+    """Describes each record, and each of its fields, by what the docstrings say: its own, and of fields that it has
+    from another record that one's."""
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        first, *others = (cls for cls in schema["cls"].__mro__ if issubclass(cls, Record))
+        made["description"], fields = _said(first)
+        for cls in others:
+            fields = {**_said(cls)[1], **fields}
+        for name, field in made["properties"].items():
+            field["description"] = fields[name]
+        return made
+
+
+def _said(record: type) -> tuple[str, dict[str, str]]:
+    """What a record's docstring says of it, and of each field."""
+    before, *said = _FIELD.split(inspect.cleandoc(record.__doc__ or ""))
+    return _as_text(before), dict(zip(said[::2], map(_as_text, said[1::2]), strict=True))
 
 
 def _as_text(text: str) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+
+from jinja2 import Template
 
 from vgharness.formatting import moment, shorten
 from vgharness.gradflow.summary import FACTOR_HEADING
 from vgharness.records import Document, RemedyRecord, Session, Verdict
 from vgharness.report.claim_rows import FILTERS, claim_values
-from vgharness.report.session.headline import LONGEST_NAME, beside, headline
+from vgharness.report.session.answer import LONGEST_NAME, beside, headline
 from vgharness.report.session.models import models_of
-from vgharness.report.session.remedy_part import remedy_part
+from vgharness.report.session.remedies import remedy_part
 from vgharness.report.templates import environment
 from vgharness.system.files import write_text
 
@@ -47,9 +50,7 @@ def render_session(
     models = models_of(session.samples, parameters=parameters)
     everything = (*models.remarkable, *models.healthy)
     findings = [model.finding for model in everything]
-    pages = environment()
-    pages.filters |= {**FILTERS, "short": lambda name: shorten(name, LONGEST_NAME)}
-    return pages.get_template("session.html.j2").render(
+    return _template().render(
         session=session,
         models=models,
         everything=everything,
@@ -60,3 +61,11 @@ def render_session(
         factor_heading=FACTOR_HEADING,
         **claim_values(document, verdicts),
     )
+
+
+@cache
+def _template() -> Template:
+    """Compiling it takes longer than filling it in."""
+    pages = environment()
+    pages.filters |= {**FILTERS, "short": lambda name: shorten(name, LONGEST_NAME)}
+    return pages.get_template("session.html.j2")

@@ -94,7 +94,7 @@ def _said(series: Series, when: str) -> str:
 def _of_the_document(run: Run, kinds: Sequence[Kind]) -> str:
     parts = []
     if any(printed_accuracies(run, kind) for kind in kinds):
-        parts.append("Upright bars: accuracies that the document prints.")
+        parts.append("Upright bars: accuracies that the README prints.")
     if any(published(run, kind, "test_loss") for kind in kinds):
         parts.append("Dashed: its own plots, read off their pixels.")
     return " ".join(parts)

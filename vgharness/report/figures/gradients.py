@@ -58,7 +58,7 @@ def gradients_sheet(run: Run) -> Sheet:
         seeds_drawn(kinds, "geometric mean"),
         "init: the first batch at the initial weights; 1 and on: the mean over the epoch’s batches.",
         "The paler a layer, the nearer the output. × per layer: geometric mean of the factors toward the input.",
-        "Dashed black: the document’s own plots, which are of the weights’ gradient." if dashed else "",
+        "Dashed black: the README’s own plots, which are of the weights’ gradient." if dashed else "",
         architectures(run, kinds),
         left_out(list(groups), len(shown)),
     ]

@@ -27,15 +27,21 @@ def architectures(run: Run, kinds: Iterable[Kind]) -> str:
 
 def published(run: Run, kind: Kind, column: str) -> list[float]:
     """A column of the published plots, epoch by epoch, where they are of this kind of network; else nothing."""
-    if not run.data.is_cifar10 or not is_studied_readme(run) or kind.settings != _AUTHORS:
+    if not _speaks_of(run) or kind.settings != _AUTHORS:
         return []
     return [epoch[column] for epoch in published_curves().get(kind.activation, ())]
 
 
 def printed_accuracies(run: Run, kind: Kind) -> list[tuple[int, float, float]]:
-    """Epoch and both ends of each test accuracy that the document prints for this kind of network."""
+    """Epoch and both ends of each test accuracy that the README prints for this kind of network, as its claims read
+    them."""
     return [
         (reading.epoch, min(reading.printed), max(reading.printed))
         for _, reading in readings_of(run, kind)
-        if reading.printed and reading.epoch and reading.quantity == "test_accuracy"
+        if _speaks_of(run) and reading.printed and reading.epoch and reading.quantity == "test_accuracy"
     ]
+
+
+def _speaks_of(run: Run) -> bool:
+    """Whether the README speaks of networks trained on such images."""
+    return run.data.is_cifar10 and is_studied_readme(run)

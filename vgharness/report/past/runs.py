@@ -16,7 +16,7 @@ from vgharness.storage.reading import without_path
 from vgharness.storage.store import RunStore
 
 FOLDER: Final = "runs"  # of the pages of single runs, beside index.html
-_MOST_READ: Final = 50  # runs before this one; `vgharness list` has all
+_MOST_READ: Final = 20  # runs before this one; `vgharness list` has all
 _LONGEST_NAME: Final = 60
 
 

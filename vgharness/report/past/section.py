@@ -18,7 +18,7 @@ from vgharness.report.past.runs import FOLDER, Change, Past, PastRun, changes_of
 from vgharness.report.svg.trail import Stop, Trail, draw, trail_axis
 from vgharness.report.verdict_table import SYMBOLS, tally, tally_line
 
-_SHOWN: Final = 20  # rows; the rest is folded
+_SHOWN: Final = 5  # earlier runs; the rest is folded
 _MOST_TRAILS: Final = 12
 _MOST_POINTS: Final = 20
 _MOST_CHANGES: Final = 3  # named in a row
@@ -161,7 +161,7 @@ def _changes(changes: Sequence[Change]) -> str:
 
 def _notes(past: Past) -> Iterable[str]:
     if past.left_out:
-        yield f"{past.left_out:,} older runs are not shown; `vgharness list` has all of them"
+        yield f"{past.left_out:,} older runs are not shown; vgharness list has all of them"
     if past.skipped:
         named = listing((f"{path.name} ({reason})" for path, reason in past.skipped), most=2)
         yield f"Passed over in the store: {named}"

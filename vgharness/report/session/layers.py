@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from vgharness.formatting import count, interval, listing, number, percent
+from vgharness.formatting import count, escaped, interval, listing, number, percent
 from vgharness.gradflow.diagnosis import Diagnosis, Problem
 from vgharness.gradflow.path import totals_toward_input
 from vgharness.gradflow.rows import Row
@@ -77,9 +77,9 @@ def steps_drawing(rows: Sequence[Row], title: str) -> Drawing | None:
             layer = row.label
         elif row.kind == "steps":
             if layer:
-                shown.append(Remark(layer))
+                shown.append(Remark(escaped(layer)))
                 layer = ""
-            shown.append(_bar(row, "c-plain")._replace(name=row.label.strip(), inside=True))
+            shown.append(_bar(row, "c-plain")._replace(name=escaped(row.label.strip()), inside=True))
     if not steps:
         return None
     axis = _axis_of([row.value.value for row in steps])
@@ -120,7 +120,7 @@ def _bar(row: Row, colour: str, *, marked: bool = False) -> Bar:
     said += [f"95 % interval {interval(row.value)}"] if row.value.low is not None else []
     said += [f"{FACTOR_HEADING} {row_factor(row)}"] if factor else []
     return Bar(
-        name=row.label,
+        name=escaped(row.label),
         value=row.value.value if drawn else None,
         text=row_value(row),
         says="; ".join(said),
@@ -158,7 +158,7 @@ def _has(row: Row, problem: Problem, last: float) -> bool:
 
 def _branch(row: Row) -> Iterable[Remark]:
     if row.origin is not None:
-        yield Remark(f"{BRANCH} {row.origin}")
+        yield Remark(f"{BRANCH} {escaped(row.origin)}")
 
 
 def _starts(row: Row, problems: Iterable[Problem]) -> Iterable[Remark]:

@@ -10,7 +10,7 @@ from vgharness.gradflow.diagnosis import Diagnosis, diagnose, summary
 from vgharness.gradflow.rows import Row, table_rows
 from vgharness.gradflow.summary import FACTOR_HEADING
 from vgharness.records import MarkLimits, Sample
-from vgharness.report.session.headline import LONGEST_NAME, Finding, short_names
+from vgharness.report.session.answer import LONGEST_NAME, Finding, short_names
 from vgharness.report.session.layers import Drawing, layers_drawing, numbers, steps_drawing
 from vgharness.report.study.charts import Table
 from vgharness.report.tables import farthest_from_one, row_notes
@@ -169,9 +169,8 @@ def _size(sample: Sample, rows: Sequence[Row]) -> str:
     said = [count(len(sample.keys), "layer"), count(len(sample.seeds), "seed")]
     worst = farthest_from_one(rows)
     if worst is not None and (factor := rows[worst].factor) is not None:
-        said.append(
-            f"factor farthest from 1: {number(factor.value)} at {shorten(escaped(rows[worst].label.strip()), LONGEST_NAME)}"
-        )
+        where = shorten(escaped(rows[worst].label.strip()), LONGEST_NAME)
+        said.append(f"factor farthest from 1: {number(factor.value)} at {where}")
     return ", ".join(said)
 
 

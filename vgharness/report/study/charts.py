@@ -27,6 +27,7 @@ from vgharness.report.svg.curves import Band, Curve, Panel, Printed, draw, epoch
 SIGNAL: Final[Quantity] = "signal_l2"
 WEIGHTS: Final[Quantity] = "weight_mean_abs"
 _FACTOR_LABEL: Final = "factor per layer toward the input"
+_WORDS: Final[dict[Quantity, str]] = {SIGNAL: "error signal", WEIGHTS: "weights’ gradient, mean |∂L/∂W|"}
 _LAYER_SHADES: Final = 10
 _PUBLISHED_SETTINGS: Final = "script"  # what the author of the studied README ran
 
@@ -63,7 +64,9 @@ def factor_charts(run: Run, quantity: Quantity) -> tuple[Group, ...]:
         bands = [_bands(run, kind, quantity) for kind in kinds]
         ends = [end for found in bands for band in found for end in (band.low, band.high) if end is not None]
         y = axis_over([*_values(series), *ends, 1.0], logarithmic=True)
-        groups.append(Group(settings, tuple(_factor_chart(run, *each, y) for each in zip(series, bands, strict=True))))
+        groups.append(
+            Group(settings, tuple(_factor_chart(run, *each, y, quantity) for each in zip(series, bands, strict=True)))
+        )
     return tuple(groups)
 
 
@@ -99,14 +102,15 @@ def accuracy_charts(run: Run, published: bool) -> tuple[Group, ...]:
 # --- one chart -------------------------------------------------------------------------------------------
 
 
-def _factor_chart(run: Run, series: Series, bands: Sequence[Band], y: Axis) -> Chart:
+def _factor_chart(run: Run, series: Series, bands: Sequence[Band], y: Axis, quantity: Quantity) -> Chart:
     name = activation_name(series.kind.activation)
     title = f"{name}’s gradients {went}" if (went := way(series)) and run.status != "running" else f"{name}’s gradients"
-    seen = f"{_FACTOR_LABEL}; thin: one of {count(len(series.seeds), 'seed')}, thick: their geometric mean"
+    words = f"{_FACTOR_LABEL} of the {_WORDS[quantity]}"
+    seen = f"{words}; thin: one of {count(len(series.seeds), 'seed')}, thick: their geometric mean"
     panel = Panel(
         title, seen, [_curve(series)], y, (series.first, max(series.last, series.first)), bands=bands, at_one=True
     )
-    return Chart(title, seen, draw(panel), _table(f"{name}, {_FACTOR_LABEL}", [series]))
+    return Chart(title, seen, draw(panel), _table(f"{series.kind.name}, {words}", [series]))
 
 
 def _norm_chart(kind: Kind, layers: dict[str, Series], y: Axis, words: str) -> Chart:
@@ -120,7 +124,7 @@ def _norm_chart(kind: Kind, layers: dict[str, Series], y: Axis, words: str) -> C
     seen = "geometric mean of the seeds; the paler, the nearer the output"
     panel = Panel(title, seen, curves, y, (series.first, max(series.last, series.first)))
     return Chart(
-        title, seen, draw(panel), _table(f"{name}, {words}", list(layers.values()), list(layers), with_seeds=False)
+        title, seen, draw(panel), _table(f"{kind.name}, {words}", list(layers.values()), list(layers), with_seeds=False)
     )
 
 
@@ -147,7 +151,12 @@ def _curves_chart(
     last = max((each.last for each in series), default=1)
     panel = Panel(title, "; ".join(seen), curves, y, (1, max(last, 1)), unit=unit, printed=printed)
     names = [activation_name(each.kind.activation) for each in series]
-    return Chart(title, "; ".join(seen), draw(panel), _table(title, series, names))
+    return Chart(
+        title,
+        "; ".join(seen),
+        draw(panel),
+        _table(f"{title} ({series[0].kind.settings})" if series else title, series, names),
+    )
 
 
 def _curve(series: Series, colour: str = "", label: str = "") -> Curve:

@@ -131,19 +131,14 @@ def _grid(chart: Bars, height: float) -> Iterable[Markup]:
         yield element("line", class_="grid", x1=at, x2=at, y1=_HEAD, y2=height)
         for y in (_HEAD - 5, height + 13):
             yield element("text", f"{tick:,g}", class_="tick", x=at, y=y, text_anchor="middle")
-    for mark in chart.marks:
+    for index, mark in enumerate(chart.marks):
         place = chart.axis.at(mark.value)
         if 0 < place < 100:
-            yield element("line", class_="limit", x1=f"{place:.1f}%", x2=f"{place:.1f}%", y1=14, y2=height)
-            yield element(
-                "text",
-                mark.label,
-                class_="tick",
-                x=f"{place:.1f}%",
-                y=11,
-                dx=-4 if place > 50 else 4,
-                text_anchor="end" if place > 50 else "start",
-            )
+            # Labels of two that are close go apart.
+            leftward = place > 85 or (index == 0 and place > 15)
+            at, anchor = f"{place:.1f}%", "end" if leftward else "start"
+            yield element("line", class_="limit", x1=at, x2=at, y1=14, y2=height)
+            yield element("text", mark.label, class_="tick", x=at, y=11, dx=-4 if leftward else 4, text_anchor=anchor)
 
 
 def _headings(chart: Bars) -> Iterable[Markup]:
@@ -195,9 +190,8 @@ def _bar(row: Bar, top: float, axis: Axis | None) -> Iterable[Markup]:
         )
         if row.low is not None and row.high is not None:
             ends = axis.at(row.low), axis.at(row.high)
-            yield element(
-                "line", class_="whisker", x1=f"{ends[0]:.1f}%", x2=f"{max(ends[1], ends[0] + 0.3):.1f}%", y1=middle, y2=middle
-            )  # fmt: skip
+            start, end = f"{ends[0]:.1f}%", f"{max(ends[1], ends[0] + 0.3):.1f}%"
+            yield element("line", class_="whisker", x1=start, x2=end, y1=middle, y2=middle)
     yield element("text", row.text, class_=f"value {row.colour}", x="100%", dx=8, y=middle + 4)
 
 

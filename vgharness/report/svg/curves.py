@@ -208,7 +208,7 @@ def _ends(panel: Panel) -> Iterable[Markup]:
         apart = _apart([y for y, *_ in places])
         for y, (_, text, colour) in zip(apart, places, strict=True):
             where = {"x": "100%", "dx": 8} if last else {"x": 0, "dx": 7, "dy": -9 if y > 24 else 13}
-            yield element("text", text, class_=f"value {colour}", y=y + 4, **where)
+            yield element("text", text, class_=f"value {colour}" if last else "value start", y=y + 4, **where)
 
 
 def _apart(heights: Sequence[float]) -> list[float]:

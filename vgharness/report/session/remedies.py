@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from vgharness.formatting import count, number, relative_change
 from vgharness.records import DescentRecord, RemedyRecord, nan_if_none
 from vgharness.report.study.charts import Table
 from vgharness.statistics import summarise
 
+_MOST_SHOWN: Final = 2  # remedies with their code
+
 
 class RemedyPart(NamedTuple):
-    """table: a row for each trial. better: those that did better than the unchanged model."""
+    """table: a row for each trial. best: those whose code is shown, as the terminal does."""
 
     table: Table
-    better: tuple[RemedyRecord, ...]
+    best: tuple[RemedyRecord, ...]
 
 
 def remedy_part(remedies: Sequence[RemedyRecord]) -> RemedyPart | None:
@@ -26,8 +28,8 @@ def remedy_part(remedies: Sequence[RemedyRecord]) -> RemedyPart | None:
     seeds = max((len(loss.before) for each in remedies for loss in each.losses), default=0)
     steps = max((loss.steps for each in remedies for loss in each.losses), default=0)
     caption = (
-        f"Remedies tried on copies, {count(seeds, 'seed')} each, the best first; the loss at the start, then its "
-        f"change after {count(steps, 'step')} on one batch"
+        f"Remedies tried on copies, {count(seeds, 'seed')} each: the unchanged model, then the best first; the "
+        f"loss at the start, then its change after {count(steps, 'step')} on one batch"
     )
     rows = tuple(
         (
@@ -38,8 +40,9 @@ def remedy_part(remedies: Sequence[RemedyRecord]) -> RemedyPart | None:
         )
         for each in remedies
     )
-    better = tuple(each for each in remedies if each.better)
-    return RemedyPart(Table(caption, ("remedy", "gradients", "loss", *names), rows), better)
+    better = [each for each in remedies if each.better]
+    best = tuple(each for each in better if each.healthy == better[0].healthy)[:_MOST_SHOWN]
+    return RemedyPart(Table(caption, ("remedy", "gradients", "loss", *names), rows), best)
 
 
 def _start(remedy: RemedyRecord) -> str:

@@ -62,7 +62,7 @@ def beside(findings: Sequence[Finding]) -> tuple[str, ...]:
     said = [f"{len(warnings)} {_have(warnings, 'warning')}: {_kinds(warnings)}"] if problems and warnings else []
     failed = [x.name for x in findings if x.failed and x.severity != "problem"]
     said += (
-        [f"{count(len(failed), 'test')} failed without a problem of the gradients: {_named(failed)}"] if failed else []
+        [f"{count(len(failed), 'test')} failed without a problem in the gradients: {_named(failed)}"] if failed else []
     )
     return tuple(said)
 

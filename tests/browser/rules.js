@@ -29,7 +29,7 @@
   }
 
   // Every line of every text that is seen: its box, what of it is within the boxes that clip it, and by which it is cut.
-  function lines() {
+  function lines(edge = EDGE) {
     const found = [];
     textNodes().forEach((node, index) => {
       const range = document.createRange();
@@ -56,7 +56,7 @@
           line.top = Math.max(line.top, box.top + scrollY); line.bottom = Math.min(line.bottom, box.bottom + scrollY);
         }
         const width = document.documentElement.clientWidth;
-        if (!scrolling && !line.cut && (line.left < -EDGE || line.right > width + EDGE)) line.cut = "beyond the edge of the page";
+        if (!scrolling && !line.cut && (line.left < -edge || line.right > width + edge)) line.cut = "beyond the edge of the page";
         if (line.cut || (line.right - line.left > 0.5 && line.bottom - line.top > 0.5)) found.push(line);
       }
     });
@@ -97,8 +97,9 @@
   const cellsOf = table => [...table.rows].map(row => [...row.cells].map(cell => cell.textContent.trim()));
 
   window.rules = {
-    layout() {
-      const all = lines();
+    // edge: how many pixels text may reach beyond those of the page.
+    layout(edge = EDGE) {
+      const all = lines(edge);
       const root = document.documentElement;
       return {
         wider: root.scrollWidth - root.clientWidth,

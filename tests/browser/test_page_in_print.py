@@ -12,10 +12,12 @@ from pages import PAGES
 
 pytestmark = pytest.mark.browser
 
-MARGIN, WIDTH = "12mm", 703  # of A4, 210 mm, what is left between the margins, in CSS pixels
-MARK = re.compile(r"\[\[(\d+)[ahz]\]\]")
-# Marks in the smallest letters: the first and the last text of each row, claim and figure (a, z), of each heading (h),
-# and of what follows that (z). Where the browser breaks the pages is then read from the PDF.
+# What is left of A4 between the margins that the style sheet asks for, 13 mm each, and how far labels may reach into
+# those, in CSS pixels.
+WIDTH, INTO_MARGIN = 695, 40
+MARK = re.compile(r"\[\[(\d+)[az]\]\]")
+# Marks in the smallest letters: the first and last text of each row, claim and figure (a, z), the end of each heading
+# (z) and the begin of what it heads (a). Where the browser breaks the pages is then read from the PDF.
 MARKING = """
 () => {
   const seen = each => each.checkVisibility();
@@ -39,7 +41,8 @@ MARKING = """
   for (const each of document.querySelectorAll("h1, h2, h3, h4, caption, figcaption, details[open] > summary")) {
     const within = texts(each);
     const next = all[all.indexOf(within.at(-1)) + 1];
-    if (within.length && next) wanted.push([each, [[within.at(-1), "h"], [next, "z"]]]);
+    const headed = each.matches("caption, figcaption, summary") ? each.parentElement : document.body;
+    if (within.length && next && headed.contains(next)) wanted.push([each, [[within.at(-1), "z"], [next, "a"]]]);
   }
   const marks = [];
   wanted.forEach(([each, places], number) => {
@@ -59,7 +62,7 @@ MARKING = """
 
 
 @pytest.mark.parametrize("state", ["folded", "unfolded"])
-@pytest.mark.parametrize("name", [name for name in PAGES if not name.startswith("large")])
+@pytest.mark.parametrize("name", [name for name in PAGES if not name.startswith(("large", "hostile"))])
 def test_pages_break_where_a_reader_would_break_them(opened: Callable[..., Opened], name: str, state: str) -> None:
     from pypdf import PdfReader
 
@@ -67,8 +70,7 @@ def test_pages_break_where_a_reader_would_break_them(opened: Callable[..., Opene
     if state == "unfolded":
         page.rule("openAll")
     names = page.page.evaluate(MARKING)
-    margin = dict.fromkeys(("top", "right", "bottom", "left"), MARGIN)
-    document = PdfReader(io.BytesIO(page.page.pdf(format="A4", margin=margin)))
+    document = PdfReader(io.BytesIO(page.page.pdf(format="A4")))
     pages: dict[int, set[int]] = {}
     for number, sheet in enumerate(document.pages, 1):
         for found in MARK.finditer(re.sub(r"\s", "", sheet.extract_text())):
@@ -86,6 +88,9 @@ def test_paper_shows_all_of_it_and_its_small_print_is_small(
     page = opened(name, WIDTH, media="print")
     if state == "unfolded":
         page.rule("openAll")
-    assert page.rule("cutOnPaper") == []
-    assert page.rule("layout") == {"wider": 0, "cut": [], "overlapping": []}
-    assert page.rule("largerThanBody") == []
+    found = {
+        **page.rule("layout", INTO_MARGIN),
+        "scrolls": page.rule("cutOnPaper"),
+        "larger than the body": page.rule("largerThanBody"),
+    }
+    assert {fault: places for fault, places in found.items() if places} == {}

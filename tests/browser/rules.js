@@ -219,6 +219,7 @@
     },
 
     openAll: () => document.querySelectorAll("details").forEach(each => { each.open = true; }),
+    shown: selector => [...document.querySelectorAll(selector)].filter(each => each.checkVisibility()).length,
     elements: () => document.querySelectorAll("*").length,
     height: () => document.documentElement.scrollHeight,
 

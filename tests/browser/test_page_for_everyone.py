@@ -13,8 +13,12 @@ from pages import PAGES
 pytestmark = pytest.mark.browser
 
 MOST_STOPS = 150  # a page of 1,000 claims has as many and more
-# Of a page of 1,000 claims axe looks at what stands unfolded when it is opened: all of it takes it many minutes.
-AXE = [(name, state) for name in PAGES for state in ("folded", "unfolded") if (name, state) != ("large", "unfolded")]
+# Of pages that are like others but for their length axe looks at what stands unfolded when they are opened: all of a
+# page of 1,000 claims takes it many minutes.
+LONG = ("large", "full", "depths")
+AXE = [(name, state) for name in PAGES for state in ("folded", "unfolded") if state == "folded" or name not in LONG]
+# A page that is marked as interim loads itself again: that is what it is for, and no script is to do it.
+ALLOWED = {"running": {"meta-refresh"}}
 
 
 @pytest.mark.parametrize("width", [400, 1280])
@@ -26,12 +30,14 @@ def test_axe_finds_nothing(opened: Callable[..., Opened], name: str, state: str,
     page.page.evaluate(AXE_SCRIPT)
     if state == "unfolded":
         page.rule("openAll")
-    found = {}
-    for scheme in ("light", "dark"):
+    found = []
+    for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):  # nothing else changes with it
         page.wear(scheme)
-        result = page.page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
-        found[scheme] = [(each["id"], node["html"][:120]) for each in result["violations"] for node in each["nodes"]]
-    assert found == {"light": [], "dark": []}
+        result = page.page.evaluate("options => axe.run(options)", {"resultTypes": ["violations"], **rules})
+        for violation in result["violations"]:
+            if violation["id"] not in ALLOWED.get(name, ()):
+                found += [f"{scheme}: {violation['id']}: {node['html'][:120]}" for node in violation["nodes"]]
+    assert found == []
 
 
 def tabbed(page: Opened) -> list[dict[str, Any]]:
@@ -95,15 +101,14 @@ def test_what_is_folded_unfolds_by_keyboard(opened: Callable[..., Opened], name:
 def test_choices_are_made_by_arrow_keys(opened: Callable[..., Opened], name: str) -> None:
     page = opened(name)
     choices = page.page.locator("input[type=radio]")
-    if not choices.count():
+    if choices.count() < 2:
         return
-    rows = page.page.locator(".group > li")
-    all_rows = rows.filter(visible=True).count()
+    page.rule("openAll")
+    every = page.rule("shown", ".group > li")
     choices.first.focus()
     shown = []
     for _ in range(choices.count()):
         page.page.keyboard.press("ArrowDown")
-        shown.append(rows.filter(visible=True).count())
-    assert shown[-1] == all_rows  # round once
-    if all_rows:
-        assert sum(shown[:-1]) == all_rows  # each row is in one of the choices
+        shown.append(page.rule("shown", ".group > li"))
+    assert shown[-1] == every  # round once
+    assert sum(shown[:-1]) == every > 0  # each row is in one of the choices

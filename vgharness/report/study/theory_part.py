@@ -48,7 +48,7 @@ def theory_of(run: Run) -> Theory | None:
     if not steps:
         return None
     axis = axis_over([value for point in points for value in (point.x, point.y)], logarithmic=True)
-    finding = _finding(steps)
+    finding = _finding(steps, run)
     says = "across: predicted √χ; up: measured; filled: the network, hollow: its twin with average pools"
     chart = Scatter(
         "Measured against predicted", f"{finding}; {says}", points, axis, axis, "predicted √χ", diagonal=True
@@ -75,18 +75,18 @@ def _points(step: _Step) -> list[Point]:
     ]
 
 
-def _finding(steps: Sequence[_Step]) -> str:
-    """How far apart measured and predicted are at the most, and whether every bound holds."""
+def _finding(steps: Sequence[_Step], run: Run) -> str:
+    """How far apart measured and predicted are at the most, and whether the bound held for every seed."""
     points = [point for step in steps for point in _points(step)]
-    apart = max((abs(math.log(point.y / point.x)) for point in points), default=math.nan)
+    apart = max((abs(math.log(point.y / point.x)) for point in points), default=0.0)
     text = (
         f"measured and predicted factors differ by ×{number(math.exp(apart))} at the most"
         if points
         else "no prediction"
     )
-    known = [(step.factors.measured, step.factors.bound) for step in steps if step.factors.measured is not None]
-    broken = sum(measured > bound for measured, bound in known)
-    held = "no measured factor is over its bound" if not broken else f"{broken} of {len(known)} are over their bound"
+    measured = [x for result in run.results for x in result.predictions if x.measured is not None]
+    broken = sum(nan_if_none(x.measured) > x.bound for x in measured)
+    held = f"{broken} of {len(measured)} are over their bound" if broken else "no measured factor is over its bound"
     return f"{text}; {held}"
 
 

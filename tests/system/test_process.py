@@ -3,13 +3,14 @@
 import ctypes
 import os
 import platform
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from vgharness.system import process
-from vgharness.system.process import configure_process, original_environment
+from vgharness.system.process import configure_process, ended_as_by_ctrl_c, original_environment
 
 pytestmark = pytest.mark.fast
 
@@ -64,3 +65,19 @@ def test_memory_that_was_freed_is_used_again(prepared: bool) -> None:
     code = _FAULTS.replace("PREPARE", "configure_process()" if prepared else "")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (int(done.stdout) < 10) == prepared
+
+
+def test_other_signals_end_as_ctrl_c_does_only_while_that_is_asked_for() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), ended_as_by_ctrl_c():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with ended_as_by_ctrl_c():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -5,7 +5,7 @@
     python -m vgharness.full --preset script --plan
 
 Exit status: 0 every claim that ran was reproduced, or --plan; 1 some was not, or none ran; 2 bad input; 3 a cell
-failed or diverged; 130 interrupted.
+failed or diverged; 130 interrupted, by Ctrl-C, SIGTERM or SIGHUP.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation, Precision, Ru
 from vgharness.storage.store import RunStore
 from vgharness.study.presets import PRESETS, plan
 from vgharness.system.files import check_folder, shown
-from vgharness.system.process import configure_process
+from vgharness.system.process import configure_process, ended_as_by_ctrl_c
 from vgharness.system.terminal import complain, console
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def full(
     """Train the networks, measure their gradients, judge every claim, write the page.
 
     Exit status: 0 every claim that ran was reproduced, 1 some claim was not, 2 bad input, 3 a cell
-    failed or diverged, 130 interrupted.
+    failed or diverged, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
     """
     with usage_errors(_PROGRAM):
         options = Options(
@@ -146,7 +146,8 @@ def full(
             if plan_only:
                 _plan(console(), options)
                 return
-            run = _run(console(), options)
+            with ended_as_by_ctrl_c():
+                run = _run(console(), options)
         except KeyboardInterrupt:
             complain(_PROGRAM, "interrupted before anything was trained")
             raise typer.Exit(INTERRUPTED) from None

@@ -1,11 +1,15 @@
-"""Settings of the whole process that make training on a CPU faster; to be made before PyTorch is imported."""
+"""Settings of the whole process: those that make training on a CPU faster, to be made before PyTorch is imported, and
+what signals do."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 # Threads that spin while they wait for one another take three times as long as threads that sleep where anything else
 # is running.
@@ -45,3 +49,30 @@ def original_environment() -> Iterator[None]:
         yield
     finally:
         os.environ.update(removed)
+
+
+@contextmanager
+def ended_as_by_ctrl_c() -> Iterator[None]:
+    """While it is open, SIGTERM and SIGHUP (a terminal that is closed, a supervisor that stops the process) raise
+    ``KeyboardInterrupt`` in the main thread, as Ctrl-C does.
+
+    A signal that the process was started to ignore, as under ``nohup``, stays ignored. In another thread than the main
+    one, where Python can set no handler, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {}
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # there is no SIGHUP on Windows
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            before[number] = signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -93,6 +93,10 @@
     return [...canvas.getImageData(0, 0, 1, 1).data];
   }
 
+  // The last of the headings before an element in its part of the page.
+  const headingsOf = element => [...(element.closest("section, header") || document.body).querySelectorAll("h1, h2, h3, h4")]
+    .filter(each => each.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING).slice(-1);
+
   const number = text => parseFloat(text.replace(/,/g, ""));
   const cellsOf = table => [...table.rows].map(row => [...row.cells].map(cell => cell.textContent.trim()));
 
@@ -199,11 +203,11 @@
 
     ids: () => [...document.querySelectorAll("[id]")].map(each => each.id),
 
-    // Every link: where it leads, what ids it stands within, and whether it is a way that a reader uses (not the skip link).
+    // Every link: where it leads, what ids it stands within or, of headings, below, and whether it is the skip link.
     links(among = "a") {
       return [...document.querySelectorAll(among)].filter(link => link.hasAttribute("href")).map(link => ({
         href: link.getAttribute("href"), text: link.textContent.trim().slice(0, 60), skip: link.matches(".skip"),
-        within: ancestors(link).map(each => each.id).filter(Boolean),
+        within: [...ancestors(link), ...headingsOf(link)].map(each => each.id).filter(Boolean),
       }));
     },
 

@@ -98,7 +98,7 @@ def apart(colours: dict[str, list[int]], seen: Callable[[object], Colours]) -> d
 def test_colours_stay_apart(
     opened: Callable[..., Opened], what: str, scheme: str, sight: Callable[[object], Colours]
 ) -> None:
-    page = opened("committed", scheme=scheme)
+    page = opened("quick", scheme=scheme)  # has networks of every activation
     classes = OUTCOMES if what == "verdicts" else [f"c-{name} coloured" for name in FUNCTIONS]
     colours = page.rule("colours", classes)
     assert len({tuple(colour) for colour in colours.values()}) == len(classes)  # they are styled at all

@@ -154,7 +154,8 @@ def claims_of_figures(verdicts: Sequence[Verdict]) -> dict[str, Bearing]:
 
 def anchor_of(verdict: Verdict) -> str:
     """Of a verdict's row."""
-    return f"claim-{verdict.claim}" + (f"-{quote(verdict.variant, safe='')}" if verdict.variant else "")
+    parts = (verdict.claim, verdict.variant) if verdict.variant else (verdict.claim,)
+    return "-".join(["claim", *(quote(part, safe="") for part in parts)])
 
 
 def miss(reading: Reading) -> str:

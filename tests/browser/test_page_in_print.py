@@ -32,7 +32,7 @@ MARKING = """
   const all = texts(document.body);
   const names = [];
   const wanted = [];
-  for (const each of document.querySelectorAll("tr, .claim, figure, .notice, .brief, .tiles")) {
+  for (const each of document.querySelectorAll("tbody tr, .claim, figure, .notice, .brief, .tiles")) {
     const within = texts(each);
     if (!within.length || each.getBoundingClientRect().height > 900) continue;
     const cells = each.matches("tr") ? [...each.children].map(texts).filter(found => found.length) : [within];
@@ -40,7 +40,9 @@ MARKING = """
   }
   for (const each of document.querySelectorAll("h1, h2, h3, h4, caption, figcaption, details[open] > summary")) {
     const within = texts(each);
-    const next = all[all.indexOf(within.at(-1)) + 1];
+    // A table's head is printed again on each page: what its caption heads is its first row.
+    const body = each.matches("caption") ? texts(each.parentElement.tBodies[0]) : [];
+    const next = body[0] || all[all.indexOf(within.at(-1)) + 1];
     const headed = each.matches("caption, figcaption, summary") ? each.parentElement : document.body;
     if (within.length && next && headed.contains(next)) wanted.push([each, [[within.at(-1), "z"], [next, "a"]]]);
   }

@@ -21,7 +21,7 @@ _HEIGHT: Final = 120.0
 _TICKS: Final = 4
 _MOST_LABELS: Final = 4  # of changes in a chart; more would lie on one another
 _PASSED: Final = (None, "passed", "xpassed")
-_HEADINGS: Final = ("saved", "when", "commit", "value", "95 % interval", "change", "")
+_HEADINGS: Final = ("saved", "when", "commit", "value", "95 % interval", "change", "remark")
 
 
 class _Chart(NamedTuple):

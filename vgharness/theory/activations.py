@@ -67,7 +67,7 @@ FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
         float(_gelu_slope(np.array(2**0.5))),
         False,
         "#A3457F",
-        "#E79CC4",
+        "#FCAAD2",
         "D",
     ),
     "silu": ActivationFunction(
@@ -77,7 +77,7 @@ FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
         float(_silu_slope(np.array(2.399357280520))),
         False,
         "#5A4E00",
-        "#D8C24A",
+        "#F3D702",
         "v",
     ),
     # No activation: the control that shows what the weights alone do.

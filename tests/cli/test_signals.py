@@ -13,6 +13,12 @@ from vgharness.storage.store import load_run
 STUDY = ("--preset", "quick", "--epochs", "500", "--seeds", "1", "--jobs", "1", "--activations", "sigmoid")
 
 
+def _heeding() -> None:
+    """What these tests are started by may ignore signals, as a CI in the background does, and a child inherits that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(folder: Path, *before: str) -> subprocess.Popen[str]:
     """A study in a process of its own, once its first epoch is done."""
     process = subprocess.Popen(
@@ -22,7 +28,7 @@ def started(folder: Path, *before: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        restore_signals=True,
+        preexec_fn=_heeding,
     )
     assert process.stdout is not None
     for line in process.stdout:

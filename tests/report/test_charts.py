@@ -7,9 +7,10 @@ from factories import CANONICAL, make_flow, make_result, make_run, paired
 
 from vgharness.claims.loading import load_claims
 from vgharness.formatting import number
+from vgharness.gradflow.summary import SIGNAL
 from vgharness.records import CellResult, Run
 from vgharness.report.kinds import factor_series, kinds_of
-from vgharness.report.study.charts import SIGNAL, WEIGHTS, accuracy_charts, factor_charts, norm_charts
+from vgharness.report.study.charts import WEIGHTS, accuracy_charts, factor_charts, norm_charts
 from vgharness.report.study.facts import networks_table, shape_rows, shapes_of
 from vgharness.report.study.grid import depths_of
 from vgharness.report.study.maps import maps_of
@@ -35,7 +36,7 @@ def with_cell(result: CellResult, **changes: object) -> CellResult:
 
 
 def test_a_figure_its_table_and_its_verdict_show_one_number(run: Run) -> None:
-    (group,) = accuracy_charts(run, published=False)
+    (group,) = accuracy_charts(run)
     chart = group.charts[0]
     readings = {
         (reading.activation, reading.epoch): reading
@@ -83,11 +84,11 @@ def test_what_a_claim_accepts_is_shaded_and_named(run: Run) -> None:
 
 
 def test_what_the_document_prints_is_drawn_on_networks_that_it_is_about(run: Run) -> None:
-    (group,) = accuracy_charts(run, published=True)
+    (group,) = accuracy_charts(run)
     assert group.charts[0].drawn.count("said-bar") == 4
     assert ">plot 81.7 %<" in group.charts[0].drawn
     other = judged(make_run([with_cell(x, norm="batch") for x in run.results]), load_claims())
-    (group,) = accuracy_charts(other, published=True)
+    (group,) = accuracy_charts(other)
     assert "said-bar" not in group.charts[0].drawn
     assert "plot" not in group.charts[0].drawn
 
@@ -105,7 +106,7 @@ def test_networks_that_differ_in_anything_have_charts_and_rows_of_their_own(run:
         "script, learning rate 0.01", "script, batch size 64",
     ]  # fmt: skip
     for charts in (
-        factor_charts(many, SIGNAL), accuracy_charts(many, published=False), norm_charts(many, SIGNAL, "x"),
+        factor_charts(many, SIGNAL), accuracy_charts(many), norm_charts(many, SIGNAL, "x"),
         maps_of(make_run([x.model_copy(update={"heatmap": ((1.0,) * 32,) * 32}) for x in differ])),
     ):  # fmt: skip
         assert [group.settings for group in charts] == groups
@@ -116,7 +117,7 @@ def test_networks_that_differ_in_anything_have_charts_and_rows_of_their_own(run:
 def test_a_seed_that_stopped_early_is_drawn_as_far_as_it_came() -> None:
     whole = make_result("relu", 42, curve=[50.0, 60.0, 70.0])
     short = make_result("relu", 43, curve=[50.0], epochs=3, status="diverged", reason="the loss is not finite")
-    (group,) = accuracy_charts(make_run([whole, short]), published=False)
+    (group,) = accuracy_charts(make_run([whole, short]))
     rows = {row[0]: row[1] for row in group.charts[0].table.rows}
     assert rows["1"].startswith("50 (")
     assert "nan" not in group.charts[0].drawn

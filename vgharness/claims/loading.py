@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -50,11 +51,21 @@ def load_claims(path: Path | str | None = None) -> tuple[Claim, ...]:
     Raises :class:`~vgharness.errors.UsageError`, one line with the file, the claim and the key, where one is not valid,
     and where a sentence is no longer in the document's own file.
     """
-    source = files("vgharness.claims") / "document" / "claims.toml" if path is None else Path(path)
+    return _studied_readmes() if path is None else _loaded(Path(path), path)
+
+
+@cache
+def _studied_readmes() -> tuple[Claim, ...]:
+    """They come with the package, and pages and figures ask for them again and again."""
+    source = files("vgharness.claims") / "document" / "claims.toml"
+    return _loaded(source, source.name)
+
+
+def _loaded(source: Traversable | Path, name: Path | str) -> tuple[Claim, ...]:
     try:
         return _File(read_table(source), source).claims()
     except WrongError as error:
-        line = escaped(" ".join(f"{path or source.name}: {error}".split()))
+        line = escaped(" ".join(f"{name}: {error}".split()))
         raise UsageError(shorten(line, _LONGEST_LINE)) from None
 
 

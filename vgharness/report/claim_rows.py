@@ -53,7 +53,7 @@ FILTERS: Final = {
 LINKED: Final = ("http://", "https://")  # no other address is safe to follow
 _MOST_STRIPS: Final = 6  # of a claim; the folded table has all its readings
 _MANY: Final = 40  # claims: then groups are folded, a tile is a symbol, a claim has one strip and no table
-_MOSTLINKED: Final = 12  # claims beside a figure
+_MOST_LINKED: Final = 12  # claims beside a figure
 _NOT_RUN: Final = "Not run"
 _ERRORS: Final = "Errors"
 _WAITING: Final = "Still training"
@@ -148,7 +148,7 @@ def claims_of_figures(verdicts: Sequence[Verdict]) -> dict[str, Bearing]:
         for figure in _figures(verdict):
             found.setdefault(figure, []).append((anchor_of(verdict), _name(verdict, verdicts), shown_outcome(verdict)))
     return {
-        figure: Bearing(claims[:_MOSTLINKED], max(len(claims) - _MOSTLINKED, 0)) for figure, claims in found.items()
+        figure: Bearing(claims[:_MOST_LINKED], max(len(claims) - _MOST_LINKED, 0)) for figure, claims in found.items()
     }
 
 

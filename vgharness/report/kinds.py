@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from vgharness.records import Activation, Cell, CellResult, Epoch, GradientFlow, Quantity, Reading, Run, nan_if_none
-from vgharness.statistics import Scale, Summary, grain_on, mean_of, percent_grain, summarise
+from vgharness.statistics import Array, Scale, Summary, grain_on, mean_of, percent_grain, summarise
 
 CONVOLUTIONS: Final = "conv*"
 
@@ -56,6 +58,11 @@ def by_settings(kinds: Iterable[Kind]) -> dict[str, tuple[Kind, ...]]:
     return {settings: tuple(group) for settings, group in found.items()}
 
 
+def trained_groups(run: Run) -> dict[str, tuple[Kind, ...]]:
+    """The kinds of which something was trained, by their settings."""
+    return by_settings(kind for kind in kinds_of(run) if kind.trained)
+
+
 class Series(NamedTuple):
     """One value of one kind of network, moment by moment.
 
@@ -95,13 +102,8 @@ def series_of(kind: Kind, value: Callable[[Epoch], float | None], scale: Scale, 
 def flow_series(kind: Kind, value: Callable[[GradientFlow], float]) -> Series:
     """A value of the gradients of the convolutions: at the initial weights, where all have those, then of each
     epoch."""
-    first = 0 if all(result.initial is not None for result in kind.trained) else 1
-    seeds = {}
-    for result in kind.trained:
-        flows = [epoch.flow for epoch in result.epochs]
-        if first == 0 and result.initial is not None:
-            flows.insert(0, result.initial)
-        seeds[result.cell.seed] = [value(convolutions(flow)) for flow in flows]
+    first, flows = _flows(kind)
+    seeds = {seed: [value(flow) for flow in own] for seed, own in flows.items()}
     return _series(kind, first, seeds, "log")
 
 
@@ -120,18 +122,49 @@ def readings_of(run: Run, kind: Kind) -> Iterable[tuple[str, Reading]]:
 
 def layer_series(kind: Kind, quantity: Quantity) -> dict[str, Series]:
     """By the name of each convolution, in forward order, the quantity of its gradient; of a trained kind."""
-    names = [layer.name for layer in convolutions(kind.trained[0].epochs[0].flow).last_passes()]
+    first, flows = _flows(kind)
+    values = {
+        seed: [[nan_if_none(getattr(layer, quantity)) for layer in flow.last_passes()] for flow in own]
+        for seed, own in flows.items()
+    }
+    names = [layer.name for layer in flows[kind.trained[0].cell.seed][-1].last_passes()]
+    return {
+        name: _series(kind, first, {seed: [row[place] for row in rows] for seed, rows in values.items()}, "log")
+        for place, name in enumerate(names)
+    }
 
-    def value(place: int) -> Callable[..., float]:
-        return lambda flow: nan_if_none(getattr(flow.last_passes()[place], quantity))
 
-    return {name: flow_series(kind, value(place)) for place, name in enumerate(names)}
+def _flows(kind: Kind) -> tuple[int, dict[int, list[GradientFlow]]]:
+    """The epoch of the first moment that all trained networks have, and by seed the convolutions' gradients from it
+    on."""
+    first = 0 if all(result.initial is not None for result in kind.trained) else 1
+    found = {}
+    for result in kind.trained:
+        initial = [result.initial] if first == 0 and result.initial is not None else []
+        found[result.cell.seed] = [convolutions(flow) for flow in (*initial, *(epoch.flow for epoch in result.epochs))]
+    return first, found
 
 
 def convolutions(flow: GradientFlow) -> GradientFlow:
     """Only the convolutions; all layers of a network that has none of that name."""
     chosen = flow.select(CONVOLUTIONS)
     return chosen if chosen.layers else flow
+
+
+def heatmaps_of(kind: Kind) -> list[Array]:
+    """The maps of the seeds that have one."""
+    return [np.array(result.heatmap) for result in kind.results if result.heatmap]
+
+
+def numerical_errors(run: Run, *quantities: Quantity) -> list[float]:
+    """The errors of those quantities' gradients, of every network, moment and layer; NaN where one was not finite."""
+    return [
+        nan_if_none(getattr(layer, quantity))
+        for result in run.results
+        for moment in result.numerics
+        for layer in moment.layers
+        for quantity in quantities
+    ]
 
 
 def initial_factors(kind: Kind) -> dict[int, float]:

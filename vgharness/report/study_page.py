@@ -9,17 +9,18 @@ from typing import Any, Final, NamedTuple
 
 from vgharness.claims.interim import is_awaited
 from vgharness.claims.verdicts import REENCODED_POINTS
-from vgharness.formatting import count, duration, percent
-from vgharness.records import Run, nan_if_none
+from vgharness.formatting import count, duration
+from vgharness.gradflow.summary import SIGNAL
+from vgharness.records import Run
 from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
 from vgharness.report.figures.pictures import DRAWINGS, FIGURES, draw
-from vgharness.report.figures.readme import is_studied_readme
 from vgharness.report.junit import junit_xml
 from vgharness.report.past.runs import FOLDER, Past
 from vgharness.report.past.section import PastSection, section_of
+from vgharness.report.readme import is_studied_readme
 from vgharness.report.study.answer import Answer, answer_of, interval_words
-from vgharness.report.study.charts import SIGNAL, WEIGHTS, accuracy_charts, factor_charts, norm_charts
-from vgharness.report.study.facts import networks_table, numerics_table, shape_rows, shapes_of
+from vgharness.report.study.charts import WEIGHTS, accuracy_charts, factor_charts, norm_charts
+from vgharness.report.study.facts import networks_table, numerics_finding, numerics_table, shape_rows, shapes_of
 from vgharness.report.study.grid import depths_of
 from vgharness.report.study.maps import maps_of
 from vgharness.report.study.theory_part import theory_of
@@ -138,7 +139,7 @@ def _figures(run: Run) -> dict[str, Any]:
         "weight_factors": factor_charts(run, WEIGHTS),
         "signals": norm_charts(run, SIGNAL, "error signal ‖∂L/∂h‖₂"),
         "weights": norm_charts(run, WEIGHTS, "mean |∂L/∂W|"),
-        "accuracy": accuracy_charts(run, run.data.is_cifar10 and is_studied_readme(run)),
+        "accuracy": accuracy_charts(run),
         "maps": maps_of(run),
         "depths": depths_of(run),
         "theory": theory_of(run),
@@ -154,20 +155,5 @@ def _facts(run: Run) -> dict[str, Any]:
         "shape_rows": rows,
         "differing": sum(not row.agrees for row in next(iter(rows.values()), ())),
         "numerics": numerics_table(run),
-        "numerics_finding": _numerics_finding(run),
+        "numerics_finding": numerics_finding(run),
     }
-
-
-def _numerics_finding(run: Run) -> str:
-    """The worst of all errors."""
-    errors = [
-        nan_if_none(size)
-        for result in run.results
-        for moment in result.numerics
-        for layer in moment.layers
-        for size in (layer.weight_l2, layer.signal_l2)
-    ]
-    known = [error for error in errors if error == error]
-    lost = len(errors) - len(known)
-    text = f"gradients are at most {percent(max(known))} from float64’s" if known else "no error is known"
-    return f"{text}{f', and {lost:,} were not finite' if lost else ''}"

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from vgharness.formatting import number, span
 from vgharness.records import Run
-from vgharness.report.figures.readme import architectures, printed_accuracies, published
 from vgharness.report.figures.sheet import (
     NOTE,
     EndLabel,
@@ -31,7 +30,8 @@ from vgharness.report.figures.sheet import (
     seeds_drawn,
     value_axis,
 )
-from vgharness.report.kinds import Kind, Series, by_settings, kinds_of, series_of
+from vgharness.report.kinds import Kind, Series, kinds_of, series_of, trained_groups
+from vgharness.report.readme import architectures, printed_accuracies, published, speaks_of
 from vgharness.report.study.answer import activation_name
 from vgharness.report.svg.axis import Axis, axis_over
 from vgharness.theory import FUNCTIONS
@@ -43,7 +43,7 @@ _LEAST_BAR: Final = 1.6  # its height, percent
 
 def accuracy_sheet(run: Run) -> Sheet:
     """The figure of ``run``."""
-    groups = by_settings(kind for kind in kinds_of(run) if kind.trained)
+    groups = trained_groups(run)
     if not groups:
         return empty_sheet("No network was trained", [rests_on(run, kinds_of(run))])
     every = {name: [_accuracy(run, kind) for kind in kinds] for name, kinds in groups.items()}
@@ -83,6 +83,11 @@ def _accuracy(run: Run, kind: Kind) -> Series:
     return series_of(kind, lambda epoch: epoch.test_accuracy, "logit", run.data.test_images)
 
 
+def _printed(run: Run, kind: Kind) -> list[tuple[int, float, float]]:
+    """What the studied README prints; the notes name no other document."""
+    return printed_accuracies(run, kind) if speaks_of(run) else []
+
+
 def _said(series: Series, when: str) -> str:
     mean, name = series.means[-1], activation_name(series.kind.activation)
     if not math.isfinite(mean.value):
@@ -93,7 +98,7 @@ def _said(series: Series, when: str) -> str:
 
 def _of_the_document(run: Run, kinds: Sequence[Kind]) -> str:
     parts = []
-    if any(printed_accuracies(run, kind) for kind in kinds):
+    if any(_printed(run, kind) for kind in kinds):
         parts.append("Upright bars: accuracies that the README prints.")
     if any(published(run, kind, "test_loss") for kind in kinds):
         parts.append("Dashed: its own plots, read off their pixels.")
@@ -105,7 +110,7 @@ def _draw_accuracy(ax: Axes, run: Run, series: Sequence[Series], name: str) -> N
     panel(ax, "test accuracy, %", "black", name)
     value_axis(ax, axis)
     labels, last = _draw(ax, run, series, "test_accuracy_percent", " %")
-    bars = [(each, *bar) for each in series for bar in printed_accuracies(run, each.kind)]
+    bars = [(each, *bar) for each in series for bar in _printed(run, each.kind)]
     for each, epoch, low, high in bars:
         color = color_of(each.kind)
         half = max(_LEAST_BAR - (high - low), 0) / 2

@@ -9,7 +9,6 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from vgharness.records import Quantity, Run
-from vgharness.report.figures.readme import architectures, published
 from vgharness.report.figures.sheet import (
     ABOVE,
     EndLabel,
@@ -31,7 +30,8 @@ from vgharness.report.figures.sheet import (
     shades,
     value_axis,
 )
-from vgharness.report.kinds import Kind, Series, by_settings, factor_series, kinds_of, layer_series
+from vgharness.report.kinds import Kind, Series, factor_series, kinds_of, layer_series, trained_groups
+from vgharness.report.readme import architectures, published
 from vgharness.report.study.answer import activation_name
 from vgharness.report.svg.axis import Axis, axis_over
 from vgharness.theory import FUNCTIONS
@@ -46,7 +46,7 @@ _QUANTITIES: Final[tuple[tuple[Quantity, str], ...]] = (
 
 def gradients_sheet(run: Run) -> Sheet:
     """The figure of ``run``."""
-    groups = by_settings(kind for kind in kinds_of(run) if kind.trained)
+    groups = trained_groups(run)
     if not groups:
         return empty_sheet("No network was trained", [rests_on(run, kinds_of(run))])
     columns = max(map(len, groups.values()))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
 from vgharness.formatting import number
 from vgharness.records import Run
-from vgharness.report.figures.readme import architectures
 from vgharness.report.figures.sheet import (
     ABOVE,
     Layout,
@@ -26,7 +24,8 @@ from vgharness.report.figures.sheet import (
     rests_on,
     tick,
 )
-from vgharness.report.kinds import Kind, by_settings, kinds_of
+from vgharness.report.kinds import Kind, by_settings, heatmaps_of, kinds_of
+from vgharness.report.readme import architectures
 from vgharness.report.study.answer import activation_name
 from vgharness.report.study.maps import COLOURS
 from vgharness.report.svg.axis import Axis
@@ -110,7 +109,7 @@ def _mean(each: Map) -> float:
 
 
 def _map_of(kind: Kind) -> Map | None:
-    heatmaps = [np.array(result.heatmap) for result in kind.results if result.heatmap]
+    heatmaps = heatmaps_of(kind)
     if not heatmaps:
         return None
     return Map(kind, mean_over_seeds(heatmaps, "log"), tuple(float(each.mean()) for each in heatmaps))

@@ -6,14 +6,16 @@ below 1/2, *grow* where it lies above 2, are *steady* where it lies within; else
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from vgharness.claims.decision import FEWEST_SEEDS
-from vgharness.formatting import count, duration, listing, number, percent, span
-from vgharness.records import Activation, Run, Verdict, nan_if_none
-from vgharness.report.kinds import Kind, Series, by_settings, factor_series, kinds_of
-from vgharness.report.verdict_table import deciding, tally
+from vgharness.formatting import count, duration, number, percent, span
+from vgharness.gradflow.summary import SIGNAL
+from vgharness.records import Activation, Run, Verdict
+from vgharness.report.kinds import Kind, Series, factor_series, numerical_errors, trained_groups
+from vgharness.report.verdict_table import deciding, tally_line
 from vgharness.statistics import Summary
 from vgharness.theory import FUNCTIONS
 
@@ -25,7 +27,6 @@ _WORDS: Final[dict[State, str]] = {
     "grow": "grow",
     "steady": f"stay within ×{LEAST:g} to ×{MOST:g} per layer",
 }
-_ERROR_SIGNAL: Final = "signal_l2"
 
 
 class Finding(NamedTuple):
@@ -48,35 +49,30 @@ class Answer(NamedTuple):
     headline: what was found.
     settings: of the networks that it speaks of.
     findings: the figures that it rests on.
-    counts: the verdicts in words; empty: there are none.
     sure: what it all rests on, part by part.
     """
 
     headline: str
     settings: str
     findings: tuple[Finding, ...]
-    counts: str
     sure: tuple[str, ...]
 
 
 def answer_of(run: Run) -> Answer:
     """The answer of ``run``."""
     settings, spoken_of = _spoken_of(run)
-    series = [found for kind in spoken_of if (found := factor_series(kind, _ERROR_SIGNAL)).means]
+    series = [found for kind in spoken_of if (found := factor_series(kind, SIGNAL)).means]
     said = [(found, text) for found in series if (text := way(found))]
-    counts = listing(f"{many} {outcome}" for outcome, many in tally(run.verdicts))
     if said:
         headline = _sentence(said[:_MOST_NAMED])
     elif run.verdicts:
-        claims = count(len(run.verdicts), "claim")
-        headline = f"Of {claims}: {counts}"
+        headline = f"Of {count(len(run.verdicts), 'claim')}: {tally_line(run.verdicts)}"
     else:
         headline = f"Gradients of {count(len(run.results), 'network')}, measured"
     return Answer(
         headline=headline,
         settings=settings if said else "",
         findings=tuple(_finding(found) for found, _ in said[:_MOST_NAMED]),
-        counts=f"Of {count(len(run.verdicts), 'claim')}: {counts}" if run.verdicts else "",
         sure=tuple(_sure(run)),
     )
 
@@ -100,7 +96,7 @@ def state_of(factor: Summary) -> State:
 def _spoken_of(run: Run) -> tuple[str, tuple[Kind, ...]]:
     """The trained networks that claims about gradients are judged on, all of the same settings but the activation; of a
     run that was held against nothing the first that were trained."""
-    groups = by_settings(kind for kind in kinds_of(run) if kind.trained)
+    groups = trained_groups(run)
     judged = list(dict.fromkeys(_activations_of_gradient_claims(run.verdicts)))
     for settings, kinds in groups.items():
         if chosen := [kind for kind in kinds if kind.activation in judged]:
@@ -111,7 +107,7 @@ def _spoken_of(run: Run) -> tuple[str, tuple[Kind, ...]]:
 def _activations_of_gradient_claims(verdicts: Iterable[Verdict]) -> Iterable[Activation]:
     for verdict in verdicts:
         for reading in deciding(verdict):
-            if reading.quantity == _ERROR_SIGNAL and reading.activation:
+            if reading.quantity == SIGNAL and reading.activation:
                 yield reading.activation
 
 
@@ -174,10 +170,7 @@ def _sure(run: Run) -> Iterable[str]:
 
 
 def _worst_error(run: Run) -> str:
-    errors = [
-        nan_if_none(error.signal_l2) for result in run.results for moment in result.numerics for error in moment.layers
-    ]
-    known = [error for error in errors if error == error]
+    known = [error for error in numerical_errors(run, SIGNAL) if math.isfinite(error)]
     return f", gradients at most {percent(max(known))} from float64’s" if known else ""
 
 

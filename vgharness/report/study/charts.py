@@ -7,29 +7,27 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from vgharness.claims.published import published_curves
 from vgharness.formatting import count, listing, number, span
+from vgharness.gradflow.summary import SIGNAL
 from vgharness.records import Quantity, Run, nan_if_none
 from vgharness.report.kinds import (
     Kind,
     Series,
-    by_settings,
     factor_series,
-    kinds_of,
     layer_series,
     readings_of,
     series_of,
+    trained_groups,
 )
+from vgharness.report.readme import printed_accuracies, published
 from vgharness.report.study.answer import activation_name, way
 from vgharness.report.svg.axis import Axis, axis_over
 from vgharness.report.svg.curves import Band, Curve, Panel, Printed, draw, epoch_ticks
 
-SIGNAL: Final[Quantity] = "signal_l2"
 WEIGHTS: Final[Quantity] = "weight_mean_abs"
 _FACTOR_LABEL: Final = "factor per layer toward the input"
 _WORDS: Final[dict[Quantity, str]] = {SIGNAL: "error signal", WEIGHTS: "weights’ gradient, mean |∂L/∂W|"}
 _LAYER_SHADES: Final = 10
-_PUBLISHED_SETTINGS: Final = "script"  # what the author of the studied README ran
 
 
 class Table(NamedTuple):
@@ -59,7 +57,7 @@ class Group(NamedTuple):
 def factor_charts(run: Run, quantity: Quantity) -> tuple[Group, ...]:
     """For each group of networks a chart per activation: the factor toward the input by epoch, on one axis."""
     groups = []
-    for settings, kinds in by_settings(_trained(run)).items():
+    for settings, kinds in trained_groups(run).items():
         series = [factor_series(kind, quantity) for kind in kinds]
         bands = [_bands(run, kind, quantity) for kind in kinds]
         ends = [end for found in bands for band in found for end in (band.low, band.high) if end is not None]
@@ -73,7 +71,7 @@ def factor_charts(run: Run, quantity: Quantity) -> tuple[Group, ...]:
 def norm_charts(run: Run, quantity: Quantity, words: str) -> tuple[Group, ...]:
     """For each group of networks a chart per activation: the quantity of each layer by epoch, on one axis."""
     groups = []
-    for settings, kinds in by_settings(_trained(run)).items():
+    for settings, kinds in trained_groups(run).items():
         found = [layer_series(kind, quantity) for kind in kinds]
         y = axis_over([x for layers in found for x in _values(layers.values())], logarithmic=True)
         charts = (_norm_chart(kind, layers, y, words) for kind, layers in zip(kinds, found, strict=True))
@@ -81,19 +79,19 @@ def norm_charts(run: Run, quantity: Quantity, words: str) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def accuracy_charts(run: Run, published: bool) -> tuple[Group, ...]:
+def accuracy_charts(run: Run) -> tuple[Group, ...]:
     """For each group of networks test accuracy and test loss by epoch, an activation a curve; with what the document
-    prints of them and, where ``published``, its plots."""
+    prints of them and, of the studied README, its plots."""
     groups = []
-    for settings, kinds in by_settings(_trained(run)).items():
+    for settings, kinds in trained_groups(run).items():
         images = run.data.test_images
         accuracy = [series_of(kind, lambda epoch: epoch.test_accuracy, "logit", images) for kind in kinds]
         loss = [series_of(kind, lambda epoch: epoch.test_loss, "log") for kind in kinds]
-        drawn = published and settings == _PUBLISHED_SETTINGS
-        printed = list(_printed(run, kinds))
+        plots = [[published(run, kind, column) for kind in kinds] for column in ("test_accuracy_percent", "test_loss")]
+        printed = [Printed(f"c-{kind.activation}", *each) for kind in kinds for each in printed_accuracies(run, kind)]
         charts = (
-            _curves_chart("Test accuracy", accuracy, Axis(0, 100), " %", "test_accuracy_percent", drawn, printed),
-            _curves_chart("Test loss", loss, axis_over([0.0, *_values(loss)]), "", "test_loss", drawn, []),
+            _curves_chart("Test accuracy", accuracy, Axis(0, 100), " %", plots[0], printed),
+            _curves_chart("Test loss", loss, axis_over([0.0, *_values(loss)]), "", plots[1], []),
         )
         groups.append(Group(settings, charts))
     return tuple(groups)
@@ -133,17 +131,15 @@ def _curves_chart(
     series: Sequence[Series],
     y: Axis,
     unit: str,
-    column: str,
-    published: bool,
+    plots: Sequence[Sequence[float]],
     printed: Sequence[Printed],
 ) -> Chart:
     curves, seen = [], ["thin: one seed, thick: their mean with its 95 % interval"]
-    for each in series:
+    for each, plotted in zip(series, plots, strict=True):
         activation = each.kind.activation
         curves.append(_curve(each, label=activation_name(activation)))
-        if published and activation in published_curves():
-            values = [epoch[column] for epoch in published_curves()[activation]]
-            curves.append(Curve(f"c-{activation}", 1, values, label="plot", dashed=True))
+        if plotted:
+            curves.append(Curve(f"c-{activation}", 1, plotted, label="plot", dashed=True))
     if any(curve.dashed for curve in curves):
         seen.append("dashed: as the README’s plots show it")
     if printed:
@@ -200,10 +196,6 @@ def _cell(series: Series, epoch: int, with_seeds: bool) -> str:
 # --- what is drawn ---------------------------------------------------------------------------------------
 
 
-def _trained(run: Run) -> list[Kind]:
-    return [kind for kind in kinds_of(run) if kind.trained]
-
-
 def _values(series: Iterable[Series]) -> Iterable[float]:
     for each in series:
         for values in each.seeds.values():
@@ -218,11 +210,3 @@ def _bands(run: Run, kind: Kind, quantity: Quantity) -> list[Band]:
         if reading.layers == "factor" and reading.quantity == quantity and reading.accepted is not None:
             found.setdefault((reading.accepted.low, reading.accepted.high), claim)
     return [Band(low, high, f"accepted: {claim}") for (low, high), claim in found.items()]
-
-
-def _printed(run: Run, kinds: Sequence[Kind]) -> Iterable[Printed]:
-    """The accuracies that the document prints for an epoch."""
-    for kind in kinds:
-        for _, reading in readings_of(run, kind):
-            if reading.printed and reading.epoch and reading.quantity == "test_accuracy":
-                yield Printed(f"c-{kind.activation}", reading.epoch, min(reading.printed), max(reading.printed))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from vgharness.claims.loading import load_claims
 from vgharness.formatting import duration, listing, number, percent
 from vgharness.records import CellResult, LayerShape, Run, nan_if_none
-from vgharness.report.kinds import Kind, kinds_of
+from vgharness.report.kinds import Kind, kinds_of, numerical_errors
+from vgharness.report.readme import is_studied_readme
 from vgharness.report.study.charts import Table
 from vgharness.statistics import mean_of, mean_over_seeds
 
@@ -43,10 +44,9 @@ def shapes_of(run: Run) -> tuple[Shapes, ...]:
 
 def shape_rows(run: Run, shapes: tuple[Shapes, ...]) -> dict[str, tuple[ShapeRow, ...]]:
     """By kind of network the studied README's table of shapes beside it; empty for any other document."""
-    claims = load_claims()
-    if run.document != claims[0].document:
+    if not is_studied_readme(run):
         return {}
-    rows = [row for claim in claims for reading in claim.readings for row in reading.rows or ()]
+    rows = [row for claim in load_claims() for reading in claim.readings for row in reading.rows or ()]
     compared = {}
     for kind in shapes:
         lines = []
@@ -80,6 +80,15 @@ def numerics_table(run: Run) -> Table | None:
             cells = [_worst(kind, of, epoch) for of in ("weight_l2", "signal_l2") for epoch in epochs]
             rows.append((kind.name, *cells))
     return Table("Relative error, the worst of all layers and seeds", ("network", *headings), tuple(rows))
+
+
+def numerics_finding(run: Run) -> str:
+    """The worst of all errors, and how many there are of which none is known."""
+    errors = numerical_errors(run, "weight_l2", "signal_l2")
+    known = [error for error in errors if math.isfinite(error)]
+    lost = len(errors) - len(known)
+    text = f"gradients are at most {percent(max(known))} from float64’s" if known else "no error is known"
+    return f"{text}{f', and {lost:,} were not finite' if lost else ''}"
 
 
 def _network_row(kind: Kind) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vgharness.formatting import count, number
 from vgharness.records import Run
-from vgharness.report.kinds import Kind, by_settings, kinds_of
+from vgharness.report.kinds import by_settings, heatmaps_of, kinds_of
 from vgharness.report.study.answer import activation_name
 from vgharness.statistics import Array, mean_over_seeds
 
@@ -54,7 +54,7 @@ def maps_of(run: Run) -> tuple[Maps, ...]:
     """For each group of networks its maps, those of activations that have none left out."""
     found = []
     for settings, kinds in by_settings(kinds_of(run)).items():
-        measured = [(kind, shown) for kind in kinds if (shown := _heatmaps(kind))]
+        measured = [(kind, shown) for kind in kinds if (shown := heatmaps_of(kind))]
         means = [mean_over_seeds(shown, "log") for _, shown in measured]
         positive = [float(x) for mean in means for x in mean.flat if x > 0]
         if not positive:
@@ -66,10 +66,6 @@ def maps_of(run: Run) -> tuple[Maps, ...]:
         )
         found.append(Maps(settings, _title(maps), maps, low, high, count(len(measured[0][1]), "seed")))
     return tuple(found)
-
-
-def _heatmaps(kind: Kind) -> list[Array]:
-    return [np.array(result.heatmap) for result in kind.results if result.heatmap]
 
 
 def _title(maps: tuple[Map, ...]) -> str:

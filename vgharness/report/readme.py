@@ -1,4 +1,5 @@
-"""What the studied README printed and plotted, for the figures of networks that it speaks of."""
+"""What a document prints, and what the studied README plotted besides, of the networks that it speaks of: for the
+page's charts and the figures."""
 
 from __future__ import annotations
 
@@ -27,21 +28,21 @@ def architectures(run: Run, kinds: Iterable[Kind]) -> str:
 
 def published(run: Run, kind: Kind, column: str) -> list[float]:
     """A column of the published plots, epoch by epoch, where they are of this kind of network; else nothing."""
-    if not _speaks_of(run) or kind.settings != _AUTHORS:
+    if not speaks_of(run) or kind.settings != _AUTHORS:
         return []
     return [epoch[column] for epoch in published_curves().get(kind.activation, ())]
 
 
 def printed_accuracies(run: Run, kind: Kind) -> list[tuple[int, float, float]]:
-    """Epoch and both ends of each test accuracy that the README prints for this kind of network, as its claims read
-    them."""
+    """Epoch and both ends of each test accuracy that the run's document prints for this kind of network, as its claims
+    read them."""
     return [
         (reading.epoch, min(reading.printed), max(reading.printed))
         for _, reading in readings_of(run, kind)
-        if _speaks_of(run) and reading.printed and reading.epoch and reading.quantity == "test_accuracy"
+        if reading.printed and reading.epoch and reading.quantity == "test_accuracy"
     ]
 
 
-def _speaks_of(run: Run) -> bool:
-    """Whether the README speaks of networks trained on such images."""
+def speaks_of(run: Run) -> bool:
+    """Whether the studied README speaks of networks trained on such images."""
     return run.data.is_cifar10 and is_studied_readme(run)

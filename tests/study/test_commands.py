@@ -48,3 +48,15 @@ def test_it_stands_in_verdicts_that_did_not_run_only() -> None:
     run = judged(make_run([make_result(curve=[10.0])]), CLAIMS)
     for verdict in run.verdicts:
         assert bool(verdict.command) == (verdict.outcome == "not run"), verdict.claim
+
+
+def test_claims_of_one_name_are_judged_each_by_itself() -> None:
+    """A file cannot hold two of one name, code can."""
+    shallow, epoch_1 = (
+        next(claim for claim in CLAIMS if claim.id == name) for name in ("shallow-is-fine", "relu-epoch-1")
+    )
+    same = [shallow, epoch_1.model_copy(update={"id": shallow.id})]
+    verdicts = judged(make_run([make_result(curve=[10.0])]), same).verdicts
+    assert [verdict.sentence for verdict in verdicts] == [claim.sentence for claim in same]
+    assert [verdict.command for verdict in verdicts] == [command_for(claim, "script") for claim in same]
+    assert verdicts[0].command != verdicts[1].command

@@ -42,12 +42,12 @@ def judged(run: Run, claims: Iterable[Claim]) -> Run:
     return Run(**{**dict(run), "document": document, "verdicts": _judged(chosen, Evidence.of(run))})
 
 
-def _judged(claims: Iterable[Claim], evidence: Evidence) -> tuple[Verdict, ...]:
+def _judged(claims: tuple[Claim, ...], evidence: Evidence) -> tuple[Verdict, ...]:
     """The verdicts; those of claims that did not run with the command that would run them."""
-    by_id = {claim.id: claim for claim in claims}
     return tuple(
-        Verdict(**{**dict(verdict), "command": command_for(by_id[verdict.claim], verdict.variant)})
+        Verdict(**{**dict(verdict), "command": command_for(claim, verdict.variant)})
         if verdict.outcome == "not run"
         else verdict
-        for verdict in judge_evidence(by_id.values(), evidence)
+        for claim in claims
+        for verdict in judge_evidence([claim], evidence)
     )

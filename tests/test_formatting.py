@@ -18,6 +18,8 @@ from vgharness.formatting import (
     percent,
     relative_change,
     shorten,
+    together,
+    with_span,
 )
 from vgharness.statistics import Summary
 
@@ -105,3 +107,18 @@ def test_control_characters_marks_and_surrogates_are_shown() -> None:
 def test_a_long_name_loses_its_middle() -> None:
     assert shorten("abcdefghij", 10) == "abcdefghij"
     assert shorten("abcdefghijk", 10) == "abcd…ghijk"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [((0.127, 0.126, 0.128), "0.127 (0.126 to 0.128)"), ((0.5, None, None), "0.500"), ((None, None, None), "–")],
+)
+def test_a_value_stands_with_its_interval(value: tuple[float | None, float | None, float | None], said: str) -> None:
+    assert with_span(*value) == said
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (list("abc"), "a, b and c")]
+)
+def test_names_stand_together(names: list[str], said: str) -> None:
+    assert together(names) == said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,6 +55,18 @@ def listing(items: Iterable[object], most: int | None = None) -> str:
 def span(low: float | None, high: float | None) -> str:
     """An interval: ``0.5 to 2``; empty where there is none."""
     return "" if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def with_span(value: float | None, low: float | None, high: float | None, *, unit: str = "", missing: str = "–") -> str:
+    """A value and its interval: ``0.127 (0.126 to 0.128)``; ``unit`` after the value; ``missing`` in place of one that
+    is not known."""
+    ends = span(low, high)
+    return f"{number(value, missing)}{unit}{f' ({ends})' if ends else ''}"
+
+
+def together(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def interval(summary: Summary) -> str:

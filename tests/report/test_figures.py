@@ -19,7 +19,8 @@ from vgharness.report.figures.accuracy import accuracy_sheet
 from vgharness.report.figures.gradients import gradients_sheet
 from vgharness.report.figures.maps import maps_sheet
 from vgharness.report.figures.pictures import DRAWINGS, FIGURES, draw
-from vgharness.report.figures.sheet import Sheet, shades, spread, style, tick, written
+from vgharness.report.figures.sheet import Sheet, shades, style, tick, written
+from vgharness.report.svg.axis import apart
 from vgharness.theory import FUNCTIONS
 
 pytestmark = pytest.mark.fast
@@ -234,10 +235,10 @@ def test_files_are_the_same_whenever_they_are_written() -> None:
 
 
 def test_labels_are_moved_apart_in_their_order_and_not_above_the_panel() -> None:
-    moved = spread([0.1, 0.5, 0.51, 0.99], 0.1)
+    moved = apart([0.1, 0.5, 0.51, 0.99], 0.1, 1.0)
     assert moved[0] == 0.1
     assert all(b - a >= 0.1 - 1e-9 for a, b in pairwise(moved))
-    assert max(spread([0.99, 0.995, 1.0], 0.1)) == pytest.approx(1.0)
+    assert max(apart([0.99, 0.995, 1.0], 0.1, 1.0)) == pytest.approx(1.0)
 
 
 def test_layers_grow_paler_toward_the_output() -> None:

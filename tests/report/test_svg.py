@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vgharness.records import Bounds, Reading
-from vgharness.report.svg.axis import Axis, axis_over
+from vgharness.report.svg.axis import Axis, apart, axis_over
 from vgharness.report.svg.curves import Band, Curve, Panel, Printed, draw, epoch_ticks
 from vgharness.report.svg.elements import element
 from vgharness.report.svg.scatter import Point, Scatter
@@ -82,6 +82,16 @@ def test_the_first_and_last_epoch_are_ticks(first: int, more: int) -> None:
     assert (ticks[0], ticks[-1]) == (first, first + more)
     assert ticks == sorted(ticks)
     assert len(ticks) <= 8
+
+
+@given(st.lists(st.floats(0, 100), max_size=10), st.floats(0.1, 10))
+def test_labels_stand_apart_in_their_order_and_none_above_the_top(places: list[float], least: float) -> None:
+    moved = apart(places, least, 100.0)
+    order = sorted(range(len(places)), key=lambda place: places[place])
+    assert all(moved[after] - moved[before] >= least - 1e-9 for before, after in itertools.pairwise(order))
+    assert max(moved, default=0) <= 100
+    if all(after - before >= least for before, after in itertools.pairwise(sorted(places))):
+        assert moved == places  # those that have room stay where they are
 
 
 # --- strips ----------------------------------------------------------------------------------------------

@@ -63,3 +63,8 @@ class Machine(Record):
     cuda: str | None = None
     cudnn: str | None = None
     driver: str | None = None
+
+    @property
+    def hardware(self) -> str:
+        """What computed: the GPU's name, or the processor's."""
+        return self.device if self.device != "cpu" else self.processor

@@ -13,7 +13,7 @@ from vgharness.claims.interim import is_awaited
 from vgharness.claims.quantities import QUANTITIES
 from vgharness.formatting import number
 from vgharness.records import Document, Reading, Verdict
-from vgharness.report.svg.strips import strip, strip_axis
+from vgharness.report.svg.strips import can_be_drawn, strip, strip_axes
 from vgharness.report.verdict_table import (
     SYMBOLS,
     beside,
@@ -23,10 +23,11 @@ from vgharness.report.verdict_table import (
     leading,
     marked,
     measured,
-    named,
     reading_line,
     remarks,
     seed_value,
+    several_variants,
+    short_name,
     standing_line,
     tally,
 )
@@ -50,7 +51,7 @@ FILTERS: Final = {
     "seed_value": seed_value,
     "slug": lambda outcome: outcome.replace(" ", "-"),
 }
-LINKED: Final = ("http://", "https://")  # no other address is safe to follow
+_LINKED: Final = ("http://", "https://")  # no other address is safe to follow
 _MOST_STRIPS: Final = 6  # of a claim; the folded table has all its readings
 _MANY: Final = 40  # claims: then groups are folded, a tile is a symbol, a claim has one strip and no table
 _MOST_LINKED: Final = 12  # claims beside a figure
@@ -111,20 +112,25 @@ class Group(NamedTuple):
 
 def claim_values(document: Document | None, verdicts: Sequence[Verdict], figures: Iterable[str] = ()) -> dict[str, Any]:
     """What ``claims.html.j2`` needs. ``figures``: anchors of those that the page has."""
-    address = document.address if document and document.address.startswith(LINKED) else ""
+    several = several_variants(verdicts)
     groups = _groups(verdicts, set(figures))
     ran = [group for group in groups if group.heading != _NOT_RUN]
     return {
         "document": document,
-        "document_link": address,
+        "document_link": document_link(document),
         "counts": _counts(verdicts),
         "standing": standing_line(verdicts),
         "symbols": {**SYMBOLS, _AWAITED: "…"},
-        "tiles": [(anchor_of(verdict), _name(verdict, verdicts), verdict) for verdict in verdicts],
+        "tiles": [(anchor_of(verdict), short_name(verdict, several=several), verdict) for verdict in verdicts],
         "groups": ran,
         "not_run": [row for group in groups if group.heading == _NOT_RUN for row in group.rows],
         "many_claims": len(verdicts) > _MANY,
     }
+
+
+def document_link(document: Document | None) -> str:
+    """The document's address, where it is one that is safe to follow; else empty."""
+    return document.address if document and document.address.startswith(_LINKED) else ""
 
 
 def _counts(judged: Sequence[Verdict | Reading]) -> list[tuple[str, int]]:
@@ -144,9 +150,11 @@ class Bearing(NamedTuple):
 def claims_of_figures(verdicts: Sequence[Verdict]) -> dict[str, Bearing]:
     """By the anchor of a figure, the claims that it bears on."""
     found: dict[str, list[tuple[str, str, str]]] = {}
+    several = several_variants(verdicts)
     for verdict in verdicts:
         for figure in _figures(verdict):
-            found.setdefault(figure, []).append((anchor_of(verdict), _name(verdict, verdicts), shown_outcome(verdict)))
+            shown = (anchor_of(verdict), short_name(verdict, several=several), shown_outcome(verdict))
+            found.setdefault(figure, []).append(shown)
     return {
         figure: Bearing(claims[:_MOST_LINKED], max(len(claims) - _MOST_LINKED, 0)) for figure, claims in found.items()
     }
@@ -200,25 +208,20 @@ def _heading(verdict: Verdict) -> str:
 def _rows(group: Sequence[Verdict], verdicts: Sequence[Verdict], figures: set[str]) -> list[Row]:
     most = 1 if len(verdicts) > _MANY else _MOST_STRIPS
     shown = {id(verdict): _drawn(verdict)[:most] for verdict in group}
-    axes: dict[tuple[str, str], list[Reading]] = {}
-    for readings in shown.values():
-        for reading in readings:
-            axes.setdefault((reading.unit, reading.scale), []).append(reading)
-    axis_of = {key: strip_axis(readings) for key, readings in axes.items()}
+    axes = strip_axes(reading for readings in shown.values() for reading in readings)
+    several = several_variants(verdicts)
     rows = []
     for verdict in group:
         readings = shown[id(verdict)]
         strips = [
             Strip(
                 _caption(reading, readings),
-                strip(
-                    reading, axis_of[reading.unit, reading.scale], _says(reading), ticks=5 if len(readings) == 1 else 3
-                ),
+                strip(reading, axes[reading.unit, reading.scale], _says(reading), ticks=5 if len(readings) == 1 else 3),
                 reading,
             )
             for reading in readings
         ]
-        rows.append(_row(verdict, _name(verdict, verdicts), strips, figures))
+        rows.append(_row(verdict, short_name(verdict, several=several), strips, figures))
     return rows
 
 
@@ -244,8 +247,7 @@ def _drawn(verdict: Verdict) -> list[Reading]:
     beside them that are not of the same values."""
     shown: list[Reading] = []
     for reading in (*deciding(verdict), *beside(verdict)):
-        is_drawn = bool(reading.values) and reading.value is not None and reading.method != "exact"
-        if is_drawn and not (reading.context and any(reading.values == each.values for each in shown)):
+        if can_be_drawn(reading) and not (reading.context and any(reading.values == each.values for each in shown)):
             shown.append(reading)
     return shown
 
@@ -265,8 +267,3 @@ def _says(reading: Reading) -> str:
 def _figures(verdict: Verdict) -> list[str]:
     found = (QUANTITIES[x.quantity].figure for x in verdict.readings if x.quantity in QUANTITIES)
     return list(dict.fromkeys(figure for figure in found if figure))
-
-
-def _name(verdict: Verdict, verdicts: Sequence[Verdict]) -> str:
-    """Its id, with the variant where the page has several."""
-    return verdict.claim if len({each.variant for each in verdicts}) == 1 else named(verdict)

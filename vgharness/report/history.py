@@ -17,7 +17,7 @@ import numpy as np
 from vgharness.formatting import bars, escaped, number, relative_change, span
 from vgharness.gradflow.quantities import values_of
 from vgharness.gradflow.summary import FACTOR, SIGNAL
-from vgharness.records import Name, Record, Sample, Session, TestOutcome
+from vgharness.records import ACTIVATIONS, Name, Record, Sample, Session, TestOutcome
 from vgharness.report.kinds import summary_of
 from vgharness.report.past.digest import Digest
 from vgharness.report.past.values import ACCURACY
@@ -192,6 +192,13 @@ def _changed(quantity: str, before: Mapping[int, float], after: Mapping[int, flo
     if not ends:
         return change, abs(change) >= LEAST_CHANGE_OF_ONE_SEED
     return change, abs(change) >= LEAST_CHANGE and not ends[0] <= 0 <= ends[1]
+
+
+def colour_of(series: Series) -> str:
+    """The class of its colour on a page: that of its networks' activation, where it is of a study."""
+    kind = series.of.removeprefix(STUDY) if series.of.startswith(STUDY) else ""
+    activation = kind.partition(" ")[0]
+    return f"c-{activation}" if activation in ACTIVATIONS else "c-none"
 
 
 def history_lines(found: History) -> Iterator[str]:

@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from vgharness.formatting import count, moment, number, relative_change, span
-from vgharness.records import ACTIVATIONS
 from vgharness.report.claim_rows import FILTERS
-from vgharness.report.history import STUDY, History, Point, Series
+from vgharness.report.history import History, Point, Series, colour_of
 from vgharness.report.svg.trail import Stop, Trail, draw, trail_axis
 from vgharness.report.templates import environment
 from vgharness.system.files import write_text
@@ -81,12 +80,10 @@ def _chart(series: Series) -> _Chart:
     changes = _changes(series)
     says = f"{count(len(series.points), 'point')}, {count(changes, 'change') if changes else 'no change'}"
     stops = [_stop(point, labelled=changes <= _MOST_LABELS) for point in series.points]
-    activation = series.of.removeprefix(STUDY).partition(" ")[0] if series.of.startswith(STUDY) else ""
-    colour = f"c-{activation}" if activation in ACTIVATIONS else "c-none"
     return _Chart(
         title=title,
         where=", ".join(part for part in (series.machine, series.images) if part),
-        drawn=draw(Trail(title, says, stops, colour, y, _HEIGHT, _TICKS)),
+        drawn=draw(Trail(title, says, stops, colour_of(series), y, _HEIGHT, _TICKS)),
         table={
             "caption": f"{series.of}, {title}",
             "headings": _HEADINGS,

@@ -135,6 +135,16 @@ def named(verdict: Verdict) -> str:
     return f"{verdict.claim}-{verdict.variant}" if verdict.variant else verdict.claim
 
 
+def short_name(verdict: Verdict, *, several: bool) -> str:
+    """Its id, with the variant where there are ``several`` of those."""
+    return named(verdict) if several else verdict.claim
+
+
+def several_variants(verdicts: Iterable[Verdict]) -> bool:
+    """Whether they are not all of one variant."""
+    return len({verdict.variant for verdict in verdicts}) > 1
+
+
 def deciding(verdict: Verdict) -> list[Reading]:
     """The readings that decide."""
     return [reading for reading in verdict.readings if not reading.context]

@@ -8,7 +8,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 
-from vgharness.formatting import number, span
+from vgharness.formatting import number, with_span
 from vgharness.records import Run
 from vgharness.report.figures.sheet import (
     NOTE,
@@ -92,8 +92,7 @@ def _said(series: Series, when: str) -> str:
     mean, name = series.means[-1], activation_name(series.kind.activation)
     if not math.isfinite(mean.value):
         return f"{name} not finite{when}"
-    ends = span(mean.low, mean.high)
-    return f"{name} {number(mean.value)} %{f' ({ends})' if ends else ''}{when}"
+    return f"{name} {with_span(mean.value, mean.low, mean.high, unit=' %')}{when}"
 
 
 def _of_the_document(run: Run, kinds: Sequence[Kind]) -> str:

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from vgharness.formatting import count, escaped, listing, number, shorten
 from vgharness.records import Run, nan_if_none
 from vgharness.report.kinds import Kind, Series
-from vgharness.report.svg.axis import Axis
+from vgharness.report.svg.axis import Axis, apart
 from vgharness.report.svg.curves import epoch_ticks
 from vgharness.theory import FUNCTIONS
 
@@ -300,21 +300,9 @@ def label_ends(ax: Axes, axis: Axis, labels: Iterable[EndLabel]) -> None:
     height = ax.get_window_extent().height / ax.figure.dpi
     least = NOTE * 1.2 / _INCH / height
     true = [axis.at(label.value) / 100 for label in known]
-    for label, at, place in zip(known, true, spread(true, least), strict=True):
+    for label, at, place in zip(known, true, apart(true, least, 1.0), strict=True):
         ax.plot([1, 1.03], [at, place], color=label.color, linewidth=0.6, transform=ax.transAxes, clip_on=False)
         ax.text(1.04, place, label.text, color=label.color, fontsize=NOTE, va="center", transform=ax.transAxes)
-
-
-def spread(places: Sequence[float], least: float) -> list[float]:
-    """Rising ``places`` moved apart to ``least`` from each other, and none above 1 as far as there is room."""
-    moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + least) if moved else place)
-    ceiling = 1.0
-    for i in reversed(range(len(moved))):
-        moved[i] = min(moved[i], ceiling)
-        ceiling = moved[i] - least
-    return moved
 
 
 def tick(value: float, logarithmic: bool) -> str:

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from vgharness.formatting import listing, moment, number, span
-from vgharness.records import ACTIVATIONS, Outcome
-from vgharness.report.history import RULE, STUDY, Point, Series
+from vgharness.formatting import listing, moment, with_span
+from vgharness.records import Outcome
+from vgharness.report.history import RULE, STUDY, Point, Series, colour_of
 from vgharness.report.past.digest import Digest
 from vgharness.report.past.runs import FOLDER, Change, Past, PastRun, changes_of
 from vgharness.report.svg.trail import Stop, Trail, draw, trail_axis
@@ -112,7 +112,7 @@ def _row(run: PastRun, earlier: Sequence[PastRun], past: Past) -> PastRow:
         when=f"{moment(digest.created)}{status}",
         preset=digest.preset,
         data=_unless_same(digest.images, past.this.digest.images, is_this=run is past.this),
-        device=_unless_same(_device(digest), _device(past.this.digest), is_this=run is past.this),
+        device=_unless_same(digest.machine.hardware, past.this.digest.machine.hardware, is_this=run is past.this),
         commit=short_commit(digest.commit),
         tiles=tuple(_tiles(digest)),
         says=_says(digest),
@@ -126,10 +126,6 @@ def short_commit(commit: str | None) -> str:
         return "–"
     name, dirty, _ = commit.partition("-dirty")
     return f"{name[:9]}{dirty}"
-
-
-def _device(digest: Digest) -> str:
-    return digest.machine.device if digest.machine.device != "cpu" else digest.machine.processor
 
 
 def _unless_same(text: str, of_this: str, *, is_this: bool) -> str:
@@ -171,7 +167,7 @@ def _notes(past: Past) -> Iterable[str]:
 
 
 def _title(series: Series) -> str:
-    return f"{series.of.removeprefix('study: ')}, {series.quantity}"
+    return f"{series.of.removeprefix(STUDY)}, {series.quantity}"
 
 
 def _trail(series: Series) -> Markup:
@@ -181,9 +177,7 @@ def _trail(series: Series) -> Markup:
     changed = [point for point in points if point.is_change]
     if changed:
         says += f"; changed at {listing(f'{point.number:04} ({short_commit(point.commit)})' for point in changed)}"
-    activation = series.of.removeprefix(STUDY).partition(" ")[0]
-    colour = f"c-{activation}" if activation in ACTIVATIONS else "c-none"
-    return draw(Trail(_title(series), says, [_stop(point) for point in points], colour, y, _HEIGHT))
+    return draw(Trail(_title(series), says, [_stop(point) for point in points], colour_of(series), y, _HEIGHT))
 
 
 def _stop(point: Point) -> Stop:
@@ -201,6 +195,5 @@ def _numbers(series: Sequence[Series]) -> Iterable[tuple[str, ...]]:
 
 
 def _with_interval(point: Point) -> str:
-    ends = span(point.low, point.high)
-    text = f"{number(point.value, missing='not finite')}{f' ({ends})' if ends else ''}"
+    text = with_span(point.value, point.low, point.high, missing="not finite")
     return f"{text}, changed" if point.is_change else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from vgharness.formatting import count, escaped, listing, shorten
+from vgharness.formatting import count, escaped, listing, shorten, together
 from vgharness.gradflow.diagnosis import Diagnosis
 from vgharness.records import Sample
 
@@ -97,8 +97,4 @@ def _kinds(findings: Iterable[Finding]) -> str:
 def _named(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b, c and 4 more``."""
     short = [shorten(name, LONGEST_NAME) for name in names]
-    return (
-        listing(short, most=_MOST_NAMED)
-        if len(short) > _MOST_NAMED
-        else " and ".join(filter(None, [", ".join(short[:-1]), short[-1]]))
-    )
+    return listing(short, most=_MOST_NAMED) if len(short) > _MOST_NAMED else together(short)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from vgharness.formatting import count, escaped, number, shorten
 from vgharness.gradflow.diagnosis import Diagnosis, diagnose, summary
 from vgharness.gradflow.rows import Row, table_rows
-from vgharness.gradflow.summary import FACTOR_HEADING
+from vgharness.gradflow.summary import FACTOR_HEADING, SIGNAL
 from vgharness.records import MarkLimits, Sample
 from vgharness.report.session.answer import LONGEST_NAME, Finding, short_names
 from vgharness.report.session.layers import Drawing, layers_drawing, numbers, steps_drawing
@@ -151,7 +151,7 @@ def _limits(limits: MarkLimits | None) -> str:
     """``factor toward the input from 0.5 to 2; over the whole path at least 0.01``; empty: there are none."""
     if limits is None:
         return ""
-    of = "" if limits.quantity == "signal_l2" else f" of {limits.quantity}"
+    of = "" if limits.quantity == SIGNAL else f" of {limits.quantity}"
     each = _span(limits.min_factor, limits.max_factor)
     whole = _span(limits.min_total, limits.max_total)
     said = [f"{FACTOR_HEADING}{of} {each}"] if each else []

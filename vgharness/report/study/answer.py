@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from vgharness.claims.decision import FEWEST_SEEDS
-from vgharness.formatting import count, duration, number, percent, span
+from vgharness.formatting import count, duration, percent, together, with_span
 from vgharness.gradflow.summary import SIGNAL
 from vgharness.records import Activation, Run, Verdict
 from vgharness.report.kinds import Kind, Series, factor_series, numerical_errors, trained_groups
@@ -144,11 +144,10 @@ def _sentence(said: Sequence[tuple[Series, str]]) -> str:
     parts: list[str] = []
     before: list[str] = []
     for each, names in ways.items():
-        whose = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
         clauses = each.split(", ")
         # What the one before said already is not said again, where something is left.
         same = len(clauses) > 1 and clauses[0] == before[0] if before else False
-        parts.append(f"{whose} {', '.join(clauses[1:]) if same else f'gradients {each}'}")
+        parts.append(f"{together(names)} {', '.join(clauses[1:]) if same else f'gradients {each}'}")
         before = clauses
     return "; ".join(parts)
 
@@ -165,7 +164,7 @@ def _sure(run: Run) -> Iterable[str]:
         yield count(len(seeds), "seed") + few
     yield f"{run.data.description} ({run.data.train_images:,} images)"
     yield f"{run.study.precision}{_worst_error(run)}"
-    yield f"{duration(run.seconds)} on {run.machine.device if run.machine.device != 'cpu' else run.machine.processor}"
+    yield f"{duration(run.seconds)} on {run.machine.hardware}"
     yield run.created[:10]
 
 
@@ -176,5 +175,4 @@ def _worst_error(run: Run) -> str:
 
 def interval_words(summary: Summary) -> str:
     """``0.127 (0.126 to 0.128)``."""
-    ends = span(summary.low, summary.high)
-    return f"{number(summary.value)} ({ends})" if ends else number(summary.value)
+    return with_span(summary.value, summary.low, summary.high)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from vgharness.formatting import count, listing, number, span
+from vgharness.formatting import count, listing, number, with_span
 from vgharness.gradflow.summary import SIGNAL
 from vgharness.records import Quantity, Run, nan_if_none
 from vgharness.report.kinds import (
@@ -186,8 +186,7 @@ def _cell(series: Series, epoch: int, with_seeds: bool) -> str:
     mean = series.at(epoch)
     if mean is None:
         return "–"
-    ends = span(mean.low, mean.high)
-    text = f"{number(mean.value, missing='not finite')}{f' ({ends})' if ends else ''}"
+    text = with_span(mean.value, mean.low, mean.high, missing="not finite")
     if not with_seeds or len(series.seeds) < 2:
         return text
     return f"{text}; {listing(number(x, missing='not finite') for x in series.values_at(epoch).values())}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 _STEPS: Final = (1, 2, 5, 10)
@@ -69,3 +70,16 @@ def axis_over(values: Iterable[float], *, logarithmic: bool = False, least_decad
     # Of values that are all but equal the axis is as wide as they are great.
     reach = high - low if high - low > _LEAST_REACH * size and size > _LEAST_SIZE else max(size, 1.0)
     return Axis(low - _ROOM * reach, high + _ROOM * reach)
+
+
+def apart(places: Sequence[float], least: float, most: float) -> list[float]:
+    """Where labels at ``places`` stand so that none lies on another: each moved up as far as it takes to be ``least``
+    above the one before, and none above ``most`` as far as there is room."""
+    order = sorted(range(len(places)), key=lambda place: places[place])
+    moved = list(places)
+    for before, after in pairwise(order):
+        moved[after] = max(moved[after], moved[before] + least)
+    for place in reversed(order):
+        moved[place] = min(moved[place], most)
+        most = moved[place] - least
+    return moved

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
 from vgharness.formatting import number
-from vgharness.report.svg.axis import Axis
+from vgharness.report.svg.axis import Axis, apart
 from vgharness.report.svg.elements import described, element
 
 _HEIGHT: Final = 170.0
@@ -227,20 +227,7 @@ def _ends(panel: Panel) -> Iterable[Markup]:
                 value = known[-1] if last else known[0]
                 name = f"{curve.label} " if curve.label and last else ""
                 places.append((_y(panel.y, value), f"{name}{number(value)}{panel.unit}", curve.colour))
-        apart = _apart([y for y, *_ in places])
-        for y, (_, text, colour) in zip(apart, places, strict=True):
+        heights = apart([y for y, *_ in places], _LABEL, _HEIGHT)
+        for y, (_, text, colour) in zip(heights, places, strict=True):
             where = {"x": "100%", "dx": 8} if last else {"x": 0, "dx": 7, "dy": -9 if y > 24 else 13}
             yield element("text", text, class_=f"value {colour}" if last else "value start", y=y + 4, **where)
-
-
-def _apart(heights: Sequence[float]) -> list[float]:
-    """The same, moved down as far as labels need that would else lie on one another, and up where there is no room."""
-    order = sorted(range(len(heights)), key=lambda place: heights[place])
-    moved = list(heights)
-    for before, after in pairwise(order):
-        moved[after] = max(moved[after], moved[before] + _LABEL)
-    limit = _HEIGHT
-    for place in reversed(order):
-        moved[place] = min(moved[place], limit)
-        limit = moved[place] - _LABEL
-    return moved

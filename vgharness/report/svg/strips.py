@@ -15,6 +15,19 @@ from vgharness.report.svg.elements import element
 _PERCENT: Final = Axis(0.0, 100.0)
 
 
+def can_be_drawn(reading: Reading) -> bool:
+    """Whether it has a value, and is no count: those have no strip."""
+    return bool(reading.values) and reading.value is not None and reading.method != "exact"
+
+
+def strip_axes(readings: Iterable[Reading]) -> dict[tuple[str, str], Axis]:
+    """By unit and scale, the axis that the strips of those of ``readings`` share that have them."""
+    found: dict[tuple[str, str], list[Reading]] = {}
+    for reading in readings:
+        found.setdefault((reading.unit, reading.scale), []).append(reading)
+    return {key: strip_axis(those) for key, those in found.items()}
+
+
 def strip_axis(readings: Iterable[Reading]) -> Axis:
     """The axis that the strips of ``readings``, all of one unit and scale, share: percent from 0 to 100; of the others
     what the seeds, the accepted ends and the printed numbers need. Intervals that are wider are cut at its ends."""

@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from vgharness.formatting import moment
 from vgharness.records import Reading, Run
-from vgharness.report.claim_rows import FILTERS, LINKED, anchor_of
+from vgharness.report.claim_rows import FILTERS, anchor_of, document_link
 from vgharness.report.past.section import short_commit
-from vgharness.report.svg.strips import strip, strip_axis
+from vgharness.report.svg.strips import can_be_drawn, strip, strip_axes
 from vgharness.report.templates import environment
 from vgharness.report.verdict_table import SYMBOLS, interval, marked, measured, tally_line
 from vgharness.report.versus.pairs import ClaimPair, ReadingPair, Versus, headline
@@ -76,7 +76,7 @@ def render_comparison(found: Versus, before: str, after: str) -> str:
     return pages.get_template("compare.html.j2").render(
         headline=headline(found),
         document=document,
-        document_link=document.address if document and document.address.startswith(LINKED) else "",
+        document_link=document_link(document),
         symbols=SYMBOLS,
         functions=FUNCTIONS,
         sides=(_side(found.before, before), _side(found.after, after)),
@@ -110,15 +110,13 @@ def _claim_rows(claims: Sequence[ClaimPair], *, with_strips: bool) -> list[Claim
 
 def _pair_rows(claim: ClaimPair, *, with_strips: bool) -> list[PairRow]:
     drawable = [pair for pair in claim.readings if _can_be_drawn(pair)][:_MOST_STRIPS] if with_strips else []
-    axes: dict[tuple[str, str], list[Reading]] = {}
-    for pair in drawable:
-        axes.setdefault((pair.after.unit, pair.after.scale), []).extend((pair.before, pair.after))
+    axes = strip_axes(reading for pair in drawable for reading in (pair.before, pair.after))
     rows = []
     for pair in claim.readings:
         numbers = _numbers(pair)
         drawn = None
         if pair in drawable:
-            axis = strip_axis(axes[pair.after.unit, pair.after.scale])
+            axis = axes[pair.after.unit, pair.after.scale]
             drawn = strip(pair.before, axis, f"before: {numbers[0]}", ticks=0, hollow=True)
             drawn += strip(pair.after, axis, f"after: {numbers[1]}")
         clear = pair.difference is not None and pair.difference.is_clear
@@ -128,9 +126,8 @@ def _pair_rows(claim: ClaimPair, *, with_strips: bool) -> list[PairRow]:
 
 def _can_be_drawn(pair: ReadingPair) -> bool:
     """Whether both have a value, on one scale, that is no count."""
-    both = (pair.before, pair.after)
     return (
-        all(reading.values and reading.value is not None and reading.method != "exact" for reading in both)
+        all(map(can_be_drawn, (pair.before, pair.after)))
         and pair.before.scale == pair.after.scale
         and pair.before.unit == pair.after.unit
     )

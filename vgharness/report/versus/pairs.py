@@ -16,7 +16,7 @@ import numpy as np
 from vgharness.errors import UsageError
 from vgharness.formatting import count, escaped, listing, number, span
 from vgharness.records import Outcome, Reading, Run, Verdict, nan_if_none
-from vgharness.report.verdict_table import deciding, named
+from vgharness.report.verdict_table import deciding, several_variants, short_name
 from vgharness.statistics import (
     LARGEST_LOG,
     difference_interval,
@@ -123,15 +123,17 @@ def versus(before: Run, after: Run) -> Versus:
             f"the runs were held against {which}: give --claims FILE (or --claims readme), and both are held against "
             "that"
         )
-    several = len({verdict.variant for run in (before, after) for verdict in run.verdicts}) > 1
+    several = several_variants([*before.verdicts, *after.verdicts])
     old = {(verdict.claim, verdict.variant): verdict for verdict in before.verdicts}
     new = {(verdict.claim, verdict.variant): verdict for verdict in after.verdicts}
     return Versus(
         before=before,
         after=after,
-        claims=tuple(_claim_pair(old[key], new[key], _name(new[key], several)) for key in new if key in old),
-        only_before=tuple((_name(old[key], several), old[key].outcome) for key in old if key not in new),
-        only_after=tuple((_name(new[key], several), new[key].outcome) for key in new if key not in old),
+        claims=tuple(
+            _claim_pair(old[key], new[key], short_name(new[key], several=several)) for key in new if key in old
+        ),
+        only_before=tuple((short_name(old[key], several=several), old[key].outcome) for key in old if key not in new),
+        only_after=tuple((short_name(new[key], several=several), new[key].outcome) for key in new if key not in old),
     )
 
 
@@ -171,11 +173,6 @@ def difference(before: Reading, after: Reading) -> tuple[Difference | None, str]
     if not all(map(_is_mean_of_seeds, (before, after))):
         return None, "the value is not the mean of the seeds’"
     return _difference(before, x, y), ""
-
-
-def _name(verdict: Verdict, several: bool) -> str:
-    """With the variant where there are several."""
-    return named(verdict) if several else verdict.claim
 
 
 def _claim_pair(before: Verdict, after: Verdict, name: str) -> ClaimPair:

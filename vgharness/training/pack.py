@@ -51,9 +51,7 @@ class Pack:
         """Makes the networks at their initial weights. Raises ``ValueError`` for cells that cannot share
         a pack, by their :func:`pack_key`."""
         if len({pack_key(cell) for cell in cells}) != 1:
-            raise ValueError(
-                "the cells of a pack differ in activation and seed alone; trained ones are apart"
-            )
+            raise ValueError("the cells of a pack differ in activation and seed alone; trained ones are apart")
         self.cell, self.images, self.precision = cells[0], images, precision
         device = images.device
         self.models = nn.ModuleList(initial_network(cell, images) for cell in cells)

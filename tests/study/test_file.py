@@ -133,6 +133,7 @@ epochs = 0
         ('data = ""\n' + GRID, "data: it is no text, or empty"),
         ("data = 3\n" + GRID, "data: it is no text, or empty"),
         ('name = "a/b"\n' + GRID, "name: run name 'a/b': use letters"),
+        (f'name = "{"a" * 101}"\n' + GRID, "name: it has 101 letters; 100 are the most"),
         ('precision = "fp16"\n' + GRID, "precision: use fp32, tf32, bf16, not 'fp16'"),
         ("train_images = 0\n" + GRID, "train_images: give a whole number, 1 to"),
     ],

@@ -34,6 +34,7 @@ from vgharness.study.grid import FACTORS, NO_NORM, Grid, check_size
 
 READY: Final = ("depth", "remedies", "theory")  # the ready-made studies, by name
 _MOST_EPOCHS: Final = 1_000_000
+_LONGEST_NAME: Final = 100  # it becomes part of a file's
 _LONGEST_LINE: Final = 1000
 _DEFAULTS: Final[dict[str, tuple[Any, ...]]] = {"architecture": ("script",), "activation": ("sigmoid", "relu")}
 _NOT_IN_NAMES: Final = re.compile(r"[^\w.-]")  # of saved runs
@@ -74,7 +75,7 @@ def _design(table: Mapping[str, Any], path: Path) -> Design:
         source = str(path.parent / source)
     if "claims" in given:
         given["claims"] = path.parent / given["claims"]
-    name = given.pop("name", _NOT_IN_NAMES.sub("-", path.stem).lstrip(".") or "study")
+    name = given.pop("name", _NOT_IN_NAMES.sub("-", path.stem).lstrip(".")[:_LONGEST_NAME] or "study")
     return Design(name=name, grids=grids, seeds=seeds, source=source, **given)
 
 
@@ -136,6 +137,8 @@ def _text(key: str) -> Callable[[object], str]:
 
 def _name(value: object) -> str:
     name = _text("name")(value)
+    if len(name) > _LONGEST_NAME:
+        raise WrongError(f"name: it has {len(name)} letters; {_LONGEST_NAME} are the most")
     try:
         check_name(name)
     except UsageError as error:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from vgharness import records
 from vgharness.records import (
+    FROM_FILE,
     Cell,
     Epoch,
     FiniteRecord,
@@ -23,6 +24,7 @@ from vgharness.records import (
     LayerKey,
     Reading,
     Record,
+    Run,
     Sample,
     SeedValue,
     Study,
@@ -396,3 +398,16 @@ def test_a_cell_of_an_earlier_version_has_the_published_width_and_momentum() -> 
     assert (cell.width, cell.momentum) == (1.0, 0.0)
     with pytest.raises(ValidationError, match="Adam has none to set"):
         Cell.model_validate({**old, "momentum": 0.9})
+
+
+def test_an_activation_that_is_a_layer_itself_has_more_rows_than_others_of_its_shape() -> None:
+    relu, prelu = make_result("relu"), make_result("prelu")
+    assert prelu.initial is not None
+    rows = prelu.initial.layers
+    more = (rows[0], rows[0].model_copy(update={"name": "act1"}), *rows[1:])
+    prelu = prelu.model_copy(update={"initial": GradientFlow(layers=more)})
+    run = make_run([relu, prelu])
+    assert Run.model_validate_json(run.model_dump_json(), context=FROM_FILE) == run
+    wrong = make_run([relu, prelu.model_copy(update={"cell": relu.cell.model_copy(update={"activation": "mish"})})])
+    with pytest.raises(ValidationError, match="not of the same layers"):
+        Run.model_validate_json(wrong.model_dump_json(), context=FROM_FILE)

@@ -163,6 +163,12 @@ def test_twelve_kinds_of_network_stand_each_under_its_own_name_everywhere() -> N
     assert all(f"mish ({name})" in kinds for name in settings)
 
 
+def test_an_activation_with_parameters_has_a_table_of_shapes_of_its_own() -> None:
+    prelu = make_result("prelu").model_copy(update={"parameters": 261_326})
+    found = shapes_of(make_run([make_result("relu"), prelu, make_result("mish")]))
+    assert [(each.settings, each.parameters) for each in found] == [("script", 261_322), ("script, prelu", 261_326)]
+
+
 def test_curves_of_activations_without_a_colour_of_their_own_are_dashed() -> None:
     page = render(make_run([make_result("mish", curve=[30.0]), make_result("relu", curve=[30.0])]))
     assert ".c-mish polyline.mean-line { stroke-dasharray: 1 2; }" in page

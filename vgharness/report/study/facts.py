@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vgharness.claims.loading import load_claims
 from vgharness.formatting import duration, listing, number, percent
-from vgharness.records import CellResult, LayerShape, Run, nan_if_none
+from vgharness.records import TRAINED_ACTIVATIONS, CellResult, LayerShape, Run, nan_if_none
 from vgharness.report.kinds import Kind, kinds_of, numerical_errors
 from vgharness.report.readme import is_studied_readme
 from vgharness.report.study.charts import Table
@@ -34,11 +34,13 @@ class ShapeRow(NamedTuple):
 
 
 def shapes_of(run: Run) -> tuple[Shapes, ...]:
-    """One of each kind, activations apart."""
+    """One of each kind, activations apart but for those that have parameters of their own."""
     found: dict[str, CellResult] = {}
     for result in run.results:
         if result.layers:
-            found.setdefault(result.cell.settings, result)
+            cell = result.cell
+            own = f", {cell.activation}" if cell.activation in TRAINED_ACTIVATIONS else ""
+            found.setdefault(f"{cell.settings}{own}", result)
     return tuple(Shapes(settings, x.parameters or 0, x.layers) for settings, x in found.items())
 
 

@@ -56,7 +56,7 @@ def test_a_step_neither_waits_nor_joins_numbers_one_by_one(few_images: DeviceIma
         with pack.probe:
             for size in pack.batches.sizes:
                 pack._measure_step(size)
-        pack.evaluate(len(few_images.test_images))
+        pack.evaluate(few_images.test_count)
     assert (operations.waits, operations.mixed) == ([], [])
     assert operations.count > 100
     # A constant that is first brought to the device in a step would be a copy from the host in a captured graph.

@@ -50,15 +50,15 @@ def expected_seconds(study: Study, images: DeviceImages, jobs: int | None = None
             if kind not in speeds:
                 speeds[kind] = seconds_per_image(cell, images, study.precision)
             speed = speeds[kind]
-            total += cell.epochs * (len(images.padded) * speed.training + len(images.test_images) * speed.testing)
-            batch = min(cell.batch_size, len(images.padded))
+            total += cell.epochs * (images.train_count * speed.training + images.test_count * speed.testing)
+            batch = min(cell.batch_size, images.train_count)
             total += (_STEPS_AT_START + _STEPS_LATER * min(cell.epochs, 2)) * batch * speed.training
     return total / worker_count(images.device, len(study.cells), jobs)
 
 
 def seconds_per_image(cell: Cell, images: DeviceImages, precision: Precision) -> SecondsPerImage:
     """Times a few batches of the cell's network, which is then thrown away."""
-    pack, count = Pack((cell,), images, precision), min(TEST_BATCH, len(images.test_images))
+    pack, count = Pack((cell,), images, precision), min(TEST_BATCH, images.test_count)
     pack.rehearse(1)
     pack.evaluate(count)
     clock = _Clock(images.device)

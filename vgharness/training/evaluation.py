@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vgharness.data.augmentation import normalise
 from vgharness.data.on_device import DeviceImages
 from vgharness.precision import autocast
 from vgharness.records import Precision
@@ -22,14 +21,8 @@ def evaluate(models: nn.ModuleList, images: DeviceImages, precision: Precision, 
     """Runs ``models`` in evaluation mode on the first ``count`` test images, ``TEST_BATCH`` at a time, and gives their
     losses and right answers, on the device. Puts them back into training mode."""
     totals = EvaluationValues.zeros(len(models), images.device)
-    chunks = zip(
-        torch.split(images.test_images[:count], TEST_BATCH),
-        torch.split(images.test_labels[:count], TEST_BATCH),
-        strict=True,
-    )
     with evaluation_mode(models), torch.no_grad(), autocast(precision, images.device):
-        for pixels, targets in chunks:
-            inputs = normalise(pixels)
+        for inputs, targets in images.test_batches(count, TEST_BATCH):
             for number, model in enumerate(models):
                 outputs = model(inputs)
                 loss = functional.cross_entropy(outputs.float(), targets, reduction="sum")

@@ -171,7 +171,7 @@ def _train_epoch(pack: Pack, number: int, networks: Sequence[NetworkTraining], c
     """Trains and tests for one epoch and adds it to the networks that have not diverged; the first epoch gives their
     initial flow too."""
     started = time.perf_counter()
-    sizes, test_count = pack.batches.sizes, len(pack.images.test_images)
+    sizes, test_count = pack.batches.sizes, pack.images.test_count
     training = {i: network for i, network in enumerate(networks) if not network.diverged}
 
     def step_done(step: int) -> None:

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vgharness.data.augmentation import normalise
 from vgharness.data.image_set import SIZE
 from vgharness.data.on_device import DeviceImages
 from vgharness.records import LayerShape
@@ -49,9 +48,9 @@ def heatmap_of(model: nn.Module, images: DeviceImages) -> Heatmap | None:
 
     ``model`` runs in the mode it is in, its children one after the other. Returns ``None`` where a value is not finite.
     """
-    pixels, targets = images.test_images[:HEATMAP_IMAGES], images.test_labels[:HEATMAP_IMAGES]
+    inputs, targets = next(images.test_batches(HEATMAP_IMAGES, HEATMAP_IMAGES))
     conv1, *rest = model.children()
-    outputs = pre_activation = conv1(normalise(pixels))
+    outputs = pre_activation = conv1(inputs)
     for module in rest:
         outputs = module(outputs)
     (gradient,) = torch.autograd.grad(functional.cross_entropy(outputs, targets), pre_activation)

@@ -131,7 +131,7 @@ class Pack:
     def evaluate(self, count: int) -> EvaluationValues:
         """Tests the networks on the first ``count`` test images and gives their losses and right answers, on the
         device."""
-        if self._recorded_evaluation is not None and count == len(self.images.test_images):
+        if self._recorded_evaluation is not None and count == self.images.test_count:
             return self._recorded_evaluation.replay()
         return evaluate(self.models, self.images, self.precision, count)
 
@@ -142,7 +142,7 @@ class Pack:
         if not self._recorder.can_record or self._recorded_steps:
             return
         self.rehearse(WARM_UP)
-        evaluate_all = partial(evaluate, self.models, self.images, self.precision, len(self.images.test_images))
+        evaluate_all = partial(evaluate, self.models, self.images, self.precision, self.images.test_count)
         with self._recorder.aside():
             evaluate_all()
         self._recorded_evaluation = self._recorder.record(evaluate_all)

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vgharness.data.augmentation import PADDING, augment, normalise
+from vgharness.data.augmentation import PADDING
 from vgharness.data.on_device import DeviceImages
 from vgharness.records import Cell
 
@@ -30,8 +30,8 @@ def generator(cell: Cell, purpose: Purpose) -> torch.Generator:
 class Batch(NamedTuple):
     """One batch of B images for each of R networks.
 
-    inputs: R tensors float32 [B, 3, 32, 32], cropped, flipped and normalised.
-    targets: R tensors int64 [B], the labels.
+    inputs: R tensors, of images float32 [B, 3, 32, 32], cropped, flipped and normalised.
+    targets: R tensors, of images int64 [B], the labels.
     """
 
     inputs: tuple[Tensor, ...]
@@ -50,7 +50,7 @@ class Batches:
 
     def __init__(self, cells: Sequence[Cell], images: DeviceImages) -> None:
         """``cells``: R of them, with one batch size. ``images``: what they train on."""
-        device, count, size = images.device, len(images.padded), cells[0].batch_size
+        device, count, size = images.device, images.train_count, cells[0].batch_size
         self.sizes = [min(size, count - start) for start in range(0, count, size)]
         self._images = images
         self._orders = [generator(cell, "order") for cell in cells]
@@ -63,7 +63,7 @@ class Batches:
 
     def shuffle(self) -> None:
         """Draws the next epoch's order, crops and flips, each network's from its own generators, and rewinds."""
-        count = len(self._images.padded)
+        count = self._images.train_count
         draws = [
             (
                 torch.randperm(count, generator=order),
@@ -84,12 +84,8 @@ class Batches:
         """Takes the epoch's next ``size`` images for each network."""
         chosen = self._taken + torch.arange(size, device=self._images.device)
         picked = self._index[:, chosen]
-        crops = augment(
-            self._images.padded,
-            picked.flatten(),
-            self._offsets[:, chosen].flatten(0, 1),
-            self._flips[:, chosen].flatten(),
+        inputs, targets = self._images.training_batch(
+            picked.flatten(), self._offsets[:, chosen].flatten(0, 1), self._flips[:, chosen].flatten()
         )
         self._taken += size
-        inputs = normalise(crops).split(size)  # type: ignore[no-untyped-call]
-        return Batch(inputs, self._images.labels[picked].unbind())
+        return Batch(inputs.split(size), targets.split(size))  # type: ignore[no-untyped-call]

@@ -84,7 +84,15 @@ def test_readme_is_the_network_of_the_documents_table() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("pools", ARCHITECTURES)
 def test_depth_4_has_261322_parameters(activation: Activation, pools: Architecture) -> None:
-    assert sum(p.numel() for p in DeepCNN(activation, pools=pools).parameters()) == 261_322
+    own = 4 if activation == "prelu" else 0  # a slope after each convolution
+    assert sum(p.numel() for p in DeepCNN(activation, pools=pools).parameters()) == 261_322 + own
+
+
+@pytest.mark.parametrize(("width", "channels"), [(0.5, [16, 32, 64, 64]), (1.3, [42, 83, 166, 166]), (0.01, [1] * 4)])
+def test_width_multiplies_the_channels(width: float, channels: list[int]) -> None:
+    model = DeepCNN("relu", norm="batch", width=width)
+    assert [m.out_channels for m in model.children() if isinstance(m, nn.Conv2d)] == channels
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_each_layer_deeper_than_4_adds_one_convolution_of_128_channels() -> None:
@@ -130,7 +138,8 @@ def test_networks_of_one_seed_differ_in_their_activation_alone() -> None:
         models[activation] = DeepCNN(activation)
     first = models.pop("sigmoid")
     for model in models.values():
-        torch.testing.assert_close(dict(model.state_dict()), dict(first.state_dict()), rtol=0, atol=0)
+        weights = {name: value for name, value in model.state_dict().items() if not name.startswith("act")}
+        torch.testing.assert_close(weights, dict(first.state_dict()), rtol=0, atol=0)
         assert [n for n, _ in model.named_children()] == [n for n, _ in first.named_children()]
 
 
@@ -225,16 +234,17 @@ def test_no_scheme_touches_batch_norm(init: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"activation": "relu6"}, ["'relu6'", *ACTIVATIONS]),
+        ({"activation": "rrelu"}, ["'rrelu'", *ACTIVATIONS]),
         ({"activation": "relu", "pools": "paper"}, ["'paper'", *ARCHITECTURES]),
         ({"activation": "relu", "norm": "layer"}, ["'layer'", "'batch'", "None"]),
         ({"activation": "relu", "init": "orthogonal"}, ["'orthogonal'", "default", "xavier", "kaiming"]),
         ({"activation": "relu", "depth": 1}, ["depth 1", "2..10"]),
         ({"activation": "relu", "depth": 11}, ["depth 11", "2..10"]),
+        ({"activation": "relu", "width": 0.0}, ["width 0.0", "above 0"]),
     ],
 )
 def test_unknown_values_are_refused_with_the_known_ones(arguments: dict[str, Any], words: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"unknown|outside") as caught:
+    with pytest.raises(ValueError, match=r"unknown|outside|above") as caught:
         DeepCNN(**arguments)
     assert not [word for word in words if word not in str(caught.value)]
 
@@ -328,7 +338,7 @@ def test_only_where_the_activation_never_falls_does_it_see_pooled_units(activati
     for name, module in model.named_children():
         module.register_forward_hook(lambda m, inputs, output, name=name: seen.update({name: output.shape[-1]}))
     model(torch.randn(1, 3, 32, 32))
-    early = activation in ("sigmoid", "tanh", "relu", "identity")
+    early = activation not in ("gelu", "silu", "mish", "hardswish", "prelu")
     assert [seen[f"act{i}"] for i in (1, 2, 3, 4)] == ([16, 8, 4, 4] if early else [32, 16, 8, 4])
     assert [seen[f"pool{i}"] for i in (1, 2, 3)] == [16, 8, 4]
     assert [name for name, _ in model.named_children()][:3] == ["conv1", "act1", "pool1"]

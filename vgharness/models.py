@@ -57,9 +57,10 @@ class DeepCNN(_Chain):
     init: PyTorch's default, or Glorot's uniform (``xavier``, gain 1) or He's normal (``kaiming``, gain √2) for every
         weight with zero biases.
     num_classes: how many logits.
+    width: what the channels are multiplied by, rounded to 1 or more.
 
     Its modules are named ``conv1``, ``norm1`` (with ``norm="batch"``), ``act1``, ``pool1`` …, ``flatten``, ``fc``.
-    Raises ``ValueError`` for an unknown name or a depth outside 2..10.
+    Raises ``ValueError`` for an unknown name, a depth outside 2..10 or a width that is not above 0.
     """
 
     def __init__(
@@ -70,8 +71,11 @@ class DeepCNN(_Chain):
         norm: Norm | None = None,
         init: Init = "default",
         num_classes: int = 10,
+        width: float = 1.0,
     ) -> None:
         _check(activation, norm, init)
+        if not width > 0:
+            raise ValueError(f"width {width} is not above 0")
         if not 2 <= depth <= 10:
             raise ValueError(f"depth {depth} is outside 2..10")
         if pools not in _POOLS_AFTER:
@@ -81,15 +85,15 @@ class DeepCNN(_Chain):
         self._pools_early = False
         channels, size = 3, 32
         for i in range(1, depth + 1):
-            width = min(16 * 2**i, 128)
-            self.add_module(f"conv{i}", nn.Conv2d(channels, width, kernel_size=3, padding=1))
+            wide = max(1, round(width * min(16 * 2**i, 128)))
+            self.add_module(f"conv{i}", nn.Conv2d(channels, wide, kernel_size=3, padding=1))
             if norm == "batch":
-                self.add_module(f"norm{i}", nn.BatchNorm2d(width))
+                self.add_module(f"norm{i}", nn.BatchNorm2d(wide))
             self.add_module(f"act{i}", FUNCTIONS[activation].module())
             if i in _POOLS_AFTER[pools]:
                 self.add_module(f"pool{i}", nn.MaxPool2d(2))
                 size //= 2
-            channels = width
+            channels = wide
         self.add_module("flatten", nn.Flatten())
         self.add_module("fc", nn.Linear(channels * size * size, num_classes))
         self.apply(_INITS[init])

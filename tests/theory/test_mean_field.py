@@ -1,6 +1,8 @@
 """Mean field against its own table, against quadrature by others, and against measured gradients."""
 
 import math
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from vgharness.models import MLP, DeepCNN
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import ACTIVATIONS, Activation
+from vgharness.statistics import Array
 from vgharness.theory import FUNCTIONS, chi, chi_batchnorm, chi_of_model, mean_field_factors
 
 pytestmark = pytest.mark.fast
@@ -31,7 +34,7 @@ TABLE: dict[Activation, tuple[float | tuple[float, float], ...]] = {
 }
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", TABLE)
 @pytest.mark.parametrize(("column", "weight_variance"), list(enumerate((1 / 3, 1.0, 2.0))))
 def test_chi_is_the_tables(activation: Activation, column: int, weight_variance: float) -> None:
     factors = chi(activation, weight_variance=weight_variance, bias_variance=0, depth=8, q0=1)
@@ -42,7 +45,7 @@ def test_chi_is_the_tables(activation: Activation, column: int, weight_variance:
         assert (factors[0], factors[-1]) == pytest.approx(entry, rel=0.01)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", TABLE)
 def test_chi_with_batchnorm_is_the_tables(activation: Activation) -> None:
     entry = TABLE[activation][3]
     assert isinstance(entry, float)
@@ -50,14 +53,22 @@ def test_chi_with_batchnorm_is_the_tables(activation: Activation) -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("q", [0.01, 1.0, 9.0])
-def test_the_first_chi_is_the_integral(activation: Activation, q: float) -> None:
-    def integrand(z: float) -> float:
-        return float(FUNCTIONS[activation].slope(np.array(math.sqrt(q) * z)) ** 2 * stats.norm.pdf(z))
+def test_chi_is_the_integral_wherever_the_kinks_are(activation: Activation) -> None:
+    """χ_2 rests on E[φ'²] and, by q_2, on E[φ²], both against scipy's adaptive quadrature."""
+    phi = FUNCTIONS[activation]
+    for q in (0.01, 1.0, 9.0):
 
-    expected = sum(integrate.quad(integrand, *half)[0] for half in ((-np.inf, 0), (0, np.inf)))
-    (found,) = chi(activation, weight_variance=1, bias_variance=0, depth=1, q0=q)
-    assert found == pytest.approx(expected, rel=1e-6)
+        def moment(function: Callable[[Array], Array], q: float) -> float:
+            kinks = sorted({-12.0, -1.0, 0.0, 1.0, 12.0} | {k / math.sqrt(q) for k in phi.kinks})
+            return sum(
+                integrate.quad(lambda z: float(function(np.array(math.sqrt(q) * z)) ** 2 * stats.norm.pdf(z)), *piece)[
+                    0
+                ]
+                for piece in pairwise(each for each in kinks if abs(each) <= 12)
+            )
+
+        found = chi(activation, weight_variance=1, bias_variance=0, depth=2, q0=q)
+        assert found == pytest.approx([moment(phi.slope, q), moment(phi.slope, moment(phi.value, q))], rel=1e-7)
 
 
 def test_the_bias_enters_the_first_and_every_later_q() -> None:
@@ -99,7 +110,11 @@ def measured_chi(activation: Activation, weight_variance: float, *, norm: bool =
     return torch.stack(ratios).mean(0)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+# What shrinks to nothing near zero passes a signal by few units only: a network of finite width is far from the mean.
+TYPICAL = [each for each in ACTIVATIONS if not each.endswith("shrink")]
+
+
+@pytest.mark.parametrize("activation", TYPICAL)
 @pytest.mark.parametrize("weight_variance", [1 / 3, 1.0, 2.0])
 def test_wide_networks_do_as_mean_field_says(activation: Activation, weight_variance: float) -> None:
     # The factor from layer l+1 to layer l is χ_l: φ' is taken at layer l's own pre-activation.
@@ -107,7 +122,7 @@ def test_wide_networks_do_as_mean_field_says(activation: Activation, weight_vari
     assert measured_chi(activation, weight_variance).numpy() == pytest.approx(predicted, rel=0.15)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", TYPICAL)
 def test_wide_networks_with_batchnorm_do_as_mean_field_says(activation: Activation) -> None:
     found = measured_chi(activation, 1 / 3, norm=True)[1:]  # the first layer's input was not normalised
     assert found.numpy() == pytest.approx([chi_batchnorm(activation)] * 4, rel=0.05)

@@ -71,6 +71,8 @@ def check_factor(name: str, value: object, declared: Mapping[str, tuple[Value, .
         known = listing([*KNOWN_FACTORS, *declared, "test", "name"])
         raise ValueError(f"{name}: unknown key; known: {known}; another factor is declared under [factors]")
     fields: dict[str, Any] = {"architecture": "script", "activation": "relu", "seed": _ANY_SEED}
+    if name == "momentum":  # which only SGD has
+        fields["optimizer"] = "sgd"
     given = None if name == "norm" and value == NO_NORM else value
     try:
         Cell.model_validate({**fields, name: given}, strict=True)

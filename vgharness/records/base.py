@@ -20,9 +20,34 @@ from pydantic import (
 from vgharness.formatting import escaped, shorten
 
 Architecture = Literal["readme", "script"]
-Activation = Literal["sigmoid", "tanh", "relu", "gelu", "silu", "identity"]
+Activation = Literal[
+    "sigmoid",
+    "tanh",
+    "relu",
+    "gelu",
+    "silu",
+    "identity",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "mish",
+    "prelu",
+    "softplus",
+    "softsign",
+    "hardtanh",
+    "hardsigmoid",
+    "hardswish",
+    "relu6",
+    "logsigmoid",
+    "tanhshrink",
+    "softshrink",
+    "hardshrink",
+]
 Init = Literal["default", "xavier", "kaiming"]
 Norm = Literal["batch"]
+OptimizerName = Literal["adam", "sgd"]
+Schedule = Literal["constant", "cosine"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Quantity = Literal["weight_mean_abs", "weight_l2", "signal_l2", "signal_rms"]
 State = Literal["ok", "zero", "frozen", "unused", "nonfinite"]
@@ -30,6 +55,11 @@ Outcome = Literal["reproduced", "mixed", "not reproduced", "inconclusive", "not 
 
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+INITS: tuple[Init, ...] = get_args(Init)
+OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+# Activations with parameters of their own, which make each of them a layer whose gradient is measured.
+TRAINED_ACTIVATIONS: Final[frozenset[Activation]] = frozenset({"prelu"})
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)

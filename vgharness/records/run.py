@@ -8,7 +8,17 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from vgharness.records.base import FROM_FILE, Count, FiniteRecord, Name, NotNegative, Percent, Record, Size
+from vgharness.records.base import (
+    FROM_FILE,
+    TRAINED_ACTIVATIONS,
+    Count,
+    FiniteRecord,
+    Name,
+    NotNegative,
+    Percent,
+    Record,
+    Size,
+)
 from vgharness.records.flow import GradientFlow
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.study import Cell, Study
@@ -238,7 +248,8 @@ class Run(Record):
         shapes: dict[tuple[object, ...], dict[str, object]] = {}
         for result in self.results:
             cell = result.cell
-            known = shapes.setdefault((cell.architecture, cell.depth, cell.norm), {})
+            of_its_own = cell.activation if cell.activation in TRAINED_ACTIVATIONS else None
+            known = shapes.setdefault((cell.architecture, cell.depth, cell.norm, of_its_own), {})
             for what, layers in _layers_of(result).items():
                 if layers and known.setdefault(what, layers) != layers:
                     raise ValueError(

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Final
 
 from pydantic import Field, model_validator
 
-from vgharness.records.base import Activation, Architecture, Init, Norm, Precision, Record, Size
+from vgharness.records.base import (
+    Activation,
+    Architecture,
+    Init,
+    Norm,
+    OptimizerName,
+    Precision,
+    Record,
+    Schedule,
+    Size,
+)
+
+MOST_WIDTH: Final = 64
+
+
+def _usual_momentum(fields: dict[str, Any]) -> float:
+    return 0.9 if fields.get("optimizer") == "sgd" else 0.0
 
 
 class Cell(Record):
@@ -17,11 +33,14 @@ class Cell(Record):
     seed: what initial weights, order of the images, crops and flips are drawn from.
     epochs: how many it is trained for; 0: measured at initialisation only.
     depth: number of convolutions.
+    width: what every convolution's number of channels is multiplied by.
     norm: what follows each convolution: ``batch``, or nothing.
     init: PyTorch's ``default``, Glorot's (``xavier``) or He's (``kaiming``).
-    optimizer: Adam, at PyTorch's defaults but for the learning rate.
-    schedule: how the learning rate changes over the epochs.
-    learning_rate: of the optimizer.
+    optimizer: Adam or SGD, at PyTorch's defaults but for the learning rate and the momentum.
+    momentum: of SGD, by default 0.9; Adam has none of that name: 0.
+    schedule: of the learning rate over the epochs: ``constant``, or ``cosine``, which falls from epoch to epoch along
+        half a cosine, to reach 0 after the last.
+    learning_rate: of the optimizer, in the first epoch.
     batch_size: images per step.
     """
 
@@ -30,30 +49,41 @@ class Cell(Record):
     seed: int = Field(ge=0, lt=2**63)
     epochs: int = Field(default=20, ge=0, le=1_000_000)
     depth: int = Field(default=4, ge=2, le=10)
+    width: float = Field(default=1.0, gt=0, le=MOST_WIDTH)
     norm: Norm | None = None
     init: Init = "default"
-    optimizer: Literal["adam"] = "adam"
-    schedule: Literal["constant"] = "constant"
+    optimizer: OptimizerName = "adam"
+    momentum: float = Field(default_factory=_usual_momentum, ge=0, lt=1)
+    schedule: Schedule = "constant"
     learning_rate: float = Field(default=1e-3, gt=0)
     batch_size: Size = 128
 
+    @model_validator(mode="after")
+    def _only_sgd_has_a_momentum(self) -> Cell:
+        if self.optimizer == "adam" and self.momentum:
+            raise ValueError("momentum: Adam has none to set; it is SGD's")
+        return self
+
     @property
     def name(self) -> str:
-        """Short and unique within a study: ``script sigmoid seed 42``."""
-        depth = "" if self.depth == 4 else f" depth {self.depth}"
-        return f"{self.architecture} {self.activation}{depth} seed {self.seed}"
+        """Short and unique within a study: ``script sigmoid seed 42``, ``script relu depth 6 norm batch seed 42``."""
+        return " ".join([self.architecture, self.activation, *self._changed(), f"seed {self.seed}"])
 
     @property
     def settings(self) -> str:
         """All that sets it apart but activation, seed and epochs, as far as that is not the default:
         ``script, norm batch``."""
+        return ", ".join([self.architecture, *self._changed()])
+
+    def _changed(self) -> list[str]:
+        """In words, what it has beside architecture, activation, seed and epochs that is not the default."""
         own = ("architecture", "activation", "seed", "epochs")
-        changed = (
+        return [
             f"{name.replace('_', ' ')} {getattr(self, name)}"
             for name, field in type(self).model_fields.items()
-            if name not in own and getattr(self, name) != field.default
-        )
-        return ", ".join([self.architecture, *changed])
+            if name not in own
+            and getattr(self, name) != field.get_default(call_default_factory=True, validated_data=dict(self))
+        ]
 
     def same_network(self, other: Cell) -> bool:
         """Equal in everything but how long it was trained and from which seed."""

@@ -75,6 +75,8 @@ def _lipschitz(name: str, module: nn.Module) -> float:
         if kernel != stride or getattr(module, "dilation", 1) not in (1, (1, 1)) or _pair(module.padding) != (0, 0):
             raise ValueError(f"no bound is known for {name!r}: only for pools that do not overlap and pad nothing")
         return 1.0 if isinstance(module, nn.MaxPool2d) else (kernel[0] * kernel[1]) ** -0.5
+    if type(module) is nn.PReLU:  # of its slopes as they are now
+        return max(1.0, float(module.weight.detach().abs().max()))
     activation = activation_of(module)
     if activation is not None:
         return FUNCTIONS[activation].steepest

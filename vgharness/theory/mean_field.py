@@ -16,15 +16,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from torch import Tensor, nn
 
 from vgharness.records import Activation
 from vgharness.statistics import Array
-from vgharness.theory.activations import FUNCTIONS, activation_of
+from vgharness.theory.activations import FUNCTIONS, ActivationFunction, activation_of
 
-_NODES = 200  # of the quadrature, on either side of zero
+_NODES = 200  # of the quadrature, in each piece
 _REACH = 12.0  # standard deviations that it covers
 
 
@@ -55,8 +56,8 @@ def chi_of_layers(
     mean_square, factors = q0, []  # of what comes into the layer
     for weight_variance, bias_variance in zip(weight_variances, bias_variances, strict=True):
         q = weight_variance * mean_square + bias_variance
-        factors.append(weight_variance * _mean_square(phi.slope, q))
-        mean_square = _mean_square(phi.value, q)
+        factors.append(weight_variance * _mean_square(phi, phi.slope, q))
+        mean_square = _mean_square(phi, phi.value, q)
     return np.array(factors)
 
 
@@ -66,8 +67,8 @@ def chi_batchnorm(activation: Activation) -> float:
     The weights' variance does not matter, as the normalisation divides by it. ReLU's χ is π/(π−1).
     """
     phi = FUNCTIONS[activation]
-    mean = _expectation(phi.value, 1.0)
-    return _mean_square(phi.slope, 1.0) / (_mean_square(phi.value, 1.0) - mean**2)
+    mean = _expectation(phi, phi.value, 1.0)
+    return _mean_square(phi, phi.slope, 1.0) / (_mean_square(phi, phi.value, 1.0) - mean**2)
 
 
 def mean_field_factors(model: nn.Module, inputs: Tensor) -> dict[str, float]:
@@ -116,23 +117,27 @@ def chi_of_model(model: nn.Module, activation: Activation, inputs: Tensor) -> li
     return [float(slopes[i] / weights[i] * weights[i + 1]) for i in range(len(layers) - 1)]
 
 
-def _mean_square(function: Callable[[Array], Array], q: float) -> float:
-    return _expectation(lambda x: function(x) ** 2, q)
+def _mean_square(phi: ActivationFunction, function: Callable[[Array], Array], q: float) -> float:
+    return _expectation(phi, lambda x: function(x) ** 2, q)
 
 
-def _expectation(function: Callable[[Array], Array], q: float) -> float:
-    """Computes E[function(√q z)], z ~ N(0, 1)."""
+def _expectation(phi: ActivationFunction, function: Callable[[Array], Array], q: float) -> float:
+    """Computes E[function(√q z)], z ~ N(0, 1), of a function that is smooth between the kinks of ``phi``.
+
+    Gauss–Legendre between those, zero and ``_REACH`` on either side, where the normal density is 1e-32. Gauss–Hermite
+    would do for smooth functions, but ReLU's kink costs it three digits at 200 nodes.
+    """
+    spread = math.sqrt(q)
+    kinks = {kink / spread for kink in phi.kinks if abs(kink) < _REACH * spread}
+    ends = sorted({-_REACH, 0.0, _REACH} | kinks)
     nodes, weights = _quadrature()
-    return float(weights @ function(np.sqrt(q) * nodes))
+    z = np.concatenate([low + (nodes + 1) / 2 * (high - low) for low, high in pairwise(ends)])
+    shares = np.concatenate([weights / 2 * (high - low) for low, high in pairwise(ends)])
+    return float((shares * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)) @ function(spread * z))
 
 
 @functools.cache
 def _quadrature() -> tuple[Array, Array]:
-    """Gives nodes and weights: Gauss–Legendre on either side of zero, up to where the normal density is 1e-32.
-
-    Gauss–Hermite would do for smooth functions, but ReLU's kink costs it three digits at 200 nodes.
-    """
+    """Gives nodes within −1 and 1, and their weights."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    half = (nodes + 1) / 2 * _REACH
-    density = weights / 2 * _REACH * np.exp(-half * half / 2) / np.sqrt(2 * np.pi)
-    return np.concatenate([-half, half]), np.concatenate([density, density])
+    return nodes, weights

@@ -20,6 +20,7 @@ from vgharness.training.callback import Callback
 from vgharness.training.evaluation import evaluation_mode
 from vgharness.training.first_batch import FirstBatch
 from vgharness.training.network_facts import Heatmap, facts_of, heatmap_of
+from vgharness.training.optimizer import learning_rate_at, set_learning_rate
 from vgharness.training.pack import Pack
 from vgharness.training.values import to_host
 
@@ -178,6 +179,7 @@ def _train_epoch(pack: Pack, number: int, networks: Sequence[NetworkTraining], c
         for network in training.values():
             callback.step_done(network.cell, number, step, len(sizes))
 
+    set_learning_rate(pack.optimizer, learning_rate_at(pack.cell, number))
     steps, tested = to_host(pack.epoch(step_done), pack.evaluate(test_count))
     seconds = time.perf_counter() - started
 

@@ -20,10 +20,11 @@ from vgharness.data.on_device import DeviceImages
 from vgharness.models import DeepCNN
 from vgharness.precision import autocast
 from vgharness.probe.probe import GradientProbe
-from vgharness.records import Cell, GradientFlow, Precision
+from vgharness.records import TRAINED_ACTIVATIONS, Cell, GradientFlow, Precision
 from vgharness.training.cuda_graph import WARM_UP, Recorded, Recorder
 from vgharness.training.cuda_streams import NetworkStreams
 from vgharness.training.evaluation import count_correct, evaluate
+from vgharness.training.optimizer import make_optimizer
 from vgharness.training.randomness import Batch, Batches, generator
 from vgharness.training.values import EpochBuffer, EvaluationValues, StepValues
 
@@ -47,16 +48,16 @@ class Pack:
     """
 
     def __init__(self, cells: Sequence[Cell], images: DeviceImages, precision: Precision) -> None:
-        """Makes the networks at their initial weights. Raises ``ValueError`` for cells that differ in more than
-        activation and seed."""
+        """Makes the networks at their initial weights. Raises ``ValueError`` for cells that cannot share
+        a pack, by their :func:`pack_key`."""
         if len({pack_key(cell) for cell in cells}) != 1:
-            raise ValueError("the cells of a pack differ in activation and seed alone")
+            raise ValueError(
+                "the cells of a pack differ in activation and seed alone; trained ones are apart"
+            )
         self.cell, self.images, self.precision = cells[0], images, precision
         device = images.device
         self.models = nn.ModuleList(initial_network(cell, images) for cell in cells)
-        self.optimizer = torch.optim.Adam(
-            self.models.parameters(), lr=self.cell.learning_rate, fused=True, capturable=device.type == "cuda"
-        )
+        self.optimizer = make_optimizer(self.cell, self.models.parameters(), device)
         self.probe = GradientProbe(self.models)
         self.batches = Batches(cells, images)
         self._measured = EpochBuffer(len(self.batches.sizes), device)
@@ -116,8 +117,9 @@ class Pack:
         self.models.load_state_dict(before)
         self.optimizer.zero_grad()
         for state in self.optimizer.state.values():
-            for tensor in state.values():
-                tensor.zero_()
+            for value in state.values():
+                if isinstance(value, Tensor):  # SGD without momentum keeps none
+                    value.zero_()
 
     def flows(self, gradients: Tensor) -> list[GradientFlow]:
         """Makes each network's flow from ``gradients`` [R, rows · columns]: those of a step, or means over several
@@ -171,8 +173,12 @@ class Pack:
 
 
 def pack_key(cell: Cell) -> Hashable:
-    """What cells must have in common to share a pack: the values of every field but activation and seed."""
-    return tuple(value for field, value in cell if field not in ("activation", "seed"))
+    """What cells must have in common to share a pack: the values of every field but activation and seed, and whether
+    their activations are layers of their own."""
+    return (
+        cell.activation in TRAINED_ACTIVATIONS,
+        *(value for field, value in cell if field not in ("activation", "seed")),
+    )
 
 
 def initial_network(cell: Cell, images: DeviceImages) -> DeepCNN:
@@ -180,7 +186,9 @@ def initial_network(cell: Cell, images: DeviceImages) -> DeepCNN:
     the cell's own generator."""
     with _seeding, torch.random.fork_rng(devices=()):
         torch.default_generator.set_state(generator(cell, "weights").get_state())
-        model = DeepCNN(cell.activation, cell.depth, cell.architecture, cell.norm, cell.init, images.num_classes)
+        model = DeepCNN(
+            cell.activation, cell.depth, cell.architecture, cell.norm, cell.init, images.num_classes, cell.width
+        )
     return model.pool_early().to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

@@ -246,6 +246,8 @@ def _warn_of_precision(screen: Console, study: Study, images: ImageSet, device: 
     from vgharness.training.first_batch import worst_error
 
     worst = worst_error(study, images, device)
+    if worst is None:
+        return
     screen.print(
         f"warning: at {study.precision} gradients are off by up to {percent(worst.error)} from float64's "
         f"({worst.cell.name}, {worst.layer}, first batch); claims whose margin is smaller are inconclusive. fp32 is "

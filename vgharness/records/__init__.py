@@ -48,6 +48,7 @@ from vgharness.records.flow import (
     last_passes,
     quotient,
 )
+from vgharness.records.own_network import OwnNetwork, Settings
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.remedy import DescentRecord, RemedyRecord
 from vgharness.records.run import (
@@ -118,6 +119,7 @@ __all__ = [
     "Norm",
     "OptimizerName",
     "Outcome",
+    "OwnNetwork",
     "ParameterGradient",
     "Precision",
     "Provenance",
@@ -131,6 +133,7 @@ __all__ = [
     "SeedValue",
     "Session",
     "SessionStatus",
+    "Settings",
     "State",
     "Steps",
     "Study",

@@ -7,9 +7,11 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from vgharness.records.base import (
+    ARCHITECTURES,
     Activation,
     Architecture,
     Init,
+    Name,
     Norm,
     OptimizerName,
     Precision,
@@ -17,6 +19,7 @@ from vgharness.records.base import (
     Schedule,
     Size,
 )
+from vgharness.records.own_network import OwnNetwork
 
 MOST_WIDTH: Final = 64
 
@@ -42,9 +45,12 @@ class Cell(Record):
         half a cosine, to reach 0 after the last.
     learning_rate: of the optimizer, in the first epoch.
     batch_size: images per step.
+    own: the user's own network in place of one of the two, and its recipe: of all that is said here before, only the
+        seed, the epochs and the batch size are then its own; its architecture is a name for it, and its activation
+        is ``own`` where the study does not say. ``None``: it is one of the two.
     """
 
-    architecture: Architecture
+    architecture: Name = Field(min_length=1)
     activation: Activation
     seed: int = Field(ge=0, lt=2**63)
     epochs: int = Field(default=20, ge=0, le=1_000_000)
@@ -57,12 +63,26 @@ class Cell(Record):
     schedule: Schedule = "constant"
     learning_rate: float = Field(default=1e-3, gt=0)
     batch_size: Size = 128
+    own: OwnNetwork | None = None
+
+    @model_validator(mode="after")
+    def _one_of_the_two_or_ones_own(self) -> Cell:
+        if self.own is None and self.architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture: {self.architecture!r}: use {' or '.join(ARCHITECTURES)}")
+        if self.own is None and self.activation == "own":
+            raise ValueError("activation: only a network of one's own has its own: name one")
+        return self
 
     @model_validator(mode="after")
     def _only_sgd_has_a_momentum(self) -> Cell:
         if self.optimizer == "adam" and self.momentum:
             raise ValueError("momentum: Adam has none to set; it is SGD's")
         return self
+
+    @property
+    def pools(self) -> Architecture:
+        """Which of the two architectures it has, for it is theirs where the max-pools are; not of a user's own."""
+        return next(name for name in ARCHITECTURES if name == self.architecture)
 
     @property
     def name(self) -> str:
@@ -77,13 +97,14 @@ class Cell(Record):
 
     def _changed(self) -> list[str]:
         """In words, what it has beside architecture, activation, seed and epochs that is not the default."""
-        own = ("architecture", "activation", "seed", "epochs")
-        return [
+        apart = ("architecture", "activation", "seed", "epochs", "own")
+        changed = [
             f"{name.replace('_', ' ')} {getattr(self, name)}"
             for name, field in type(self).model_fields.items()
-            if name not in own
+            if name not in apart
             and getattr(self, name) != field.get_default(call_default_factory=True, validated_data=dict(self))
         ]
+        return changed if self.own is None else [*self.own.words, *changed]
 
     def same_network(self, other: Cell) -> bool:
         """Equal in everything but how long it was trained and from which seed."""

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vgharness.data.on_device import DeviceImages
 from vgharness.precision import autocast
@@ -42,7 +42,7 @@ class NetworkTraining:
     """
 
     def __init__(self, cell: Cell, model: nn.Module, images: DeviceImages, precision: Precision) -> None:
-        self.cell, self.model, self.facts = cell, model, facts_of(model, images.device)
+        self.cell, self.model, self.facts = cell, model, facts_of(model, images, own=cell.own is not None)
         self._images, self._precision = images, precision
         self.numerics: list[MomentErrors] = []
         self.predictions: tuple[LayerPrediction, ...] = ()
@@ -66,10 +66,10 @@ class NetworkTraining:
         if self.diverged:
             return
         if self.epochs:
-            self.numerics.append(self._first_batch.errors(self.model, len(self.epochs)))
+            errors = self._first_batch.errors(self.model, len(self.epochs))
         else:
             errors, self.predictions = self._first_batch.at_initialisation(self.model)
-            self.numerics.append(errors)
+        self.numerics += [errors] if errors else []
 
     def end_if_not_finite(self) -> None:
         """Ends the training as diverged if a loss of the last epoch was not finite."""
@@ -156,7 +156,7 @@ def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback, 
             return
     with evaluation_mode(pack.models), autocast(pack.precision, pack.images.device):
         for network in networks:
-            if not network.diverged:
+            if not network.diverged and network.cell.own is None:
                 network.heatmap = heatmap_of(network.model, pack.images)
 
 
@@ -194,12 +194,17 @@ def _train_epoch(pack: Pack, number: int, networks: Sequence[NetworkTraining], c
         epoch = Epoch(
             epoch=number,
             train_loss=float((by_network[i].losses * images_per_step).sum() / images),
-            train_accuracy=float(100 * by_network[i].correct.sum() / images),
+            train_accuracy=_percent(by_network[i].correct.sum() / images),
             test_loss=float(tested.losses[i]) / test_count,
-            test_accuracy=100 * float(tested.correct[i]) / test_count,
+            test_accuracy=_percent(tested.correct[i] / test_count),
             seconds=seconds,
             flow=flows[i],
         )
         network.epochs.append(epoch)
         callback.epoch_done(network.cell, epoch)
         network.end_if_not_finite()
+
+
+def _percent(share: Tensor) -> float | None:
+    """``None`` where nothing is right or wrong, of targets that are no classes."""
+    return None if share.isnan() else 100 * float(share)

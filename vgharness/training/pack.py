@@ -14,7 +14,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vgharness.data.on_device import DeviceImages
 from vgharness.models import DeepCNN
@@ -23,8 +22,9 @@ from vgharness.probe.probe import GradientProbe
 from vgharness.records import TRAINED_ACTIVATIONS, Cell, GradientFlow, Precision
 from vgharness.training.cuda_graph import WARM_UP, Recorded, Recorder
 from vgharness.training.cuda_streams import NetworkStreams
-from vgharness.training.evaluation import count_correct, evaluate
+from vgharness.training.evaluation import evaluate
 from vgharness.training.optimizer import make_optimizer
+from vgharness.training.own_network import count_correct, make_network, mean_loss
 from vgharness.training.randomness import Batch, Batches, generator
 from vgharness.training.values import EpochBuffer, EvaluationValues, StepValues
 
@@ -51,13 +51,12 @@ class Pack:
         """Makes the networks at their initial weights. Raises ``ValueError`` for cells that cannot share
         a pack, by their :func:`pack_key`."""
         if len({pack_key(cell) for cell in cells}) != 1:
-            raise ValueError(
-                "the cells of a pack differ in activation and seed alone; trained ones are apart"
-            )
+            raise ValueError("the cells of a pack differ in activation and seed alone; trained ones are apart")
         self.cell, self.images, self.precision = cells[0], images, precision
         device = images.device
         self.models = nn.ModuleList(initial_network(cell, images) for cell in cells)
         self.optimizer = make_optimizer(self.cell, self.models.parameters(), device)
+        self._loss = mean_loss(self.cell)
         self.probe = GradientProbe(self.models)
         self.batches = Batches(cells, images)
         self._measured = EpochBuffer(len(self.batches.sizes), device)
@@ -135,16 +134,17 @@ class Pack:
         device."""
         if self._recorded_evaluation is not None and count == self.images.test_count:
             return self._recorded_evaluation.replay()
-        return evaluate(self.models, self.images, self.precision, count)
+        return evaluate(self.models, self.cell, self.images, self.precision, count)
 
     # --- the parts of a step, and their recording --------------------------------------------------
 
     def _record_once(self) -> None:
         """On a GPU, the first time: records a step for each size of batch, and the evaluation."""
-        if not self._recorder.can_record or self._recorded_steps:
+        # What a user's own network does may differ from step to step, or wait for the GPU: it is not recorded.
+        if not self._recorder.can_record or self._recorded_steps or self.cell.own is not None:
             return
         self.rehearse(WARM_UP)
-        evaluate_all = partial(evaluate, self.models, self.images, self.precision, self.images.test_count)
+        evaluate_all = partial(evaluate, self.models, self.cell, self.images, self.precision, self.images.test_count)
         with self._recorder.aside():
             evaluate_all()
         self._recorded_evaluation = self._recorder.record(evaluate_all)
@@ -166,29 +166,31 @@ class Pack:
         for number, (model, images, labels) in enumerate(zip(self.models, *batch, strict=True)):
             with self._streams.of_network(number), autocast(self.precision, self.images.device):
                 outputs = model(images)
-                losses.append(functional.cross_entropy(outputs, labels))
-                correct.append(count_correct(outputs, labels))
+                losses.append(self._loss(outputs, labels))
+                correct.append(count_correct(self.cell, outputs, labels))
         self._streams.join()
         return losses, correct
 
 
 def pack_key(cell: Cell) -> Hashable:
     """What cells must have in common to share a pack: the values of every field but activation and seed, and whether
-    their activations are layers of their own."""
+    their activations are layers of their own. A user's own network trains alone."""
+    if cell.own is not None:
+        return cell
     return (
         cell.activation in TRAINED_ACTIVATIONS,
         *(value for field, value in cell if field not in ("activation", "seed")),
     )
 
 
-def initial_network(cell: Cell, images: DeviceImages) -> DeepCNN:
+def initial_network(cell: Cell, images: DeviceImages) -> nn.Module:
     """Makes the cell's network for the classes of ``images``, on their device. Its weights are drawn on the CPU, from
     the cell's own generator."""
     with _seeding, torch.random.fork_rng(devices=()):
         torch.default_generator.set_state(generator(cell, "weights").get_state())
-        model = DeepCNN(
-            cell.activation, cell.depth, cell.architecture, cell.norm, cell.init, images.num_classes, cell.width
-        )
+        if cell.own is not None:
+            return make_network(cell, images.num_classes).to(images.device)
+        model = DeepCNN(cell.activation, cell.depth, cell.pools, cell.norm, cell.init, images.num_classes, cell.width)
     return model.pool_early().to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

@@ -472,14 +472,24 @@ def test_theory_stands_beside_what_is_measured() -> None:
     asked = {"at": "init", **SIGMOID}
     values = {
         quantity: numbers_of(reading_of(results, quantity, ANY, layer="conv2", **asked))[42]
-        for quantity in ("mean_field_factor", "chi", "bound", "twin_factor", "twin_mean_field_factor")
+        for quantity in (
+            "mean_field_factor",
+            "chi",
+            "mean_field_ratio",
+            "bound",
+            "twin_factor",
+            "twin_mean_field_factor",
+            "twin_mean_field_ratio",
+        )
     }
     assert values == {
         "mean_field_factor": 0.2,
         "chi": pytest.approx(0.04),
+        "mean_field_ratio": pytest.approx(0.7),
         "bound": 0.5,
         "twin_factor": 0.13,
         "twin_mean_field_factor": 0.12,
+        "twin_mean_field_ratio": pytest.approx(13 / 12),
     }
     every: dict[str, Any] = {"match": "*", "take": "total"}
     assert numbers_of(reading_of(results, "bound", ANY, layers=every, **asked))[42] == pytest.approx(0.125)

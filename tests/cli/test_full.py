@@ -76,11 +76,74 @@ def test_quick_trains_judges_saves_and_writes_the_page() -> None:
     assert all(Path("reports", name).is_file() for name in shown)
 
 
-def test_the_command_on_the_page_gives_the_same_study(asked: list[tuple[Study, ImageSet]]) -> None:
-    full("--preset", "quick", "--seeds", "2", "--depths", "2,4")
+EVERY_FACTOR = (
+    "--depths 2,4 --width 0.5,1 --norm none,batch --init xavier --optimizer adam,sgd --learning-rate 0.1 "
+    "--schedule cosine"
+)
+
+
+@pytest.mark.parametrize("asked_for", ["--depths 2,4", EVERY_FACTOR, f"--activations mish,prelu {EVERY_FACTOR}"])
+def test_the_command_on_the_page_gives_the_same_study(asked_for: str, asked: list[tuple[Study, ImageSet]]) -> None:
+    full("--preset", "quick", "--seeds", "2", *asked_for.split())
     saved = load_run(Path("reports/run.json"))
     CliRunner().invoke(app, ["full", *shlex.split(saved.command)[3:]])
     assert asked[0][0] == asked[1][0]
+    varied = {cell.settings for cell in asked[0][0].cells if cell.epochs}
+    assert len(varied) == (2 if asked_for == "--depths 2,4" else 16)
+
+
+STUDY = """
+name = "own"
+data = "synthetic"
+seeds = 2
+train_images = 32
+test_images = 16
+claims = "my claims.toml"
+[[grid]]
+activation = ["relu", "mish"]
+epochs = 1
+[[grid]]
+activation = "relu"
+norm = "batch"
+epochs = 0
+"""
+
+
+def test_a_study_file_is_run_and_judged_by_its_own_claims_and_the_command_gives_it_again(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    Path("elsewhere/a study.toml").write_text(STUDY)
+    Path("elsewhere/my claims.toml").write_text(CLAIMS)
+    result = CliRunner().invoke(app, ["run", "elsewhere/a study.toml", "--device", "cpu", "--exit-zero"])
+    assert result.exit_code == 0, result.output
+    assert "study own on cpu, fp32; images: synthetic" in result.output
+    run = load_run(next(Path(".gradflow").glob("*/0001_own.json")))
+    assert [(cell.activation, cell.norm, cell.epochs) for cell in run.study.cells if cell.seed == 43] == [
+        ("relu", None, 1),
+        ("mish", None, 1),
+        ("relu", "batch", 0),
+    ]
+    assert [verdict.claim for verdict in run.verdicts] == ["learns"]
+    again = CliRunner().invoke(app, [*shlex.split(run.command)[1:], "--exit-zero", "--jobs", "1"])
+    assert again.exit_code == 0, again.output
+    assert load_run(next(Path(".gradflow").glob("*/0002_own.json"))).study == run.study
+
+
+def test_a_ready_made_study_is_a_preset_too(asked: list[tuple[Study, ImageSet]]) -> None:
+    full("--preset", "theory", "--seeds", "1", "--data", "synthetic", "--width", "0.125", "--depths", "2")
+    CliRunner().invoke(app, ["run", "theory", "--seeds", "1", "--data", "synthetic", "--device", "cpu"])
+    assert asked[0][0] == presets.plan("theory", seeds=1, widths=[0.125], depths=[2])
+    assert asked[1][0] == presets.plan("theory", seeds=1)
+    command = load_run(Path("reports/run.json")).command
+    assert command == "vgharness run theory --device cpu --data synthetic --seed 42 --precision fp32"
+
+
+def test_very_many_networks_are_asked_about(asked: list[tuple[Study, ImageSet]]) -> None:
+    result = full("--preset", "quick", "--seeds", "2000")
+    line = "vgharness.full: 12,000 networks: to train more than 10,000 without being asked, give --yes"
+    assert (result.exit_code, only_line(result)) == (2, line)
+    assert asked == []
+    full("--preset", "quick", "--seeds", "2000", "--yes", "--out", "here")
+    assert len(asked[0][0].cells) == 12_000
 
 
 CLAIMS = """
@@ -239,6 +302,16 @@ def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
         (["--seeds", "2", "--seed", "42"], "give one of them"),
         (["--activations", "sigmoid,swoosh"], "'swoosh' is not known; use sigmoid, tanh, relu, gelu, silu"),
         (["--depths", "1"], "a depth is 2 to 10"),
+        (["--seeds", "1000000"], "--seeds 1000000: give 100,000 at most"),
+        (["--seeds", "60000", "--norm", "none,batch", "--width", "1,2"], "1,000,000 are the most that one can hold"),
+        (["--width", "0"], "--width 0: each is above 0 and at most 64"),
+        (["--width", "wide"], "--width wide: give numbers like 0.5,1"),
+        (["--norm", "layer"], "--norm: 'layer' is not known; use none, batch"),
+        (["--init", "he"], "--init: 'he' is not known; use default, xavier, kaiming"),
+        (["--optimizer", "adamw"], "--optimizer: 'adamw' is not known; use adam, sgd"),
+        (["--learning-rate", "nan"], "--learning-rate nan: each is above 0"),
+        (["--schedule", "step"], "--schedule: 'step' is not known; use constant, cosine"),
+        (["--data", ""], "--data is empty: give cifar10, synthetic or a folder"),
         (["--preset", "huge"], "--preset huge: use one of quick, script, readme, full"),
         (["--precision", "fp16"], "--precision fp16: use fp32, tf32, bf16"),
         (["--precision", "tf32"], "only a CUDA GPU has it"),

@@ -310,9 +310,11 @@ def test_a_cells_defaults_are_the_published_recipe() -> None:
     assert recipe == {
         "epochs": 20,
         "depth": 4,
+        "width": 1.0,
         "norm": None,
         "init": "default",
         "optimizer": "adam",
+        "momentum": 0.0,
         "schedule": "constant",
         "learning_rate": 1e-3,
         "batch_size": 128,
@@ -365,3 +367,32 @@ def test_every_field_of_every_record_has_its_sentence() -> None:
             for field in kind.model_fields:
                 explained = any(f"\n    {field}: " in (base.__doc__ or "") for base in kind.__mro__)
                 assert explained, f"{name}.{field}"
+
+
+def test_a_cells_name_and_settings_hold_all_that_is_not_the_default() -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"depth": 6},
+        {"width": 0.5},
+        {"norm": "batch"},
+        {"init": "xavier"},
+        {"optimizer": "sgd"},
+        {"optimizer": "sgd", "momentum": 0.0},
+        {"learning_rate": 0.1},
+        {"schedule": "cosine"},
+        {"batch_size": 64},
+    ]
+    cells = [Cell(architecture="script", activation="relu", seed=42, **each) for each in changes]
+    assert len({cell.name for cell in cells}) == len({cell.settings for cell in cells}) == len(changes)
+    assert cells[1].name == "script relu depth 6 seed 42"
+    assert [cell.settings for cell in cells[5:7]] == ["script, optimizer sgd", "script, optimizer sgd, momentum 0.0"]
+    assert [cell.momentum for cell in cells[4:7]] == [0.0, 0.9, 0.0]
+    assert all(through_json(cell) == cell for cell in cells)
+
+
+def test_a_cell_of_an_earlier_version_has_the_published_width_and_momentum() -> None:
+    old = {"architecture": "script", "activation": "relu", "seed": 42, "optimizer": "adam", "schedule": "constant"}
+    cell = Cell.model_validate_json(json.dumps(old))
+    assert (cell.width, cell.momentum) == (1.0, 0.0)
+    with pytest.raises(ValidationError, match="Adam has none to set"):
+        Cell.model_validate({**old, "momentum": 0.9})

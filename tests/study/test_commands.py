@@ -8,6 +8,7 @@ from factories import CANONICAL, make_result, make_run
 from vgharness.claims.loading import load_claims
 from vgharness.claims.outlook import outlooks
 from vgharness.claims.spec import Claim
+from vgharness.claims.subject import Subject
 from vgharness.study.commands import command_for
 from vgharness.study.judging import judged
 from vgharness.study.presets import plan
@@ -37,11 +38,32 @@ def test_it_plans_all_that_the_claim_needs(claim: Claim, variant: str) -> None:
 
 
 def test_a_claim_that_no_study_of_ours_can_judge_has_no_command() -> None:
-    paper = [
-        Claim.model_validate({**dict(CLAIMS[1]), "recipe": {"data": "ImageNet"}}, strict=False),
-        Claim.model_validate({**dict(CLAIMS[1]), "recipe": {"factors": {"norm": "batch"}}}, strict=False),
-    ]
-    assert [command_for(claim, "script") for claim in paper] == ["", ""]
+    assert [command_for(of_recipe(**recipe), "script") for recipe in ({"data": "ImageNet"}, {"batch_size": 8})] == [
+        ""
+    ] * 2
+
+
+def of_recipe(data: str = "any", **factors: object) -> Claim:
+    return Claim.model_validate({**dict(CLAIMS[1]), "recipe": {"data": data, "factors": factors}}, strict=False)
+
+
+def test_it_has_an_option_for_every_factor_that_the_claim_speaks_of() -> None:
+    recipe = {
+        "depth": 6,
+        "width": 0.5,
+        "norm": "batch",
+        "init": "xavier",
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "schedule": "cosine",
+    }
+    assert command_for(of_recipe(**recipe), "script") == (
+        "python -m vgharness.full --preset script --data cifar10 --depths 6 --width 0.5 --norm batch --init xavier "
+        "--optimizer sgd --learning-rate 0.1 --schedule cosine"
+    )
+    against = CLAIMS[1].readings[0].model_copy(update={"of": Subject(factors={"activation": "mish", "norm": "batch"})})
+    both = CLAIMS[1].model_copy(update={"readings": (*CLAIMS[1].readings, against)})
+    assert "--activations mish,sigmoid --norm none,batch" in command_for(both, "script")
 
 
 def test_it_stands_in_verdicts_that_did_not_run_only() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from factories import failure
 
-from vgharness.records import FIRST_SEED, Cell, Study
+from vgharness.records import ACTIVATIONS, FIRST_SEED, Cell, Study
 from vgharness.study.presets import PRESETS, plan
 
 pytestmark = pytest.mark.fast
@@ -123,7 +123,7 @@ def test_changing_the_cells_leaves_the_presets_images_alone() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"preset": "quik"}, "preset 'quik': use quick, script, readme, full"),
+        ({"preset": "quik"}, "preset 'quik': use quick, script, readme, full, depth, remedies, theory"),
         ({"seeds": 0}, "seeds 0: give how many, 1 or more, or a list of them"),
         ({"seeds": -3}, "seeds -3: give how many, 1 or more, or a list of them"),
         ({"seeds": []}, "seeds: give at least one"),
@@ -141,7 +141,15 @@ def test_changing_the_cells_leaves_the_presets_images_alone() -> None:
         ({"activations": "relu"}, "activations 'relu': give a list of them"),
         (
             {"activations": ["swish"]},
-            "activation: Input should be 'sigmoid', 'tanh', 'relu', 'gelu', 'silu' or 'identity'",
+            f"activation: Input should be {', '.join(map(repr, ACTIVATIONS[:-1]))} or {ACTIVATIONS[-1]!r}",
+        ),
+        ({"widths": [0]}, "width: Input should be greater than 0"),
+        ({"norms": ["layer"]}, "norm: Input should be 'batch'"),
+        ({"learning_rates": []}, "learning_rates: give at least one"),
+        ({"seeds": 10**20}, f"seeds {10**20}: give 100,000 at most"),
+        (
+            {"seeds": 90_000, "widths": [0.5, 1], "norms": [None, "batch"]},
+            "a study of 1,080,000 cells: 1,000,000 are the most that one can hold",
         ),
         ({"precision": "fp16"}, "precision: Input should be 'fp32', 'tf32' or 'bf16'"),
     ],

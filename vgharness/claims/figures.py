@@ -20,6 +20,7 @@ from vgharness.records import (
     LayerPrediction,
     Sample,
     nan_if_none,
+    quotient,
 )
 from vgharness.statistics import mean_of, percent_grain
 
@@ -149,9 +150,11 @@ def _count(spec: ReadingSpec, result: CellResult) -> float:
 _THEORY: Final[dict[str, Callable[[LayerPrediction], float | None]]] = {
     "mean_field_factor": lambda layer: layer.predicted,
     "chi": lambda layer: None if layer.predicted is None else layer.predicted**2,
+    "mean_field_ratio": lambda layer: quotient(nan_if_none(layer.measured), nan_if_none(layer.predicted)),
     "bound": lambda layer: layer.bound,
     "twin_factor": lambda layer: layer.twin_measured,
     "twin_mean_field_factor": lambda layer: layer.twin_predicted,
+    "twin_mean_field_ratio": lambda layer: quotient(nan_if_none(layer.twin_measured), layer.twin_predicted),
 }
 
 

@@ -1,8 +1,10 @@
-"""``full``: trains the study, judges the claims, writes the page.
+"""``full`` and ``run``: train a study, judge its claims, write the page.
 
     python -m vgharness.full --preset quick
     python -m vgharness.full --device cuda --watch
     python -m vgharness.full --preset script --plan
+    python -m vgharness.full --depths 4,8 --norm none,batch
+    vgharness run study.toml
 
 Exit status: 0 every claim that ran was reproduced, or --plan; 1 some was not, or none ran; 2 bad input; 3 a cell
 failed or diverged; 130 interrupted, by Ctrl-C, SIGTERM or SIGHUP.
@@ -11,30 +13,29 @@ failed or diverged; 130 interrupted, by Ctrl-C, SIGTERM or SIGHUP.
 from __future__ import annotations
 
 import shlex
+import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 from rich.console import Console
 
-from vgharness.cli.errors import named_precision, usage_errors
+from vgharness.cli import full_options as given
 from vgharness.cli.errors import run as run_program
-from vgharness.cli.full_options import given_activations, given_depths, given_positive, given_preset, given_seeds
+from vgharness.cli.errors import usage_errors
+from vgharness.cli.full_options import Options, given_options, given_preset
 from vgharness.cli.runs import check_report, past_runs
-from vgharness.cli.verdicts import (
-    CLAIMS_HELP,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    chosen_claims,
-    print_verdicts,
-    verdict_status,
-)
+from vgharness.cli.verdicts import NOT_REPRODUCED, REPRODUCED, chosen_claims, print_verdicts, verdict_status
+from vgharness.errors import UsageError
 from vgharness.formatting import percent
-from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation, Precision, Run, Study
+from vgharness.records import Run, Study
 from vgharness.storage.store import RunStore
-from vgharness.study.presets import PRESETS, plan
+from vgharness.study.design import Design
+from vgharness.study.file import READY, load_design
+from vgharness.study.grid import as_options
+from vgharness.study.presets import PRESETS, design_of
 from vgharness.system.files import check_folder, shown
 from vgharness.system.process import configure_process, ended_as_by_ctrl_c
 from vgharness.system.terminal import complain, console
@@ -47,45 +48,8 @@ if TYPE_CHECKING:
     from vgharness.data.image_set import ImageSet
 
 FAILED, INTERRUPTED = 3, 130
-_PROGRAM: Final = "vgharness.full"
-
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
-Preset = Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; by default full on a GPU, quick without one")]
-Data = Annotated[
-    str | None,
-    typer.Option(help="cifar10, synthetic, or a folder with train/<class>/ and test/<class>/ 32×32 RGB images"),
-]
-Activations = Annotated[str | None, typer.Option(help=f"which to train: {','.join(ACTIVATIONS)}")]
-Jobs = Annotated[
-    int | None, typer.Option(help="networks that train side by side on a CPU; by default one for each core")
-]
-Watch = Annotated[
-    bool, typer.Option("--watch", help="rewrite the page while it trains, with what there is; it reloads itself")
-]
-Plan = Annotated[
-    bool, typer.Option("--plan", help="print what can be decided and how long it takes, train and write nothing")
-]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What was asked for on the command line, checked as far as that goes without PyTorch.
-
-    ``None`` stands for what the preset says, for the preset of the device, and for the studied README's claims.
-    """
-
-    device: str
-    preset: str | None
-    data: str | None
-    epochs: int | None
-    seeds: tuple[int, ...] | None
-    activations: tuple[Activation, ...] | None
-    depths: tuple[int, ...]
-    jobs: int | None
-    precision: Precision
-    claims: Path | None
-    out: Path
-    watch: bool
+FULL, RUN = "vgharness.full", "vgharness run"
+MOST_UNASKED: Final = 10_000  # cells
 
 
 class _Task(NamedTuple):
@@ -104,44 +68,87 @@ class _Task(NamedTuple):
 
 
 def full(
-    device: Device = "auto",
-    preset: Preset = None,
-    data: Data = None,
-    epochs: Annotated[int | None, typer.Option(help="epochs to train, in place of the preset's")] = None,
-    seeds: Annotated[int | None, typer.Option(help=f"how many seeds, counted from {FIRST_SEED}")] = None,
-    seed: Annotated[str | None, typer.Option(help="which seeds, in place of --seeds: 42,43,44")] = None,
-    activations: Activations = None,
-    depths: Annotated[str, typer.Option(help="how many convolutions, 2 to 10; two claims need 2,4,6,8,10")] = "4",
-    jobs: Jobs = None,
-    precision: Annotated[str, typer.Option(help="fp32, tf32 (a GPU only) or bf16")] = "fp32",
-    claims: Annotated[Path | None, typer.Option(help=CLAIMS_HELP)] = None,
-    out: Annotated[Path, typer.Option(help="where the page, its figures and its files for programs go")] = Path(
-        "reports"
-    ),
-    watch: Watch = False,
-    plan_only: Plan = False,
-    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")] = False,
+    device: given.Device = "auto",
+    preset: given.Preset = None,
+    data: given.Data = None,
+    epochs: given.Epochs = None,
+    seeds: given.Seeds = None,
+    seed: given.Seed = None,
+    activations: given.Activations = None,
+    depths: given.Depths = None,
+    width: given.Width = None,
+    norm: given.Norm = None,
+    init: given.Init = None,
+    optimizer: given.Optimizer = None,
+    learning_rate: given.LearningRate = None,
+    schedule: given.Schedule = None,
+    jobs: given.Jobs = None,
+    precision: given.PrecisionName = None,
+    claims: given.Claims = None,
+    out: given.Out = given.REPORTS,
+    watch: given.Watch = False,
+    plan_only: given.Plan = False,
+    exit_zero: given.ExitZero = False,
+    yes: given.Yes = False,
 ) -> None:
-    """Train the networks, measure their gradients, judge every claim, write the page.
+    """Train the networks, measure their gradients, judge every claim, write the page. Networks are the grid of all the
+    values that are given.
 
     Exit status: 0 every claim that ran was reproduced, 1 some claim was not, 2 bad input, 3 a cell
     failed or diverged, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
     """
-    with usage_errors(_PROGRAM):
-        options = Options(
-            device=device,
-            preset=given_preset(preset),
-            data=data,
-            epochs=given_positive("--epochs", epochs),
-            seeds=given_seeds(seeds, seed),
-            activations=given_activations(activations),
-            depths=given_depths(depths),
-            jobs=given_positive("--jobs", jobs),
-            precision=named_precision(precision),
-            claims=claims,
-            out=out,
-            watch=watch,
-        )
+    factors = {
+        "activation": activations,
+        "depth": depths,
+        "width": width,
+        "norm": norm,
+        "init": init,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+    }
+    with usage_errors(FULL):
+        options = given_options(
+            FULL, given_preset(preset), factors, device, data, epochs, seeds, seed, jobs, precision, claims,
+            out, watch, yes,
+        )  # fmt: skip
+    carry_out(options, plan_only=plan_only, exit_zero=exit_zero)
+
+
+def run(
+    study: Annotated[
+        str, typer.Argument(help=f"a study file (TOML), or a ready-made study: {', '.join(READY)}", show_default=False)
+    ],
+    device: given.Device = "auto",
+    data: given.Data = None,
+    epochs: given.Epochs = None,
+    seeds: given.Seeds = None,
+    seed: given.Seed = None,
+    jobs: given.Jobs = None,
+    precision: given.PrecisionName = None,
+    claims: given.Claims = None,
+    out: given.Out = given.REPORTS,
+    watch: given.Watch = False,
+    plan_only: given.Plan = False,
+    exit_zero: given.ExitZero = False,
+    yes: given.Yes = False,
+) -> None:
+    """Train the study that a file describes, judge its claims, write the page. What a file may say: README, "A study of
+    your own".
+
+    Exit status: as of full.
+    """
+    with usage_errors(RUN):
+        options = given_options(
+            RUN, study if study in READY else Path(study), {}, device, data, epochs, seeds, seed, jobs,
+            precision, claims, out, watch, yes,
+        )  # fmt: skip
+    carry_out(options, plan_only=plan_only, exit_zero=exit_zero)
+
+
+def carry_out(options: Options, *, plan_only: bool, exit_zero: bool) -> None:
+    """Plans or trains what was asked for, and ends the program with the exit status of what came of it."""
+    with usage_errors(options.program):
         try:
             if plan_only:
                 _plan(console(), options)
@@ -149,7 +156,7 @@ def full(
             with ended_as_by_ctrl_c():
                 run = _run(console(), options)
         except KeyboardInterrupt:
-            complain(_PROGRAM, "interrupted before anything was trained")
+            complain(options.program, "interrupted before anything was trained")
             raise typer.Exit(INTERRUPTED) from None
     status = exit_status(run)
     raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
@@ -166,7 +173,7 @@ def exit_status(run: Run) -> int:
 
 def _plan(screen: Console, options: Options) -> None:
     """Says what the study can decide, and how long it takes; leaves nothing behind."""
-    task = _task(screen, options, chosen_claims(options.claims))
+    task = _task(screen, options, _claims(options), asks=False)
     from vgharness.claims.outlook import outlooks
     from vgharness.cli.progress import study_line
     from vgharness.data.on_device import DeviceImages
@@ -182,11 +189,11 @@ def _plan(screen: Console, options: Options) -> None:
 
 
 def _run(screen: Console, options: Options) -> Run:
-    claims = chosen_claims(options.claims)
+    claims = _claims(options)
     store = RunStore()
     check_folder(options.out, "--out")
     store.check("the folder of saved runs")
-    task = _task(screen, options, claims)
+    task = _task(screen, options, claims, asks=not options.yes)
     from vgharness.claims.outlook import outlooks
     from vgharness.cli.progress import StudyProgress, decoding
     from vgharness.cli.watch import WatchedPage
@@ -220,26 +227,46 @@ def _run(screen: Console, options: Options) -> Run:
     return run
 
 
-def _task(screen: Console, options: Options, claims: tuple[Claim, ...]) -> _Task:
+def _task(screen: Console, options: Options, claims: tuple[Claim, ...], *, asks: bool) -> _Task:
     configure_process()
     # Slow to import, so only once the arguments are known to be good.
     from vgharness.precision import check_precision
     from vgharness.system.device import pick_device
 
     device = pick_device(options.device)
-    check_precision(options.precision, device)
-    preset = options.preset or ("full" if device.type == "cuda" else "quick")
-    source = options.data or PRESETS[preset].source
-    study = plan(
-        preset,
-        epochs=options.epochs,
-        seeds=options.seeds,
-        activations=options.activations,
-        depths=options.depths,
-        precision=options.precision,
+    name = options.study or ("full" if device.type == "cuda" else "quick")
+    design = _design(name, options)
+    check_precision(design.precision, device)
+    if asks and design.size > MOST_UNASKED:
+        _ask(design.size)
+    study = design.study()
+    what = "study" if isinstance(name, Path) else "preset"
+    screen.print(
+        f"{what} {shown(design.name)} on {device}, {study.precision}; images: {shown(design.source)}", soft_wrap=True
     )
-    screen.print(f"preset {preset} on {device}, {study.precision}; images: {shown(source)}", soft_wrap=True)
-    return _Task(study, source, claims, device)
+    return _Task(study, design.source, claims, device)
+
+
+def _design(name: str | Path, options: Options) -> Design:
+    """What the study is made from, with what was given in place of its own."""
+    design = load_design(name) if isinstance(name, Path) else design_of(name, options.factors)
+    changed = design.changed(epochs=options.epochs, seeds=options.seeds, precision=options.precision)
+    return replace(changed, source=options.data or changed.source)
+
+
+def _claims(options: Options) -> tuple[Claim, ...]:
+    """Those that were given, else those that the study is for."""
+    own = _design(options.study, options).claims if options.study is not None else None
+    return chosen_claims(options.claims or own)
+
+
+def _ask(size: int) -> None:
+    """Asks before ``size`` networks are trained; raises :class:`~vgharness.errors.UsageError` where nobody is there to
+    answer, or says no."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(f"{size:,} networks: to train more than {MOST_UNASKED:,} without being asked, give --yes")
+    if not typer.confirm(f"{size:,} networks: train them all?"):
+        raise UsageError("nothing was trained")
 
 
 def _warn_of_precision(screen: Console, study: Study, images: ImageSet, device: torch.device) -> None:
@@ -284,18 +311,19 @@ def _conclude(screen: Console, store: RunStore, run: Run, out: Path, page: Watch
 
 def _command(task: _Task, options: Options) -> str:
     """What gives this study again, whatever the defaults are where it is typed."""
-    study = task.study
-    trained = [cell for cell in study.cells if cell.epochs]
+    study, own = task.study, options.study or task.study.preset
     seeds = dict.fromkeys(str(cell.seed) for cell in study.cells)
-    parts = ["--device", str(task.device), "--preset", study.preset, "--data", task.source]
-    parts += ["--epochs", str(trained[0].epochs), "--seed", ",".join(seeds), "--precision", study.precision]
-    if all(cell.epochs for cell in study.cells):  # the plan has no cells of its own: --activations was given
-        parts += ["--activations", ",".join(dict.fromkeys(cell.activation for cell in trained))]
-    if options.depths != (4,):
-        parts += ["--depths", ",".join(map(str, options.depths))]
+    if options.program == RUN:
+        program, parts = RUN, [str(own)]
+    else:
+        program, parts = f"python -m {FULL}", ["--preset", str(own)]
+    parts += ["--device", str(task.device), "--data", task.source]
+    if own in PRESETS or options.epochs is not None:  # a file's grids may each have their own
+        parts += ["--epochs", str(max(cell.epochs for cell in study.cells))]
+    parts += ["--seed", ",".join(seeds), "--precision", study.precision, *as_options(options.factors)]
     if options.claims is not None:
         parts += ["--claims", str(options.claims)]
-    return f"python -m vgharness.full {shlex.join(parts)}"
+    return f"{program} {shlex.join(parts)}"
 
 
 def main() -> None:

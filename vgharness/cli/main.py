@@ -10,7 +10,7 @@ from vgharness import __version__
 from vgharness.cli import bench, runs
 from vgharness.cli.check import check
 from vgharness.cli.errors import run as run_program
-from vgharness.cli.full import full
+from vgharness.cli.full import full, run
 from vgharness.cli.history import history
 from vgharness.cli.judge import judge
 from vgharness.cli.report import report
@@ -19,6 +19,7 @@ from vgharness.system.terminal import say
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command()(full)
+app.command()(run)
 app.command()(check)
 app.command()(judge)
 app.command()(report)

@@ -72,7 +72,7 @@ from vgharness.records.session import (
     Steps,
     TestOutcome,
 )
-from vgharness.records.study import Cell, Study
+from vgharness.records.study import MOST_WIDTH, Cell, Study
 from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
 
 __all__ = [
@@ -83,6 +83,7 @@ __all__ = [
     "FROM_FILE",
     "INITS",
     "LAYER_QUANTITIES",
+    "MOST_WIDTH",
     "OPTIMIZERS",
     "OUTCOMES",
     "PRECISIONS",

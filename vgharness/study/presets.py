@@ -10,20 +10,21 @@ preset       architectures  epochs  seeds  images
 ===========  =============  ======  =====  ===================================================
 
 Each trains sigmoid and ReLU. At initialisation only it measures tanh, the identity (the control without an activation),
-GELU and SiLU.
+GELU and SiLU. Beside the presets there are ready-made studies, whose files come with the package: ``READY``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from vgharness.errors import UsageError
 from vgharness.formatting import listing
-from vgharness.records import FIRST_SEED, Activation, Architecture, Cell, Precision, Study, first_of
+from vgharness.records import Activation, Architecture, Init, Norm, OptimizerName, Precision, Schedule, Study
+from vgharness.study.design import Design, counted, several
+from vgharness.study.file import READY, load_design, ready_file
+from vgharness.study.grid import Grid
 
 _TRAINED: Final[tuple[Activation, ...]] = ("sigmoid", "relu")
 _ONLY_INITIAL: Final[tuple[Activation, ...]] = ("tanh", "identity", "gelu", "silu")
@@ -57,71 +58,78 @@ PRESETS = {
 }
 
 
+# By the name of a factor, what ``plan`` calls its values.
+_ASKED: Final = {
+    "depth": "depths",
+    "width": "widths",
+    "norm": "norms",
+    "init": "inits",
+    "optimizer": "optimizers",
+    "learning_rate": "learning_rates",
+    "schedule": "schedules",
+}
+
+
 def plan(
     preset: str,
     *,
     epochs: int | None = None,
     seeds: int | Sequence[int] | None = None,
     activations: Sequence[Activation] | None = None,
-    depths: Sequence[int] = (4,),
-    precision: Precision = "fp32",
+    depths: Sequence[int] | None = None,
+    widths: Sequence[float] | None = None,
+    norms: Sequence[Norm | None] | None = None,
+    inits: Sequence[Init] | None = None,
+    optimizers: Sequence[OptimizerName] | None = None,
+    learning_rates: Sequence[float] | None = None,
+    schedules: Sequence[Schedule] | None = None,
+    precision: Precision | None = None,
 ) -> Study:
-    """Plans the study that ``preset`` stands for, a key of ``PRESETS``, with what is given in place of its own.
+    """Plans the study that ``preset`` stands for, with what is given in place of its own.
 
-    Cells are a grid of seeds, the preset's architectures, ``depths`` and ``activations``, each value taken once. Seeds
-    are the outermost loop, so that a run that is cut short holds whole pairs of activations. ``seeds``: the seeds
-    themselves, or how many there are, counted from ``FIRST_SEED``. Without ``activations``, sigmoid and ReLU are
-    trained, and the others are added with no epochs: what is said of them is said of the initialisation.
-    ``precision`` is of the arithmetic.
+    preset: a key of ``PRESETS``, or one of ``READY``.
+    epochs: of every network that is trained.
+    seeds: the seeds themselves, or how many there are, counted from ``FIRST_SEED``.
+    activations: to train. Without them, a key of ``PRESETS`` trains sigmoid and ReLU, and the others are added with no
+        epochs, depth 4 and the published recipe: what is said of them is said of the initialisation.
+    depths, widths, norms, inits, optimizers, learning_rates, schedules: the values of those factors.
+    precision: of the arithmetic.
 
-    >>> plan("quick", seeds=5)
+    Cells are the grid of all these, each value taken once. Seeds are the outermost loop, so that a run that is cut
+    short holds whole pairs of activations.
+
+    >>> plan("quick", seeds=5, norms=[None, "batch"])
 
     Raises :class:`~vgharness.errors.UsageError` for what no preset, cell or study can be.
     """
+    given = dict(zip(_ASKED, (depths, widths, norms, inits, optimizers, learning_rates, schedules), strict=True))
+    factors = {name: several(_ASKED[name], values) for name, values in given.items() if values is not None}
+    if activations is not None:
+        factors["activation"] = several("activations", activations)
+    return design_of(preset, factors).changed(epochs=epochs, seeds=seeds, precision=precision).study()
+
+
+def design_of(preset: str, factors: Mapping[str, Sequence[Any]]) -> Design:
+    """What the study ``preset`` is made from, with other values of ``factors`` in place of its own.
+
+    Raises :class:`~vgharness.errors.UsageError` for a name that no study has.
+    """
+    if preset in READY:
+        return load_design(ready_file(preset)).changed(factors=factors)
     if preset not in PRESETS:
-        raise UsageError(f"preset {preset!r}: use {listing(PRESETS)}")
+        raise UsageError(f"preset {preset!r}: use {listing((*PRESETS, *READY))}")
     chosen = PRESETS[preset]
-    length = chosen.epochs if epochs is None else epochs
-    trained = _several("activations", _TRAINED if activations is None else activations)
-    rows = [(activation, depth, length) for depth in _several("depths", depths) for activation in trained]
-    if activations is None:
-        rows += [(activation, 4, 0) for activation in _ONLY_INITIAL]
-    cells = [
-        _cell(architecture=architecture, activation=activation, depth=depth, seed=seed, epochs=its_length)
-        for seed in _seeds(chosen.seeds if seeds is None else seeds)
-        for architecture in chosen.architectures
-        for activation, depth, its_length in rows
-    ]
-    try:
-        return Study(
-            preset=preset,
-            cells=tuple(dict.fromkeys(cells)),
-            precision=precision,
-            train_images=chosen.train_images,
-            test_images=chosen.test_images,
-        )
-    except ValidationError as error:
-        raise UsageError(first_of(error)) from error
-
-
-def _seeds(seeds: int | Sequence[int]) -> Sequence[Any]:
-    if not isinstance(seeds, int):
-        return _several("seeds", seeds)
-    if seeds < 1:
-        raise UsageError(f"seeds {seeds}: give how many, 1 or more, or a list of them")
-    return range(FIRST_SEED, FIRST_SEED + seeds)
-
-
-def _several(name: str, values: Sequence[Any]) -> Sequence[Any]:
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        raise UsageError(f"{name} {values!r}: give a list of them")
-    if not values:
-        raise UsageError(f"{name}: give at least one")
-    return values
-
-
-def _cell(**fields: Any) -> Cell:
-    try:
-        return Cell(**fields)
-    except ValidationError as error:
-        raise UsageError(first_of(error)) from error
+    grids = []
+    for architecture in chosen.architectures:
+        own = {"architecture": (architecture,), "activation": _TRAINED}
+        grids.append(Grid({**own, **factors}, chosen.epochs))
+        if "activation" not in factors:
+            grids.append(Grid({**own, "activation": _ONLY_INITIAL}, 0))
+    return Design(
+        name=preset,
+        grids=tuple(grids),
+        seeds=counted(chosen.seeds),
+        source=chosen.source,
+        train_images=chosen.train_images,
+        test_images=chosen.test_images,
+    )

@@ -74,5 +74,46 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def interruptions_held() -> Iterator[None]:
+    """Holds SIGINT, SIGTERM and SIGHUP back while it is open: one that came raises ``KeyboardInterrupt`` at its end.
+
+    A signal that would not have raised it is left as it is; so are all in another thread than the main one.
+    """
+    came = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) in (signal.default_int_handler, _interrupt):
+                before[number] = signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+
+
+def is_gone(process: int) -> bool:
+    """Whether no process of this machine has that number. On Windows, where asking could end it, it is said to be
+    there."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # it is another user's
+        return False
+    return False
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt

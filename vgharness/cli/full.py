@@ -4,8 +4,11 @@
     python -m vgharness.full --device cuda --watch
     python -m vgharness.full --preset script --plan
 
+However it is ended, the same command goes on where it was: each epoch is kept as it ends.
+
 Exit status: 0 every claim that ran was reproduced, or --plan; 1 some was not, or none ran; 2 bad input; 3 a cell
-failed or diverged; 130 interrupted, by Ctrl-C, SIGTERM or SIGHUP.
+failed or diverged; 4 the run could not be saved, or its page not written; 130 interrupted, by Ctrl-C, SIGTERM or
+SIGHUP.
 """
 
 from __future__ import annotations
@@ -19,16 +22,16 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import typer
 from rich.console import Console
 
+from vgharness.cli.concluding import Conclusion
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
 from vgharness.cli.full_options import given_activations, given_depths, given_positive, given_preset, given_seeds
-from vgharness.cli.runs import check_report, past_runs
+from vgharness.cli.runs import check_report
 from vgharness.cli.verdicts import (
     CLAIMS_HELP,
     NOT_REPRODUCED,
     REPRODUCED,
     chosen_claims,
-    print_verdicts,
     verdict_status,
 )
 from vgharness.formatting import percent
@@ -36,17 +39,16 @@ from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation, Precision, Ru
 from vgharness.storage.store import RunStore
 from vgharness.study.presets import PRESETS, plan
 from vgharness.system.files import check_folder, shown
-from vgharness.system.process import configure_process, ended_as_by_ctrl_c
+from vgharness.system.process import configure_process, ended_as_by_ctrl_c, interruptions_held
 from vgharness.system.terminal import complain, console
 
 if TYPE_CHECKING:
     import torch
 
     from vgharness.claims.spec import Claim
-    from vgharness.cli.watch import WatchedPage
     from vgharness.data.image_set import ImageSet
 
-FAILED, INTERRUPTED = 3, 130
+FAILED, NOT_SAVED, INTERRUPTED = 3, 4, 130
 _PROGRAM: Final = "vgharness.full"
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
@@ -61,6 +63,9 @@ Jobs = Annotated[
 ]
 Watch = Annotated[
     bool, typer.Option("--watch", help="rewrite the page while it trains, with what there is; it reloads itself")
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="start over, and forget what an ended study has left to go on from")
 ]
 Plan = Annotated[
     bool, typer.Option("--plan", help="print what can be decided and how long it takes, train and write nothing")
@@ -86,6 +91,7 @@ class Options:
     claims: Path | None
     out: Path
     watch: bool
+    fresh: bool
 
 
 class _Task(NamedTuple):
@@ -119,14 +125,19 @@ def full(
         "reports"
     ),
     watch: Watch = False,
+    fresh: Fresh = False,
     plan_only: Plan = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")] = False,
 ) -> None:
     """Train the networks, measure their gradients, judge every claim, write the page.
 
+    However it is ended, the same command goes on where it was: each epoch is kept as it ends.
+
     Exit status: 0 every claim that ran was reproduced, 1 some claim was not, 2 bad input, 3 a cell
-    failed or diverged, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
+    failed or diverged, 4 the run could not be saved, or its page not written, 130 interrupted (Ctrl-C,
+    SIGTERM, SIGHUP).
     """
+    conclusion = Conclusion(console(), RunStore(), out)
     with usage_errors(_PROGRAM):
         options = Options(
             device=device,
@@ -141,17 +152,18 @@ def full(
             claims=claims,
             out=out,
             watch=watch,
+            fresh=fresh,
         )
         try:
             if plan_only:
                 _plan(console(), options)
                 return
             with ended_as_by_ctrl_c():
-                run = _run(console(), options)
+                run = _run(console(), options, conclusion)
         except KeyboardInterrupt:
-            complain(_PROGRAM, "interrupted before anything was trained")
+            complain(_PROGRAM, conclusion.interrupted())
             raise typer.Exit(INTERRUPTED) from None
-    status = exit_status(run)
+    status = NOT_SAVED if conclusion.is_incomplete else exit_status(run)
     raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
 
 
@@ -181,11 +193,10 @@ def _plan(screen: Console, options: Options) -> None:
     screen.print(study_line(study, seconds), soft_wrap=True)
 
 
-def _run(screen: Console, options: Options) -> Run:
+def _run(screen: Console, options: Options, conclusion: Conclusion) -> Run:
     claims = chosen_claims(options.claims)
-    store = RunStore()
     check_folder(options.out, "--out")
-    store.check("the folder of saved runs")
+    conclusion.store.check("the folder of saved runs")
     task = _task(screen, options, claims)
     from vgharness.claims.outlook import outlooks
     from vgharness.cli.progress import StudyProgress, decoding
@@ -207,16 +218,20 @@ def _run(screen: Console, options: Options) -> Run:
     with ExitStack() as stack:
         shown_here = stack.enter_context(StudyProgress(screen))
         page = WatchedPage(options.out, task.claims, shown_here.seconds_left, screen.print) if options.watch else None
-        run = run_study(
-            study,
-            images,
-            device=task.device,
-            claims=task.claims,
-            command=_command(task, options),
-            callback=Callbacks(shown_here, stack.enter_context(page)) if page else shown_here,
-            jobs=options.jobs,
-        )
-    _conclude(screen, store, run, options.out, page)
+        with interruptions_held():  # but while it trains
+            run = run_study(
+                study,
+                images,
+                device=task.device,
+                claims=task.claims,
+                command=_command(task, options),
+                callback=Callbacks(shown_here, stack.enter_context(page)) if page else shown_here,
+                jobs=options.jobs,
+                store=conclusion.store,
+                fresh=options.fresh,
+            )
+            conclusion.save(run)
+    conclusion.show(run, page)
     return run
 
 
@@ -252,32 +267,6 @@ def _warn_of_precision(screen: Console, study: Study, images: ImageSet, device: 
         "the reference.",
         soft_wrap=True,
     )
-
-
-def _conclude(screen: Console, store: RunStore, run: Run, out: Path, page: WatchedPage | None) -> None:
-    """Saves the run, prints its verdicts and writes its page."""
-    from vgharness.report.study_page import write_report
-
-    print_verdicts(screen, run.verdicts)
-    left = f"{shown(out)}/ is left as it was"
-    if page and run.status == "interrupted":
-        left = page.interrupted(run)
-    past = None
-    try:
-        saved = store.save(run, run.study.preset)
-        screen.print(f"run saved as {shown(saved)}", soft_wrap=True)
-        past = past_runs(saved, run, out)
-    finally:  # what was trained is not to be lost where it cannot be saved: its page holds it too
-        if run.status == "finished":
-            screen.print(f"page written to {shown(write_report(run, out, past))}", soft_wrap=True)
-            if page:
-                page.replaced()
-    if run.status == "interrupted":
-        screen.print(
-            f"interrupted: {len(run.results)} of {len(run.study.cells)} cells were begun; {left}. The page of what "
-            f"there is, with its figures: vgharness report {shlex.quote(shown(saved))}",
-            soft_wrap=True,
-        )
 
 
 def _command(task: _Task, options: Options) -> str:

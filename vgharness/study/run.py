@@ -19,7 +19,7 @@ from vgharness.storage.store import RunStore
 from vgharness.study.judging import judged
 from vgharness.system.device import all_of
 from vgharness.system.environment import commit, describe
-from vgharness.system.process import interruptions_held
+from vgharness.system.process import interruptions_heard
 from vgharness.training.callback import Callback
 from vgharness.training.estimate import expected_seconds
 from vgharness.training.executor import Execution, LocalExecutor
@@ -70,12 +70,11 @@ def run_study(
         if work and fresh:
             work.start_over()
         execution = Execution(study.cells, Keeper(work))
-        with suppress(KeyboardInterrupt):  # what there is counts
+        with suppress(KeyboardInterrupt), interruptions_heard():  # what there is counts
             _train(execution, begun, [DeviceImages(images, each) for each in all_of(device)], callback, jobs)
-        with interruptions_held():
-            status: Literal["finished", "interrupted"] = "finished" if execution.complete else "interrupted"
-            unjudged = begun.so_far(status, execution.results, time.perf_counter() - started)
-            return judged(unjudged, load_claims() if claims is None else claims)
+    status: Literal["finished", "interrupted"] = "finished" if execution.complete else "interrupted"
+    unjudged = begun.so_far(status, execution.results, time.perf_counter() - started)
+    return judged(unjudged, load_claims() if claims is None else claims)
 
 
 def _train(

@@ -277,6 +277,10 @@ class _Notifier(Callback):
         self._keeper.checkpoint(result, state)  # from all threads at once: each has files of its own
         self._callback.checkpoint(result, state)
 
+    def warned(self, message: str) -> None:
+        with self._lock:
+            self._callback.warned(message)
+
     def cell_done(self, result: CellResult) -> None:
         self._keeper.cell_done(result)
         with self._lock:

@@ -146,6 +146,7 @@ class CellWork:
     def __init__(self, folder: Path, configuration: Configuration, warn: Callable[[str], None]) -> None:
         self._folder, self._configuration, self._warn = folder, configuration, warn
         self._failures: tuple[str, ...] | None = None  # until it is read
+        self._warned = False  # that it is not kept
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -247,8 +248,10 @@ class CellWork:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_whole(self._folder / name, content)
         except OSError as error:
-            cell = self._configuration.cell.name
-            self._warn(f"{shown(self._folder / name)} cannot be written ({error.strerror}): {cell} is not kept")
+            if not self._warned:
+                self._warned = True
+                cell = self._configuration.cell.name
+                self._warn(f"{shown(self._folder / name)} cannot be written ({error.strerror}): {cell} is not kept")
             return False
         return True
 

@@ -6,8 +6,11 @@
     python -m vgharness.full --depths 4,8 --norm none,batch
     vgharness run study.toml
 
+However it is ended, the same command goes on where it was: each epoch is kept as it ends.
+
 Exit status: 0 every claim that ran was reproduced, or --plan; 1 some was not, or none ran; 2 bad input; 3 a cell
-failed or diverged; 130 interrupted, by Ctrl-C, SIGTERM or SIGHUP.
+failed or diverged; 4 the run could not be saved, or its page not written; 130 interrupted, by Ctrl-C, SIGTERM or
+SIGHUP.
 """
 
 from __future__ import annotations
@@ -23,11 +26,12 @@ import typer
 from rich.console import Console
 
 from vgharness.cli import full_options as given
+from vgharness.cli.concluding import Conclusion
 from vgharness.cli.errors import run as run_program
 from vgharness.cli.errors import usage_errors
 from vgharness.cli.full_options import Options, given_options, given_preset
-from vgharness.cli.runs import check_report, past_runs
-from vgharness.cli.verdicts import NOT_REPRODUCED, REPRODUCED, chosen_claims, print_verdicts, verdict_status
+from vgharness.cli.runs import check_report
+from vgharness.cli.verdicts import NOT_REPRODUCED, REPRODUCED, chosen_claims, verdict_status
 from vgharness.errors import UsageError
 from vgharness.formatting import percent
 from vgharness.records import Run, Study
@@ -37,17 +41,16 @@ from vgharness.study.file import READY, load_design
 from vgharness.study.grid import as_options
 from vgharness.study.presets import PRESETS, design_of
 from vgharness.system.files import check_folder, shown
-from vgharness.system.process import configure_process, ended_as_by_ctrl_c
+from vgharness.system.process import configure_process, ended_as_by_ctrl_c, interruptions_held
 from vgharness.system.terminal import complain, console
 
 if TYPE_CHECKING:
     import torch
 
     from vgharness.claims.spec import Claim
-    from vgharness.cli.watch import WatchedPage
     from vgharness.data.image_set import ImageSet
 
-FAILED, INTERRUPTED = 3, 130
+FAILED, NOT_SAVED, INTERRUPTED = 3, 4, 130
 FULL, RUN = "vgharness.full", "vgharness run"
 MOST_UNASKED: Final = 10_000  # cells
 
@@ -87,6 +90,7 @@ def full(
     claims: given.Claims = None,
     out: given.Out = given.REPORTS,
     watch: given.Watch = False,
+    fresh: given.Fresh = False,
     plan_only: given.Plan = False,
     exit_zero: given.ExitZero = False,
     yes: given.Yes = False,
@@ -94,8 +98,11 @@ def full(
     """Train the networks, measure their gradients, judge every claim, write the page. Networks are the grid of all the
     values that are given.
 
+    However it is ended, the same command goes on where it was: each epoch is kept as it ends.
+
     Exit status: 0 every claim that ran was reproduced, 1 some claim was not, 2 bad input, 3 a cell
-    failed or diverged, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
+    failed or diverged, 4 the run could not be saved, or its page not written, 130 interrupted (Ctrl-C,
+    SIGTERM, SIGHUP).
     """
     factors = {
         "activation": activations,
@@ -110,7 +117,7 @@ def full(
     with usage_errors(FULL):
         options = given_options(
             FULL, given_preset(preset), factors, device, data, epochs, seeds, seed, jobs, precision, claims,
-            out, watch, yes,
+            out, watch, fresh, yes,
         )  # fmt: skip
     carry_out(options, plan_only=plan_only, exit_zero=exit_zero)
 
@@ -129,6 +136,7 @@ def run(
     claims: given.Claims = None,
     out: given.Out = given.REPORTS,
     watch: given.Watch = False,
+    fresh: given.Fresh = False,
     plan_only: given.Plan = False,
     exit_zero: given.ExitZero = False,
     yes: given.Yes = False,
@@ -141,24 +149,25 @@ def run(
     with usage_errors(RUN):
         options = given_options(
             RUN, study if study in READY else Path(study), {}, device, data, epochs, seeds, seed, jobs,
-            precision, claims, out, watch, yes,
+            precision, claims, out, watch, fresh, yes,
         )  # fmt: skip
     carry_out(options, plan_only=plan_only, exit_zero=exit_zero)
 
 
 def carry_out(options: Options, *, plan_only: bool, exit_zero: bool) -> None:
     """Plans or trains what was asked for, and ends the program with the exit status of what came of it."""
+    conclusion = Conclusion(console(), RunStore(), options.out)
     with usage_errors(options.program):
         try:
             if plan_only:
                 _plan(console(), options)
                 return
             with ended_as_by_ctrl_c():
-                run = _run(console(), options)
+                run = _run(console(), options, conclusion)
         except KeyboardInterrupt:
-            complain(options.program, "interrupted before anything was trained")
+            complain(options.program, conclusion.interrupted())
             raise typer.Exit(INTERRUPTED) from None
-    status = exit_status(run)
+    status = NOT_SAVED if conclusion.is_incomplete else exit_status(run)
     raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
 
 
@@ -188,11 +197,10 @@ def _plan(screen: Console, options: Options) -> None:
     screen.print(study_line(study, seconds), soft_wrap=True)
 
 
-def _run(screen: Console, options: Options) -> Run:
+def _run(screen: Console, options: Options, conclusion: Conclusion) -> Run:
     claims = _claims(options)
-    store = RunStore()
     check_folder(options.out, "--out")
-    store.check("the folder of saved runs")
+    conclusion.store.check("the folder of saved runs")
     task = _task(screen, options, claims, asks=not options.yes)
     from vgharness.claims.outlook import outlooks
     from vgharness.cli.progress import StudyProgress, decoding
@@ -214,16 +222,20 @@ def _run(screen: Console, options: Options) -> Run:
     with ExitStack() as stack:
         shown_here = stack.enter_context(StudyProgress(screen))
         page = WatchedPage(options.out, task.claims, shown_here.seconds_left, screen.print) if options.watch else None
-        run = run_study(
-            study,
-            images,
-            device=task.device,
-            claims=task.claims,
-            command=_command(task, options),
-            callback=Callbacks(shown_here, stack.enter_context(page)) if page else shown_here,
-            jobs=options.jobs,
-        )
-    _conclude(screen, store, run, options.out, page)
+        with interruptions_held():  # but while it trains
+            run = run_study(
+                study,
+                images,
+                device=task.device,
+                claims=task.claims,
+                command=_command(task, options),
+                callback=Callbacks(shown_here, stack.enter_context(page)) if page else shown_here,
+                jobs=options.jobs,
+                store=conclusion.store,
+                fresh=options.fresh,
+            )
+            conclusion.save(run)
+    conclusion.show(run, page)
     return run
 
 
@@ -281,32 +293,6 @@ def _warn_of_precision(screen: Console, study: Study, images: ImageSet, device: 
         "the reference.",
         soft_wrap=True,
     )
-
-
-def _conclude(screen: Console, store: RunStore, run: Run, out: Path, page: WatchedPage | None) -> None:
-    """Saves the run, prints its verdicts and writes its page."""
-    from vgharness.report.study_page import write_report
-
-    print_verdicts(screen, run.verdicts)
-    left = f"{shown(out)}/ is left as it was"
-    if page and run.status == "interrupted":
-        left = page.interrupted(run)
-    past = None
-    try:
-        saved = store.save(run, run.study.preset)
-        screen.print(f"run saved as {shown(saved)}", soft_wrap=True)
-        past = past_runs(saved, run, out)
-    finally:  # what was trained is not to be lost where it cannot be saved: its page holds it too
-        if run.status == "finished":
-            screen.print(f"page written to {shown(write_report(run, out, past))}", soft_wrap=True)
-            if page:
-                page.replaced()
-    if run.status == "interrupted":
-        screen.print(
-            f"interrupted: {len(run.results)} of {len(run.study.cells)} cells were begun; {left}. The page of what "
-            f"there is, with its figures: vgharness report {shlex.quote(shown(saved))}",
-            soft_wrap=True,
-        )
 
 
 def _command(task: _Task, options: Options) -> str:

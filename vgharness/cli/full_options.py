@@ -57,6 +57,9 @@ Plan = Annotated[
     bool, typer.Option("--plan", help="print what can be decided and how long it takes, train and write nothing")
 ]
 ExitZero = Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="start over, and forget what an ended study has left to go on from")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="train a study of more than 10,000 networks without asking")]
 REPORTS: Final = Path("reports")
 
@@ -84,6 +87,7 @@ class Options:
     claims: Path | None
     out: Path
     watch: bool
+    fresh: bool
     yes: bool
 
 
@@ -101,6 +105,7 @@ def given_options(
     claims: Path | None,
     out: Path,
     watch: bool,
+    fresh: bool,
     yes: bool,
 ) -> Options:
     """Makes the options from what was typed. Raises :class:`~vgharness.errors.UsageError` where it is wrong."""
@@ -117,6 +122,7 @@ def given_options(
         claims=claims,
         out=out,
         watch=watch,
+        fresh=fresh,
         yes=yes,
     )
 

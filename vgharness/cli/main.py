@@ -15,6 +15,7 @@ from vgharness.cli.history import history
 from vgharness.cli.judge import judge
 from vgharness.cli.report import report
 from vgharness.cli.schema import schema
+from vgharness.cli.status import status
 from vgharness.system.terminal import say
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -24,6 +25,7 @@ app.command()(check)
 app.command()(judge)
 app.command()(report)
 runs.register(app)
+app.command()(status)
 app.command()(history)
 app.command()(schema)
 app.add_typer(bench.app, name="bench")

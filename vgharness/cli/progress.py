@@ -68,16 +68,34 @@ class StudyProgress(Callback):
         self.cells = study.cells
         self.epochs = sum(cell.epochs for cell in study.cells)
         self.done = dict.fromkeys(study.cells, 0.0)  # epochs, whole and begun
+        self.before = 0.0  # epochs that earlier processes trained
         self.under_way: list[Cell] = []
         self.bar.update(self.task, total=self.epochs)
         self.bar.start()
 
+    def study_resumed(self, results: Sequence[CellResult]) -> None:
+        for result in results:
+            self.done[result.cell] = len(result.epochs) if result.status == "running" else result.cell.epochs
+        self.before = sum(self.done.values())
+        going_on = sum(result.status == "running" for result in results)
+        failed = sum(result.status == "failed" for result in results)
+        parts = {
+            "done before": len(results) - going_on - failed,
+            "failed before": failed,
+            "to go on from the last epoch": going_on,
+        }
+        said = [f"{count(many, 'network')} {what}" for what, many in parts.items() if many]
+        self.console.print(f"resumed: {', '.join(said)}; --fresh starts over", soft_wrap=True)
+
+    def warned(self, message: str) -> None:
+        self.console.print(f"warning: {message}", markup=False, soft_wrap=True)
+
     def seconds_left(self) -> float | None:
         """How long the epochs that are left take at the pace so far; before there is one, as was expected."""
-        done = sum(self.done.values())
-        if not done:
+        done = sum(self.done.values()) - self.before
+        if done <= 0:
             return self.expected
-        return (time.monotonic() - self.started) / done * (self.epochs - done)
+        return (time.monotonic() - self.started) / done * (self.epochs - self.before - done)
 
     def __enter__(self) -> StudyProgress:
         return self

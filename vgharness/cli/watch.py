@@ -62,6 +62,10 @@ class WatchedPage(Callback):
         self._changed.set()
         self._thread.start()
 
+    def study_resumed(self, results: Sequence[CellResult]) -> None:
+        for result in results:
+            self.cell_advanced(result)
+
     def cell_advanced(self, result: CellResult) -> None:
         self._results[result.cell] = result
         self._changed.set()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -13,12 +14,16 @@ from vgharness.claims.loading import load_claims
 from vgharness.claims.spec import Claim
 from vgharness.data.image_set import ImageSet
 from vgharness.data.on_device import DeviceImages
-from vgharness.records import Run, Study
+from vgharness.records import CellResult, Run, Study
+from vgharness.storage.store import RunStore
 from vgharness.study.judging import judged
+from vgharness.system.device import all_of
 from vgharness.system.environment import commit, describe
+from vgharness.system.process import interruptions_heard
 from vgharness.training.callback import Callback
 from vgharness.training.estimate import expected_seconds
-from vgharness.training.executor import Execution
+from vgharness.training.executor import Execution, LocalExecutor
+from vgharness.training.keeping import Keeper
 
 
 def run_study(
@@ -30,15 +35,22 @@ def run_study(
     command: str = "",
     callback: Callback | None = None,
     jobs: int | None = None,
+    store: RunStore | None = None,
+    fresh: bool = False,
 ) -> Run:
     """Trains every cell of ``study`` on ``images`` and gives the run with its verdicts.
 
     ``claims`` are those to judge, by default the studied README's. ``command`` is recorded as what reproduces the run.
     ``callback`` is called as training goes on. On a CPU ``jobs`` cells train at a time, by default one for each core;
-    results do not depend on it.
+    results do not depend on it. The device ``cuda`` stands for all GPUs there are, ``cuda:N`` for one.
 
-    A cell that raises is recorded as ``failed`` and the others go on. Ctrl-C ends the study with what there is: the
-    run's status is then ``interrupted``.
+    ``store``: where each epoch is kept as it ends, so that the same call goes on where an earlier one was ended,
+    whatever ended it; None: nowhere. ``fresh``: forget what an earlier call has kept. Once the run is saved,
+    :meth:`~vgharness.storage.store.RunStore.forget_work` removes all of it.
+
+    A cell that raises is tried again twice, then recorded as ``failed``, and the others go on. Ctrl-C ends the study
+    with what there is: the run's status is then ``interrupted``. Raises :class:`~vgharness.errors.UsageError` where
+    nothing can be kept in the store, or another process trains one of the cells.
     """
     started = time.perf_counter()
     device = torch.device(device)
@@ -53,14 +65,29 @@ def run_study(
         results=(),
         seconds=0.0,
     )
-    device_images = DeviceImages(images, device)
-    execution = Execution(study.cells)
-    try:
-        if callback:
-            callback.study_started(begun, expected_seconds(study, device_images, jobs))
-        execution.run(device_images, study.precision, callback, jobs)
-    except KeyboardInterrupt:
-        pass  # what there is counts
+    with ExitStack() as stack:
+        work = stack.enter_context(store.work(begun, (callback or Callback()).warned)) if store else None
+        if work and fresh:
+            work.start_over()
+        execution = Execution(study.cells, Keeper(work))
+        with suppress(KeyboardInterrupt), interruptions_heard():  # what there is counts
+            _train(execution, begun, [DeviceImages(images, each) for each in all_of(device)], callback, jobs)
     status: Literal["finished", "interrupted"] = "finished" if execution.complete else "interrupted"
     unjudged = begun.so_far(status, execution.results, time.perf_counter() - started)
     return judged(unjudged, load_claims() if claims is None else claims)
+
+
+def _train(
+    execution: Execution, begun: Run, images: Sequence[DeviceImages], callback: Callback | None, jobs: int | None
+) -> None:
+    if callback:
+        callback.study_started(begun, expected_seconds(begun.study, images[0], jobs, execution.resumed))
+        if execution.resumed:
+            callback.study_resumed([_going_on(result) for result in execution.resumed])
+    execution.run(LocalExecutor(images, begun.study.precision, jobs), callback)
+
+
+def _going_on(result: CellResult) -> CellResult:
+    """What was interrupted as it is now: it trains."""
+    changes = {"status": "running", "reason": ""} if result.status == "interrupted" else {}
+    return CellResult(**{**dict(result), **changes})

@@ -11,7 +11,8 @@ from vgharness.errors import UsageError
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` (a GPU where there is one), ``cpu`` or ``cuda[:N]`` → a device that is really there.
+    """``auto`` (GPUs where there are any), ``cpu`` or ``cuda[:N]`` → a device that is really there; of several GPUs
+    ``cuda`` stands for all.
 
     Raises :class:`~vgharness.errors.UsageError` where it is not.
     """
@@ -29,8 +30,15 @@ def pick_device(name: str) -> torch.device:
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             raise UsageError(f"--device {name}: there are {count} GPUs here; use cuda:0 to cuda:{count - 1}")
-        return torch.device("cuda", device.index or 0)
+        return device if device.index is None and count > 1 else torch.device("cuda", device.index or 0)
     return device
+
+
+def all_of(device: torch.device) -> list[torch.device]:
+    """Returns the devices that ``device`` stands for: each GPU for ``cuda``, else itself."""
+    if device.type == "cuda" and device.index is None:
+        return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return [device]
 
 
 def synchronize(device: torch.device) -> None:

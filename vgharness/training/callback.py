@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vgharness.records import Cell, CellResult, Epoch, Run
 
@@ -19,6 +19,12 @@ class Callback:
 
         run: what is known beforehand, still without results; its status is ``running``.
         expected_seconds: how long all will take; ``None`` on a GPU, where that is not known.
+        """
+
+    def study_resumed(self, results: Sequence[CellResult]) -> None:
+        """Called before the first cell trains, where earlier processes have left something.
+
+        results: what there is of each cell of which there is anything; the status is ``running`` where it goes on.
         """
 
     def cell_started(self, cell: Cell) -> None:
@@ -38,6 +44,16 @@ class Callback:
         result: all that there is of the cell; its status is ``running``, or ``diverged`` where it trains no more.
         """
 
+    def checkpoint(self, result: CellResult, state: Callable[[], bytes]) -> None:
+        """Called after each epoch, with what it takes to go on from there; from several threads at a time.
+
+        result: all that there is of the cell if nothing more comes: ``interrupted``, or ``diverged``.
+        state: gives the state of its network, optimizer and generators.
+        """
+
+    def warned(self, message: str) -> None:
+        """Called with a line for whoever watches: something of what was trained cannot be kept or read."""
+
     def cell_done(self, result: CellResult) -> None:
         """Called after a cell that was started has ended, in whatever status."""
 
@@ -55,6 +71,10 @@ class Callbacks(Callback):
         for each in self._callbacks:
             each.study_started(run, expected_seconds)
 
+    def study_resumed(self, results: Sequence[CellResult]) -> None:
+        for each in self._callbacks:
+            each.study_resumed(results)
+
     def cell_started(self, cell: Cell) -> None:
         for each in self._callbacks:
             each.cell_started(cell)
@@ -70,6 +90,14 @@ class Callbacks(Callback):
     def cell_advanced(self, result: CellResult) -> None:
         for each in self._callbacks:
             each.cell_advanced(result)
+
+    def checkpoint(self, result: CellResult, state: Callable[[], bytes]) -> None:
+        for each in self._callbacks:
+            each.checkpoint(result, state)
+
+    def warned(self, message: str) -> None:
+        for each in self._callbacks:
+            each.warned(message)
 
     def cell_done(self, result: CellResult) -> None:
         for each in self._callbacks:

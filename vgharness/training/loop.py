@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from vgharness.data.on_device import DeviceImages
 from vgharness.precision import autocast
 from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerPrediction, MomentErrors, Precision
+from vgharness.storage.checkpoints import Checkpoint
 from vgharness.training.callback import Callback
+from vgharness.training.checkpoint import CheckpointError, restore, state_of
 from vgharness.training.evaluation import evaluation_mode
 from vgharness.training.first_batch import FirstBatch
 from vgharness.training.network_facts import Heatmap, facts_of, heatmap_of
@@ -51,6 +53,15 @@ class NetworkTraining:
         self.heatmap: Heatmap | None = None
         self.status: Literal["running", "finished", "diverged", "interrupted"] = "running"
         self.reason = ""
+        self._earlier_seconds = 0.0  # of the process that it goes on from
+
+    def go_on_from(self, result: CellResult) -> None:
+        """Takes what an earlier process found of it. Raises ``ValueError`` where that began from other weights."""
+        if result.initial_weights_sha256 != self.facts.weights_sha256:
+            raise ValueError("it began from other weights")
+        self.numerics, self.epochs = list(result.numerics), list(result.epochs)
+        self.predictions, self.initial = result.predictions, result.initial
+        self._earlier_seconds = result.seconds
 
     @cached_property
     def _first_batch(self) -> FirstBatch:
@@ -88,8 +99,17 @@ class NetworkTraining:
         where = f"in epoch {begun}" if begun <= self.cell.epochs else "after the last epoch"
         self.status, self.reason = "interrupted", f"interrupted {where}"
 
+    def if_interrupted(self, seconds: float) -> CellResult:
+        """Makes the record of what there is if nothing more comes; ``seconds`` as in :meth:`result`."""
+        before = self.status, self.reason
+        if not self.diverged:
+            self.interrupt()
+        found = self.result(seconds)
+        self.status, self.reason = before
+        return found
+
     def result(self, seconds: float) -> CellResult:
-        """Makes the record of all that there is so far; ``seconds``: how long its pack has trained."""
+        """Makes the record of all that there is so far; ``seconds``: how long its pack has trained in this process."""
         return CellResult(
             cell=self.cell,
             status=self.status,
@@ -102,14 +122,21 @@ class NetworkTraining:
             predictions=self.predictions,
             epochs=tuple(self.epochs),
             heatmap=self.heatmap,
-            seconds=seconds,
+            seconds=self._earlier_seconds + seconds,
         )
 
 
 def train_pack(
-    cells: Sequence[Cell], images: DeviceImages, precision: Precision, callback: Callback | None = None
+    cells: Sequence[Cell],
+    images: DeviceImages,
+    precision: Precision,
+    callback: Callback | None = None,
+    checkpoints: Sequence[Checkpoint] = (),
 ) -> tuple[CellResult, ...]:
     """Trains ``cells``, alike but for activation and seed, and gives their results, in their order.
+
+    ``checkpoints``: what each of them goes on from, all after the same epoch; none: they begin. Raises
+    :class:`~vgharness.training.checkpoint.CheckpointError` where one is of another network.
 
     Each trains to its end, to its divergence (a loss that is not finite), or to Ctrl-C, which ends all that train as
     ``interrupted`` and is not raised. Float32 on a GPU is computed as the caller has set it by
@@ -118,6 +145,8 @@ def train_pack(
     started = time.perf_counter()
     pack = Pack(cells, images, precision)
     networks = [NetworkTraining(cell, model, images, precision) for cell, model in zip(cells, pack.models, strict=True)]
+    for number, (network, checkpoint) in enumerate(zip(networks, checkpoints, strict=bool(checkpoints))):
+        _go_on(pack, number, network, checkpoint)
     try:
         _train(pack, networks, callback or Callback(), started)
         for network in networks:
@@ -130,6 +159,14 @@ def train_pack(
     return tuple(network.result(seconds) for network in networks)
 
 
+def _go_on(pack: Pack, number: int, network: NetworkTraining, checkpoint: Checkpoint) -> None:
+    restore(pack, number, checkpoint.state)
+    try:
+        network.go_on_from(checkpoint.result)
+    except ValueError as error:
+        raise CheckpointError(number, str(error)) from error
+
+
 def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback, started: float) -> None:
     """Trains the pack to its end and notes in ``networks``, one for each of its networks, what is found; ``started``:
     when."""
@@ -138,19 +175,28 @@ def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback, 
         for network in those:
             callback.cell_advanced(network.result(time.perf_counter() - started))
 
-    for network in networks:
-        network.measure_first_batch()
-    advanced(networks)
+    def keep(those: Sequence[NetworkTraining]) -> None:
+        seconds = time.perf_counter() - started
+        for number, network in enumerate(networks):
+            if network in those:
+                callback.checkpoint(network.if_interrupted(seconds), partial(state_of, pack, number))
+
+    done = len(networks[0].epochs)
+    if not done:
+        for network in networks:
+            network.measure_first_batch()
+        advanced(networks)
     if not pack.cell.epochs:
         for network, flow in zip(networks, _initial_flows(pack), strict=True):
             network.initial = flow
         return
-    for number in range(1, pack.cell.epochs + 1):
+    for number in range(done + 1, pack.cell.epochs + 1):
         training = [network for network in networks if not network.diverged]
         _train_epoch(pack, number, networks, callback)
         if number in (1, pack.cell.epochs):  # the moments that claims speak of
             for network in networks:
                 network.measure_first_batch()
+        keep(training)
         advanced(training)
         if all(network.diverged for network in networks):
             return

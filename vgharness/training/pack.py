@@ -8,6 +8,7 @@ code runs without graphs and streams.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -107,6 +108,8 @@ class Pack:
         used: the batches are of the order drawn last.
         """
         before = {name: tensor.clone() for name, tensor in self.models.state_dict().items()}
+        # There is some where it goes on from a checkpoint.
+        state_before = {parameter: copy.deepcopy(state) for parameter, state in self.optimizer.state.items()}
         with self._recorder.aside(), self.probe:
             for size in self._distinct_sizes():
                 for _ in range(steps):
@@ -115,9 +118,11 @@ class Pack:
                     self._measure_step(size)
         self.models.load_state_dict(before)
         self.optimizer.zero_grad()
-        for state in self.optimizer.state.values():
-            for value in state.values():
-                if isinstance(value, Tensor):  # SGD without momentum keeps none
+        for parameter, state in self.optimizer.state.items():
+            for name, value in state.items():
+                if parameter in state_before and isinstance(value, Tensor):
+                    value.copy_(state_before[parameter][name])
+                elif isinstance(value, Tensor):
                     value.zero_()
 
     def flows(self, gradients: Tensor) -> list[GradientFlow]:

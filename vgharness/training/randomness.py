@@ -61,6 +61,15 @@ class Batches:
         self._flips = torch.zeros(len(cells), count, dtype=torch.bool, device=device)
         self._taken = torch.zeros(1, dtype=torch.int64, device=device)  # images of the epoch, by each network
 
+    def states(self, number: int) -> tuple[Tensor, Tensor]:
+        """The states of a network's two generators: of the order, and of crops and flips."""
+        return self._orders[number].get_state(), self._augmentations[number].get_state()
+
+    def restore(self, number: int, states: tuple[Tensor, Tensor]) -> None:
+        """Puts a network's generators where :meth:`states` found them. Raises ``RuntimeError`` for what is none."""
+        self._orders[number].set_state(states[0])
+        self._augmentations[number].set_state(states[1])
+
     def shuffle(self) -> None:
         """Draws the next epoch's order, crops and flips, each network's from its own generators, and rewinds."""
         count = self._images.train_count

@@ -10,6 +10,7 @@ from vgharness import __version__
 from vgharness.cli import bench, runs
 from vgharness.cli.check import check
 from vgharness.cli.errors import run as run_program
+from vgharness.cli.export import export
 from vgharness.cli.full import full
 from vgharness.cli.history import history
 from vgharness.cli.judge import judge
@@ -23,6 +24,7 @@ app.command()(check)
 app.command()(judge)
 app.command()(report)
 runs.register(app)
+app.command()(export)
 app.command()(history)
 app.command()(schema)
 app.add_typer(bench.app, name="bench")

@@ -66,6 +66,7 @@ from vgharness.records.session import (
     TestOutcome,
 )
 from vgharness.records.study import Cell, Study
+from vgharness.records.tables import TABLES, Table, TableName, table_of
 from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "SESSION_STATUSES",
     "SESSION_VERSION",
+    "TABLES",
     "Activation",
     "Architecture",
     "Baseline",
@@ -122,6 +124,8 @@ __all__ = [
     "State",
     "Steps",
     "Study",
+    "Table",
+    "TableName",
     "TestOutcome",
     "TimePath",
     "Verdict",
@@ -130,4 +134,5 @@ __all__ = [
     "last_passes",
     "nan_if_none",
     "quotient",
+    "table_of",
 ]

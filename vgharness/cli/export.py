@@ -10,7 +10,6 @@ Exit status: 0 printed or written; 2 bad input.
 from __future__ import annotations
 
 import json as json_format
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,7 +23,7 @@ from vgharness.records import TABLES, Run, Table, table_of
 from vgharness.report.csv_text import as_csv
 from vgharness.storage.store import DEFAULT_ROOT
 from vgharness.system.files import check_file, shown, write_text, write_whole
-from vgharness.system.terminal import say
+from vgharness.system.terminal import say, say_table
 
 _FORMATS: Final = ("csv", "parquet", "json")
 
@@ -70,7 +69,7 @@ def export(
         elif out is not None:
             write_text(out, _text(found, chosen))
         else:
-            _print(_text(found, chosen))
+            say_table(_text(found, chosen))
             return
         say(f"{count(len(found.rows), 'row')} of {table} written to {shown(out)}")
 
@@ -92,9 +91,3 @@ def _text(table: Table, form: str) -> str:
         return json_format.dumps(table.records(), indent=1) + "\n"
     flat = table.flat()
     return as_csv(flat.columns, flat.rows)
-
-
-def _print(text: str) -> None:
-    """A terminal is to obey nothing that is in a cell; into a file or another program the text goes as it is."""
-    on_terminal = sys.stdout.isatty()
-    say(escaped(text, keep=lambda x: x == "\n" or x.isprintable()) if on_terminal else text, end="")

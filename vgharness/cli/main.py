@@ -9,6 +9,7 @@ import typer
 from vgharness import __version__
 from vgharness.cli import bench, runs
 from vgharness.cli.check import check
+from vgharness.cli.compare import compare_runs
 from vgharness.cli.errors import run as run_program
 from vgharness.cli.export import export
 from vgharness.cli.full import full
@@ -24,6 +25,7 @@ app.command()(check)
 app.command()(judge)
 app.command()(report)
 runs.register(app)
+app.command("compare")(compare_runs)
 app.command()(export)
 app.command()(history)
 app.command()(schema)

@@ -63,8 +63,8 @@ def test_the_terminal_shows_what_flipped_and_by_how_much(store: RunStore) -> Non
     assert "+20 points (20 to 20)" in result.stdout
     assert "same: mixed" not in result.stdout
     assert (
-        "1 of 2 verdicts changed: flips 1 of 2 values changed by more than chance, each at 95 % by itself, seed by seed "
-        "1 claim not shown: as before, with no value that clearly changed"
+        "1 of 2 verdicts changed: flips 1 of 2 values changed by more than chance, each at 95 % by itself, seed by "
+        "seed 1 claim not shown: as before, with no value that clearly changed"
     ) in " ".join(result.stdout.split())
 
 

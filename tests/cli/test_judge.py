@@ -281,7 +281,7 @@ def test_a_page_keeps_the_verdicts_of_its_run() -> None:
 def test_a_run_without_verdicts_is_judged_by_the_readme() -> None:
     save("run.json", study())
     result = run("report", "run.json", "--out", "page")
-    assert "judged anew" in result.stdout
+    assert "judged anew" in result.stderr
     assert "CIFAR-10 Vanishing Gradient Experiment" in heading("page/index.html")
     assert load_run(Path("page/run.json")).verdicts
 

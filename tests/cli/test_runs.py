@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import typer
 from factories import MACHINE, make_flow, make_result, make_run
 from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from vgharness.cli.runs import register
+from vgharness.cli.main import app
 from vgharness.formatting import number, shorten
 from vgharness.gradflow.comparison import Comparison, compare
 from vgharness.gradflow.limits import parse_failures
@@ -272,8 +271,6 @@ def store(tmp_path: Path) -> RunStore:
 
 
 def invoke(store: RunStore, *arguments: str) -> Result:
-    app = typer.Typer()
-    register(app)
     return CliRunner().invoke(app, [*arguments, "--storage", str(store.root)], env={"COLUMNS": "80"})
 
 
@@ -407,7 +404,8 @@ def test_compare_as_csv_is_every_value_and_what_is_new_or_gone(store: RunStore) 
     [
         (("compare", "7"), "no session '7' here; `vgharness list` shows what is saved"),
         (("compare", "no/file.json"), "no/file.json: there is no such file"),
-        (("compare", "1", "3"), "a study's run, not a pytest session; `vgharness report RUN`"),
+        (("compare", "1", "3"), "a pytest session, and the other is a study's run; name two of one kind"),
+        (("compare", "1", "2", "--claims", "readme"), "--claims: is for studies' runs"),
         (("compare", "1", "--fail", "signal_l2"), "give QUANTITY:SIZE"),
         (
             ("compare", "1", "--fail", "signal_l2:-40"),

@@ -9,7 +9,9 @@ import typer
 from vgharness import __version__
 from vgharness.cli import bench, runs
 from vgharness.cli.check import check
+from vgharness.cli.compare import compare_runs
 from vgharness.cli.errors import run as run_program
+from vgharness.cli.export import export
 from vgharness.cli.full import full, run
 from vgharness.cli.history import history
 from vgharness.cli.judge import judge
@@ -26,6 +28,8 @@ app.command()(judge)
 app.command()(report)
 runs.register(app)
 app.command()(status)
+app.command("compare")(compare_runs)
+app.command()(export)
 app.command()(history)
 app.command()(schema)
 app.add_typer(bench.app, name="bench")

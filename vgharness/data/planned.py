@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from vgharness.data.cifar10 import DESCRIPTION as CIFAR10_DESCRIPTION
-from vgharness.data.folder import CIFAR10_CLASSES, folder_images, list_folder
+from vgharness.data.folder import folder_images
+from vgharness.data.image_files import CIFAR10_CLASSES, list_folder
 from vgharness.data.image_set import SIZE, Arrays, ImageSet, limit, with_provenance
 from vgharness.data.own import is_own, load_own
 from vgharness.data.synthetic import synthetic_images

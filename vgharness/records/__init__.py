@@ -73,6 +73,7 @@ from vgharness.records.session import (
     TestOutcome,
 )
 from vgharness.records.study import MOST_WIDTH, Cell, Study
+from vgharness.records.tables import TABLES, Table, TableName, table_of
 from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "SESSION_STATUSES",
     "SESSION_VERSION",
+    "TABLES",
     "TRAINED_ACTIVATIONS",
     "Activation",
     "Architecture",
@@ -138,6 +140,8 @@ __all__ = [
     "State",
     "Steps",
     "Study",
+    "Table",
+    "TableName",
     "TestOutcome",
     "TimePath",
     "Verdict",
@@ -146,4 +150,5 @@ __all__ = [
     "last_passes",
     "nan_if_none",
     "quotient",
+    "table_of",
 ]

@@ -151,14 +151,15 @@ class RunStore:
                 return self._latest(per_machine, which, kind, whole=whole, commit=commit)
         return self._latest(named, which, kind, whole=whole)
 
-    def find_all(self, which: str) -> tuple[Path, ...]:
-        """The sessions that ``which`` means, in the order of their numbers: all whose name a glob such as ``nightly*``
-        matches, and else the one that :meth:`find` finds. Raises :class:`~vgharness.errors.UsageError`."""
+    def find_all(self, which: str, kind: Kind = "session") -> tuple[Path, ...]:
+        """The files of that ``kind`` that ``which`` means, in the order of their numbers: all whose name a glob such as
+        ``nightly*`` matches, and else the one that :meth:`find` finds. Raises
+        :class:`~vgharness.errors.UsageError`."""
         if not set(which) & set("*?[") or Path(which).exists():
-            return (self.find(which).path,)
-        entries = [x for x in self.entries().entries if x.kind == "session" and fnmatchcase(x.name, which)]
+            return (self.find(which, kind).path,)
+        entries = [x for x in self.entries().entries if x.kind == kind and fnmatchcase(x.name, which)]
         if not entries:
-            raise UsageError(f"{shown(self.root)}: no session {which!r} here; `vgharness list` shows what is saved")
+            raise NotFoundError(f"{shown(self.root)}: no {kind} {which!r} here; `vgharness list` shows what is saved")
         return tuple(entry.path for entry in entries)
 
     def _of_path_or_number(self, which: str | None) -> Path | None:
@@ -268,7 +269,7 @@ def _session(path: Path, content: Content) -> Session:
     if "kind" not in content and "study" in content:
         raise UsageError(
             f"{shown(path)}: a study's run, not a pytest session; `vgharness report RUN` writes its page, "
-            "`vgharness report A B` compares two"
+            "`vgharness compare A B` compares two"
         )
     return validated(path, upgraded(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
 

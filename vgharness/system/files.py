@@ -116,7 +116,7 @@ def _mode_of_regular(target: Path) -> int | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, f"this is {_kind(found.st_mode)}, not a file")
+        raise OSError(errno.EINVAL, f"this is {kind_of(found.st_mode)}, not a file")
     if not os.access(target, os.W_OK):  # a rename would not ask
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return stat.S_IMODE(found.st_mode)
@@ -155,7 +155,8 @@ def _is_litter(path: Path, host: str | None, process: str | None) -> bool:
     return False
 
 
-def _kind(mode: int) -> str:
+def kind_of(mode: int) -> str:
+    """What a path is that is no regular file, by its mode: ``a folder``, ``a pipe``, ``a device``."""
     kinds = (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a pipe"),

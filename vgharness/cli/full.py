@@ -252,11 +252,20 @@ def _task(screen: Console, options: Options, claims: tuple[Claim, ...], *, asks:
     if asks and design.size > MOST_UNASKED:
         _ask(design.size)
     study = design.study()
+    _check_own_networks(study)
     what = "study" if isinstance(name, Path) else "preset"
     screen.print(
         f"{what} {shown(design.name)} on {device}, {study.precision}; images: {shown(design.source)}", soft_wrap=True
     )
     return _Task(study, design.source, claims, device)
+
+
+def _check_own_networks(study: Study) -> None:
+    """Raises what would go wrong with the user's own code before anything is trained."""
+    from vgharness.training.own_network import check_own
+
+    for cell in {cell.own: cell for cell in study.cells if cell.own is not None}.values():
+        check_own(cell)
 
 
 def _design(name: str | Path, options: Options) -> Design:
@@ -268,8 +277,10 @@ def _design(name: str | Path, options: Options) -> Design:
 
 def _claims(options: Options) -> tuple[Claim, ...]:
     """Those that were given, else those that the study is for."""
-    own = _design(options.study, options).claims if options.study is not None else None
-    return chosen_claims(options.claims or own)
+    design = _design(options.study, options) if options.study is not None else None
+    own = options.claims or (design.claims if design else None)
+    # What the studied README says is not said of anybody else's networks.
+    return () if own is None and design is not None and design.of_own_networks else chosen_claims(own)
 
 
 def _ask(size: int) -> None:

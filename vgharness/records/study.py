@@ -87,7 +87,8 @@ class Cell(Record):
     @property
     def name(self) -> str:
         """Short and unique within a study: ``script sigmoid seed 42``, ``script relu depth 6 norm batch seed 42``."""
-        return " ".join([self.architecture, self.activation, *self._changed(), f"seed {self.seed}"])
+        activation = [] if self.activation == "own" else [self.activation]
+        return " ".join([self.architecture, *activation, *self._changed(), f"seed {self.seed}"])
 
     @property
     def settings(self) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from vgharness.errors import UsageError
 from vgharness.records import FIRST_SEED, Precision, Study, first_of
-from vgharness.study.grid import Grid, cells_of, check_size
+from vgharness.study.grid import Grid, OwnGrid, cells_of, check_size
 
 MOST_SEEDS: Final = 100_000
 
@@ -40,6 +40,11 @@ class Design:
     claims: Path | None = None
 
     @property
+    def of_own_networks(self) -> bool:
+        """Whether some of its networks are the user's own."""
+        return any(isinstance(grid, OwnGrid) for grid in self.grids)
+
+    @property
     def size(self) -> int:
         """How many cells it has at the most; raises :class:`~vgharness.errors.UsageError` for more than can be."""
         return check_size(self.grids, len(self.seeds))
@@ -62,7 +67,11 @@ class Design:
         Raises :class:`~vgharness.errors.UsageError` for seeds that are none.
         """
         grids = tuple(
-            Grid({**grid.factors, **(factors or {})}, grid.epochs if epochs is None or not grid.epochs else epochs)
+            replace(
+                grid,
+                factors={**grid.factors, **(factors or {})},
+                epochs=grid.epochs if epochs is None or not grid.epochs else epochs,
+            )
             for grid in self.grids
         )
         return replace(

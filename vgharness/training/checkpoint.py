@@ -28,12 +28,12 @@ class CheckpointError(Exception):
 
 
 class _State(NamedTuple):
-    """model: by name, parameters and buffers. optimizer: of each parameter, in order. generators: of the order, and of
-    crops and flips."""
+    """model: by name, parameters and buffers. optimizer: of each parameter, in order. generators: as
+    ``Batches.states`` gives them."""
 
     model: dict[str, Tensor]
     optimizer: list[dict[str, Any]]
-    generators: tuple[Tensor, Tensor]
+    generators: tuple[Tensor, ...]
 
 
 def state_of(pack: Pack, number: int) -> bytes:
@@ -63,8 +63,7 @@ def restore(pack: Pack, number: int, content: bytes) -> None:
             if any(value.shape not in ((), parameter.shape) for value in own.values() if isinstance(value, Tensor)):
                 raise ValueError("the optimizer's state is of other parameters")
             pack.optimizer.state[parameter] = dict(own)
-        order, augmentation = state.generators
-        pack.batches.restore(number, (order.cpu(), augmentation.cpu()))
+        pack.batches.restore(number, [each.cpu() for each in state.generators])
     except Exception as error:  # whatever it was, this is no state of this network
         raise CheckpointError(number, f"not a state of this network ({in_one_line(error)})") from error
 

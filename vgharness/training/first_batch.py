@@ -17,7 +17,7 @@ from vgharness.training.numerics import LayerGradients, exact_gradients, gradien
 from vgharness.training.own_network import mean_loss
 from vgharness.training.pack import initial_network
 from vgharness.training.prediction import activation_in, predict
-from vgharness.training.randomness import Batches
+from vgharness.training.randomness import Batches, drawing_from, generator
 
 
 class FirstBatch:
@@ -70,7 +70,8 @@ class FirstBatch:
         if self._cell.own is None:
             return exact_gradients(model, self._inputs, self._targets)
         try:
-            first, second = self._found(model), self._found(model)
+            with drawing_from(generator(self._cell, "network")):
+                first, second = self._found(model), self._found(model)
             if not first or not all(torch.equal(a.weight, b.weight) for a, b in zip(first, second, strict=True)):
                 return None
             return exact_gradients(model, self._inputs, self._targets, self._loss, whole=True)

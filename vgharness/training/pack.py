@@ -9,9 +9,9 @@ code runs without graphs and streams.
 from __future__ import annotations
 
 import copy
-import threading
-from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,8 @@ from vgharness.training.cuda_streams import NetworkStreams
 from vgharness.training.evaluation import evaluate
 from vgharness.training.optimizer import make_optimizer
 from vgharness.training.own_network import count_correct, make_network, mean_loss
-from vgharness.training.randomness import Batch, Batches, generator
+from vgharness.training.randomness import Batch, Batches, drawing_from, generator
 from vgharness.training.values import EpochBuffer, EvaluationValues, StepValues
-
-_seeding = threading.Lock()  # of PyTorch's global generator, which layers initialise from
 
 
 class Pack:
@@ -94,10 +92,11 @@ class Pack:
         gradients, losses and right answers are of before the update. Enter the probe around it."""
         batch = self.batches.take(size)
         self.optimizer.zero_grad()
-        losses, correct = self._forward(batch)
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-        self._streams.join()
-        self.optimizer.step()
+        with self._drawing():
+            losses, correct = self._forward(batch)
+            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+            self._streams.join()
+            self.optimizer.step()
         gradients = self.probe.read().view(len(self), -1)
         return StepValues.join(gradients, torch.stack(losses).detach(), torch.stack(correct))
 
@@ -158,6 +157,27 @@ class Pack:
                 self.optimizer.zero_grad()  # the recording then allocates gradients in its own memory
                 self._recorded_steps[size] = self._recorder.record(partial(self._measure_step, size))
 
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Within, what a user's own network draws on the CPU comes from the cell's own generator. Networks that train
+        beside it wait where it draws at all: PyTorch has one generator for the whole process."""
+        if self.cell.own is None or not self._draws:
+            yield
+            return
+        with drawing_from(self.batches.drawn[0]):
+            yield
+
+    @cached_property
+    def _draws(self) -> bool:
+        """Whether a forward pass of a user's own network draws random numbers, by a trial on a copy."""
+        model = copy.deepcopy(self.models[0])
+        inputs, _ = next(self.images.test_batches(2, 2))
+        trial = torch.Generator()
+        before = trial.get_state()
+        with drawing_from(trial), torch.no_grad():
+            model(inputs)
+        return not torch.equal(before, trial.get_state())
+
     def _distinct_sizes(self) -> list[int]:
         return sorted(set(self.batches.sizes), reverse=True)
 
@@ -191,8 +211,7 @@ def pack_key(cell: Cell) -> Hashable:
 def initial_network(cell: Cell, images: DeviceImages) -> nn.Module:
     """Makes the cell's network for the classes of ``images``, on their device. Its weights are drawn on the CPU, from
     the cell's own generator."""
-    with _seeding, torch.random.fork_rng(devices=()):
-        torch.default_generator.set_state(generator(cell, "weights").get_state())
+    with drawing_from(generator(cell, "weights")):
         if cell.own is not None:
             return make_network(cell, images.num_classes).to(images.device)
         model = DeepCNN(cell.activation, cell.depth, cell.pools, cell.norm, cell.init, images.num_classes, cell.width)

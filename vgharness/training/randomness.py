@@ -1,14 +1,17 @@
 """What is random in a cell's training, drawn from generators that the cell owns.
 
 They are seeded from the cell's seed: one for the initial weights, one for the order of the images, one for crops and
-flips. All run on the CPU, so that a cell draws the same numbers on every device and in every pack. Two cells that
-differ only in their activation start from the same weights and see the same images: their difference is paired by seed.
+flips, and one for what a user's own network draws in a step, such as dropout. All run on the CPU, so that a cell draws
+the same numbers on every device and in every pack. Two cells that differ only in their activation start from the same
+weights and see the same images: their difference is paired by seed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,13 +21,26 @@ from vgharness.data.augmentation import PADDING
 from vgharness.data.on_device import DeviceImages
 from vgharness.records import Cell
 
-Purpose = Literal["weights", "order", "augmentation"]
+Purpose = Literal["weights", "order", "augmentation", "network"]
 
 
 def generator(cell: Cell, purpose: Purpose) -> torch.Generator:
     """Makes a generator on the CPU, seeded from the cell's seed and ``purpose``: no two purposes share numbers."""
     digest = hashlib.sha256(f"{cell.seed} {purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
+
+
+_drawing = threading.Lock()  # of PyTorch's own generator, which layers initialise and drop out from
+
+
+@contextmanager
+def drawing_from(own: torch.Generator) -> Iterator[None]:
+    """Within, what draws from PyTorch's own generator on the CPU draws from ``own``, one thread at a time; the process's
+    generator is then as it was."""
+    with _drawing, torch.random.fork_rng(devices=()):
+        torch.default_generator.set_state(own.get_state())
+        yield
+        own.set_state(torch.default_generator.get_state())
 
 
 class Batch(NamedTuple):
@@ -46,6 +62,7 @@ class Batches:
     every time, which a CUDA graph can repeat.
 
     sizes: images in each batch of an epoch, in its order; the last one may be smaller.
+    drawn: of each network, the generator of what it draws itself.
     """
 
     def __init__(self, cells: Sequence[Cell], images: DeviceImages) -> None:
@@ -55,20 +72,25 @@ class Batches:
         self._images = images
         self._orders = [generator(cell, "order") for cell in cells]
         self._augmentations = [generator(cell, "augmentation") for cell in cells]
+        self.drawn = [generator(cell, "network") for cell in cells]
         # Until the first shuffle every image is the first one: what is tried out before needs some valid index.
         self._index = torch.zeros(len(cells), count, dtype=torch.int64, device=device)
         self._offsets = torch.zeros(len(cells), count, 2, dtype=torch.int64, device=device)
         self._flips = torch.zeros(len(cells), count, dtype=torch.bool, device=device)
         self._taken = torch.zeros(1, dtype=torch.int64, device=device)  # images of the epoch, by each network
 
-    def states(self, number: int) -> tuple[Tensor, Tensor]:
-        """The states of a network's two generators: of the order, and of crops and flips."""
-        return self._orders[number].get_state(), self._augmentations[number].get_state()
+    def states(self, number: int) -> tuple[Tensor, ...]:
+        """The states of a network's generators: of the order, of crops and flips, and of what it draws itself."""
+        return tuple(each.get_state() for each in self._generators(number))
 
-    def restore(self, number: int, states: tuple[Tensor, Tensor]) -> None:
-        """Puts a network's generators where :meth:`states` found them. Raises ``RuntimeError`` for what is none."""
-        self._orders[number].set_state(states[0])
-        self._augmentations[number].set_state(states[1])
+    def restore(self, number: int, states: Sequence[Tensor]) -> None:
+        """Puts a network's generators where :meth:`states` found them. Raises ``RuntimeError`` or ``ValueError`` for
+        what is none."""
+        for each, state in zip(self._generators(number), states, strict=True):
+            each.set_state(state)
+
+    def _generators(self, number: int) -> tuple[torch.Generator, ...]:
+        return self._orders[number], self._augmentations[number], self.drawn[number]
 
     def shuffle(self) -> None:
         """Draws the next epoch's order, crops and flips, each network's from its own generators, and rewinds."""

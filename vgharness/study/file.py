@@ -42,7 +42,14 @@ from vgharness.study.design import MOST_SEEDS, Design
 from vgharness.study.grid import FACTORS, NO_NORM, Grid, check_size
 from vgharness.study.own_file import OWN_KEYS, beside, own_grid
 
-READY: Final = ("depth", "remedies", "theory")  # the ready-made studies, by name
+READY: Final = (
+    "depth",
+    "remedies",
+    "theory",
+    "normalisation",
+    "two-pipelines",
+    "he-2015",
+)  # the ready-made studies, by name
 _MOST_EPOCHS: Final = 1_000_000
 _LONGEST_LINE: Final = 1000
 _DEFAULTS: Final[dict[str, tuple[Any, ...]]] = {"architecture": ("script",), "activation": ("sigmoid", "relu")}

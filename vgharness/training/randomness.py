@@ -35,8 +35,8 @@ _drawing = threading.Lock()  # of PyTorch's own generator, which layers initiali
 
 @contextmanager
 def drawing_from(own: torch.Generator) -> Iterator[None]:
-    """Within, what draws from PyTorch's own generator on the CPU draws from ``own``, one thread at a time; the process's
-    generator is then as it was."""
+    """Within, what draws from PyTorch's own generator on the CPU draws from ``own``, one thread at a time; the
+    process's generator is then as it was."""
     with _drawing, torch.random.fork_rng(devices=()):
         torch.default_generator.set_state(own.get_state())
         yield

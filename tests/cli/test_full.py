@@ -109,23 +109,40 @@ epochs = 0
 """
 
 
-def test_a_study_file_is_run_and_judged_by_its_own_claims_and_the_command_gives_it_again(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
+def test_a_study_file_is_run_and_judged_by_its_own_claims_and_the_command_gives_it_again() -> None:
+    Path("elsewhere").mkdir()
     Path("elsewhere/a study.toml").write_text(STUDY)
     Path("elsewhere/my claims.toml").write_text(CLAIMS)
-    result = CliRunner().invoke(app, ["run", "elsewhere/a study.toml", "--device", "cpu", "--exit-zero"])
-    assert result.exit_code == 0, result.output
-    assert "study own on cpu, fp32; images: synthetic" in result.output
-    run = load_run(next(Path(".gradflow").glob("*/0001_own.json")))
-    assert [(cell.activation, cell.norm, cell.epochs) for cell in run.study.cells if cell.seed == 43] == [
+    runs: list[tuple[Study, object, str]] = []
+
+    def run_study(study: Study, images: ImageSet, *, claims: object, command: str, **_: object) -> Run:
+        assert images.provenance.train_images == 32
+        runs.append((study, claims, command))
+        return make_run([make_result(status="failed")], command=command)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vgharness.study.run.run_study", run_study)
+        result = CliRunner().invoke(app, ["run", "elsewhere/a study.toml", "--device", "cpu"])
+        assert "study own on cpu, fp32; images: synthetic" in result.output
+        CliRunner().invoke(app, shlex.split(runs[0][2])[1:])
+    study, claims, command = runs[0]
+    assert [(cell.activation, cell.norm, cell.epochs) for cell in study.cells if cell.seed == 43] == [
         ("relu", None, 1),
         ("mish", None, 1),
         ("relu", "batch", 0),
     ]
-    assert [verdict.claim for verdict in run.verdicts] == ["learns"]
-    again = CliRunner().invoke(app, [*shlex.split(run.command)[1:], "--exit-zero", "--jobs", "1"])
-    assert again.exit_code == 0, again.output
-    assert load_run(next(Path(".gradflow").glob("*/0002_own.json"))).study == run.study
+    assert claims == load_claims("elsewhere/my claims.toml")
+    assert runs[1] == runs[0]
+    assert command.startswith("vgharness run 'elsewhere/a study.toml' --device cpu --data synthetic")
+
+
+@pytest.mark.parametrize("name", ["no-such.toml", "bad.toml"])
+def test_a_study_file_that_cannot_be_read_is_one_line(name: str) -> None:
+    Path("bad.toml").write_text("epoch = 3")
+    for more in ((), ("--plan",)):
+        result = CliRunner().invoke(app, ["run", name, *more])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert only_line(result).startswith(f"vgharness run: {name}: ")
 
 
 def test_a_ready_made_study_is_a_preset_too(asked: list[tuple[Study, ImageSet]]) -> None:
@@ -137,13 +154,17 @@ def test_a_ready_made_study_is_a_preset_too(asked: list[tuple[Study, ImageSet]])
     assert command == "vgharness run theory --device cpu --data synthetic --seed 42 --precision fp32"
 
 
-def test_very_many_networks_are_asked_about(asked: list[tuple[Study, ImageSet]]) -> None:
-    result = full("--preset", "quick", "--seeds", "2000")
-    line = "vgharness.full: 12,000 networks: to train more than 10,000 without being asked, give --yes"
+def test_very_many_networks_are_asked_about(
+    asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vgharness.cli.full.MOST_UNASKED", 11)
+    result = full("--preset", "quick", "--seeds", "2")
+    line = "vgharness.full: 12 networks: to train more than 11 without being asked, give --yes"
     assert (result.exit_code, only_line(result)) == (2, line)
+    assert full("--preset", "quick", "--seeds", "2", "--plan").exit_code == 0  # which trains nothing
     assert asked == []
-    full("--preset", "quick", "--seeds", "2000", "--yes", "--out", "here")
-    assert len(asked[0][0].cells) == 12_000
+    full("--preset", "quick", "--seeds", "2", "--yes")
+    assert len(asked[0][0].cells) == 12
 
 
 CLAIMS = """
@@ -303,7 +324,7 @@ def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
         (["--activations", "sigmoid,swoosh"], "'swoosh' is not known; use sigmoid, tanh, relu, gelu, silu"),
         (["--depths", "1"], "a depth is 2 to 10"),
         (["--seeds", "1000000"], "--seeds 1000000: give 100,000 at most"),
-        (["--seeds", "60000", "--norm", "none,batch", "--width", "1,2"], "1,000,000 are the most that one can hold"),
+        (["--seeds", "60000", "--norm", "none,batch", "--width", "1,2,3,4"], "cells: 1,000,000 are the most"),
         (["--width", "0"], "--width 0: each is above 0 and at most 64"),
         (["--width", "wide"], "--width wide: give numbers like 0.5,1"),
         (["--norm", "layer"], "--norm: 'layer' is not known; use none, batch"),

@@ -9,11 +9,18 @@ from vgharness.claims.loading import load_claims
 from vgharness.formatting import number
 from vgharness.gradflow.summary import SIGNAL
 from vgharness.records import CellResult, Run
+from vgharness.report.figures.accuracy import accuracy_sheet
+from vgharness.report.figures.gradients import gradients_sheet
+from vgharness.report.figures.maps import maps_sheet
+from vgharness.report.figures.sheet import style
 from vgharness.report.kinds import factor_series, kinds_of
+from vgharness.report.past.values import key_values
 from vgharness.report.study.charts import WEIGHTS, accuracy_charts, factor_charts, norm_charts
 from vgharness.report.study.facts import networks_table, shape_rows, shapes_of
 from vgharness.report.study.grid import depths_of
 from vgharness.report.study.maps import maps_of
+from vgharness.report.study_page import render
+from vgharness.report.versus.settings import settings_of
 from vgharness.study.judging import judged
 
 pytestmark = pytest.mark.fast
@@ -114,6 +121,52 @@ def test_networks_that_differ_in_anything_have_charts_and_rows_of_their_own(run:
     assert [each.settings for each in shapes_of(many)] == groups
 
 
+KINDS: list[dict[str, object]] = [
+    {}, {"depth": 2}, {"depth": 10}, {"width": 0.5}, {"norm": "batch"}, {"init": "xavier"}, {"init": "kaiming"},
+    {"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "sgd", "momentum": 0.0}, {"learning_rate": 0.1},
+    {"schedule": "cosine"}, {"depth": 10, "norm": "batch", "schedule": "cosine"},
+]  # fmt: skip
+
+
+def test_twelve_kinds_of_network_stand_each_under_its_own_name_everywhere() -> None:
+    results = [
+        with_cell(make_result(activation, seed, curve=[30.0]), **kind)
+        for kind in KINDS
+        for activation in ("mish", "relu")
+        for seed in (42, 43)
+    ]
+    many = make_run(results)
+    settings = [kind.settings for kind in kinds_of(many)][::2]
+    assert len(set(settings)) == 12
+    assert "script, depth 10, norm batch, schedule cosine" in settings
+    page = render(many)
+    charts = {"factors": 12, "weights' factors": 12, "signals": 12, "weights": 12, "accuracy": 12}
+    for name in settings:
+        # As the heading of each figure's group, and as a network's name in its tables.
+        headings = page.count(f"<summary>{name}</summary>") + page.count(f"<h3>{name}</h3>")
+        assert headings >= len(charts), name
+        assert f'<th scope="row">mish ({name})</th>' in page, name
+    depths = depths_of(many)
+    assert depths is not None
+    assert sum(len([cell for cell in row if cell.accuracy]) for grid in depths.grids for _, row in grid.rows) == 24
+    assert [grid.depths for grid in depths.grids if grid.settings == "script"] == [(2, 4, 10)]
+    with style():
+        for make in (accuracy_sheet, gradients_sheet, maps_sheet):
+            sheet = make(many)
+            shown = {text.get_text() for ax in sheet.axes.flat if ax.get_visible() for text in ax.texts}
+            assert set(settings) <= shown
+            assert "not drawn" not in " ".join(sheet.notes)
+    assert {value.of for value in key_values(many)} == {kind.name for kind in kinds_of(many)}
+    (kinds,) = (each.after for each in settings_of(many, many) if each.name == "kinds of network")
+    assert all(f"mish ({name})" in kinds for name in settings)
+
+
+def test_curves_of_activations_without_a_colour_of_their_own_are_dashed() -> None:
+    page = render(make_run([make_result("mish", curve=[30.0]), make_result("relu", curve=[30.0])]))
+    assert ".c-mish polyline.mean-line { stroke-dasharray: 1 2; }" in page
+    assert ".c-relu polyline.mean-line" not in page
+
+
 def test_a_seed_that_stopped_early_is_drawn_as_far_as_it_came() -> None:
     whole = make_result("relu", 42, curve=[50.0, 60.0, 70.0])
     short = make_result("relu", 43, curve=[50.0], epochs=3, status="diverged", reason="the loss is not finite")
@@ -171,8 +224,10 @@ def test_decades_lost_and_collapse_stand_by_depth_activation_and_norm() -> None:
     assert str(found.drawn).count("<circle") == 4
 
 
-def test_one_depth_and_one_norm_need_no_grid(run: Run) -> None:
+def test_networks_that_differ_in_architecture_and_activation_alone_need_no_grid(run: Run) -> None:
     assert depths_of(run) is None
+    assert depths_of(make_run([run.results[0], with_cell(run.results[0], architecture="readme")])) is None
+    assert depths_of(make_run([run.results[0], with_cell(run.results[0], init="xavier")])) is not None
 
 
 # --- the document's table of shapes ----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from torch import nn
 from vgharness.records import Activation
 from vgharness.statistics import Array
 
-_GREY, _GREY_ON_DARK = "#57606A", "#9BA3AD"
+_SLATE, _SLATE_ON_DARK = "#48486C", "#8484B0"
 
 
 class ActivationFunction(NamedTuple):
@@ -29,7 +29,7 @@ class ActivationFunction(NamedTuple):
     monotone: whether φ never falls however it is trained, so that the greatest of φ(h) is φ of the greatest h.
     kinks: where φ or φ' jumps.
     color: of its curves and of text, on white; apart for readers who do not see green. What the studied README does not
-        speak of is grey and told apart by marker and dash.
+        speak of is slate and told apart by marker and dash.
     color_on_dark: the same on a dark page.
     marker: the shape of its points, for readers who see no colour.
     dash: lengths of the dashes of its curves and of the gaps between them; none: a whole line.
@@ -41,8 +41,8 @@ class ActivationFunction(NamedTuple):
     steepest: float = 1.0
     monotone: bool = True
     kinks: tuple[float, ...] = ()
-    color: str = _GREY
-    color_on_dark: str = _GREY_ON_DARK
+    color: str = _SLATE
+    color_on_dark: str = _SLATE_ON_DARK
     marker: str = ""
     dash: tuple[int, ...] = ()
 

@@ -36,7 +36,7 @@ from vgharness.report.study.answer import activation_name
 from vgharness.report.svg.axis import Axis, axis_over
 from vgharness.theory import FUNCTIONS
 
-_MOST_GROUPS: Final = 12
+_MOST_GROUPS: Final = 24
 _BAR: Final = 6.0  # its width, points
 _LEAST_BAR: Final = 1.6  # its height, percent
 

@@ -1,4 +1,4 @@
-"""Gradients of each layer by epoch: two rows for each group of networks, a column per activation, a shade per layer."""
+"""Gradients of each layer by epoch: two rows for a group of networks, a column per activation, a shade per layer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from vgharness.records import Quantity, Run
+from vgharness.report.figures.rows import first_groups, side_by_side
 from vgharness.report.figures.sheet import (
     ABOVE,
     EndLabel,
@@ -36,7 +37,7 @@ from vgharness.report.study.answer import activation_name
 from vgharness.report.svg.axis import Axis, axis_over
 from vgharness.theory import FUNCTIONS
 
-_MOST_PANELS: Final = 40
+_MOST_PANELS: Final = 80
 _SHADE: Final = 0.09  # of an interval: there are several on one another
 _QUANTITIES: Final[tuple[tuple[Quantity, str], ...]] = (
     ("signal_l2", "error signal ‖∂L/∂h‖₂"),
@@ -50,7 +51,8 @@ def gradients_sheet(run: Run) -> Sheet:
     if not groups:
         return empty_sheet("No network was trained", [rests_on(run, kinds_of(run))])
     columns = max(map(len, groups.values()))
-    shown = dict(list(groups.items())[: max(_MOST_PANELS // (len(_QUANTITIES) * columns), 1)])
+    shown = first_groups(groups, _MOST_PANELS // len(_QUANTITIES))
+    together = side_by_side(shown, columns)
     kinds = [kind for group in shown.values() for kind in group]
     dashed = any(published(run, kind, "mean_abs_grad_conv1_weight") for kind in kinds)
     notes = [
@@ -63,12 +65,12 @@ def gradients_sheet(run: Run) -> Sheet:
         left_out(list(groups), len(shown)),
     ]
     every = {name: [factor_series(kind, "signal_l2") for kind in group] for name, group in groups.items()}
-    layout = Layout(len(shown) * len(_QUANTITIES), columns, 4.3, 2.5, right=0.95, above=ABOVE[len(groups) > 1])
+    layout = Layout(len(together) * len(_QUANTITIES), columns, 4.3, 2.5, right=0.95, above=ABOVE[len(groups) > 1])
     sheet = make_sheet(gradients_title(every), notes, layout)
     rows = iter(sheet.axes)
-    for name, group in shown.items():
+    for group in together:
         for quantity, words in _QUANTITIES:
-            _draw_row(next(rows), run, group, quantity, words, name_of(name, len(groups)))
+            _draw_row(next(rows), run, group, quantity, words, len(groups))
     return sheet
 
 
@@ -97,13 +99,21 @@ def _when(epochs: set[int]) -> str:
     return f"over epoch {min(epochs)}" if len(epochs) == 1 else f"over epochs {min(epochs)} to {max(epochs)}"
 
 
-def _draw_row(row: Sequence[Axes], run: Run, kinds: Sequence[Kind], quantity: Quantity, words: str, name: str) -> None:
+def _draw_row(
+    row: Sequence[Axes], run: Run, kinds: Sequence[Kind], quantity: Quantity, words: str, groups: int
+) -> None:
     found = [layer_series(kind, quantity) for kind in kinds]
     values = [x for layers in found for each in layers.values() for seed in each.seeds.values() for x in seed]
     axis = axis_over(values, logarithmic=True)
     for ax, kind, layers in zip(row, kinds, found, strict=False):
         factor = factor_series(kind, quantity)
-        panel(ax, f"{activation_name(kind.activation)}, {words}", color_of(kind), name, _finding(factor))
+        panel(
+            ax,
+            f"{activation_name(kind.activation)}, {words}",
+            color_of(kind),
+            name_of(kind.settings, groups),
+            _finding(factor),
+        )
         value_axis(ax, axis)
         _draw_layers(ax, run, layers, axis, dashed=quantity == "weight_mean_abs")
 

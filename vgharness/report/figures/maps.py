@@ -10,6 +10,7 @@ from matplotlib.colors import LogNorm
 
 from vgharness.formatting import number
 from vgharness.records import Run
+from vgharness.report.figures.rows import first_groups, side_by_side
 from vgharness.report.figures.sheet import (
     ABOVE,
     Layout,
@@ -56,7 +57,8 @@ def maps_sheet(run: Run) -> Sheet:
             "No map of gradients at conv1: no network was trained to its end", [rests_on(run, kinds_of(run))]
         )
     columns = max(map(len, groups.values()))
-    shown = dict(list(groups.items())[: max(_MOST_MAPS // columns, 1)])
+    shown = first_groups(groups, _MOST_MAPS)
+    together = side_by_side(shown, columns)
     kinds = [each.kind for group in shown.values() for each in group]
     notes = [
         rests_on(run, kinds),
@@ -68,13 +70,13 @@ def maps_sheet(run: Run) -> Sheet:
     sheet = make_sheet(
         maps_title(groups),
         notes,
-        Layout(len(shown), max(columns, 2), _SIDE, _SIDE, 0.1, 1.0, ABOVE[len(groups) > 1], 0.1),
+        Layout(len(together), max(columns, 2), _SIDE, _SIDE, 0.1, 1.0, ABOVE[len(groups) > 1], 0.1),
     )
     positive = [x for group in shown.values() for each in group for x in each.mean.flat if x > 0]
     norm = LogNorm(min(positive), max(positive)) if positive else None
-    for row, (name, group) in zip(sheet.axes, shown.items(), strict=True):
+    for row, group in zip(sheet.axes, together, strict=True):
         for ax, each in zip(row, group, strict=False):
-            _draw_map(ax, each, norm, name_of(name, len(groups)))
+            _draw_map(ax, each, norm, name_of(each.kind.settings, len(groups)))
         if norm is not None:
             _color_bar(row[len(group) - 1], norm)
     return sheet

@@ -277,7 +277,9 @@ def draw_series(ax: Axes, series: Series, color: Any, marker: str, shade: float 
         ax.vlines(0, low[0], high[0], color=color, linewidth=4, alpha=0.3)
     ax.fill_between(moments, low, high, color=color, alpha=shade, linewidth=0)
     ends = sorted({len(means) - 2, 0} if series.first == 0 else {len(means) - 2})
-    ax.plot(moments, means, color=color, linewidth=2, marker=marker, markersize=5, markevery=ends)
+    dash = FUNCTIONS[series.kind.activation].dash
+    style: Any = (0, [length / 2 for length in dash]) if dash else "-"  # in widths of the line
+    ax.plot(moments, means, color=color, linewidth=2, linestyle=style, marker=marker, markersize=5, markevery=ends)
 
 
 def _with_gaps(first: int, values: Iterable[float]) -> list[float]:

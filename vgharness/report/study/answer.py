@@ -97,18 +97,20 @@ def _spoken_of(run: Run) -> tuple[str, tuple[Kind, ...]]:
     """The trained networks that claims about gradients are judged on, all of the same settings but the activation; of a
     run that was held against nothing the first that were trained."""
     groups = trained_groups(run)
-    judged = list(dict.fromkeys(_activations_of_gradient_claims(run.verdicts)))
-    for settings, kinds in groups.items():
-        if chosen := [kind for kind in kinds if kind.activation in judged]:
-            return settings, tuple(sorted(chosen, key=lambda kind: judged.index(kind.activation)))
+    judged = [*_judged_on_gradients(run.verdicts)]
+    activations = list(dict.fromkeys(activation for _, activation in judged))
+    for settings in dict.fromkeys([*(settings for settings, _ in judged), *groups]):
+        if chosen := [kind for kind in groups.get(settings, ()) if kind.activation in activations]:
+            return settings, tuple(sorted(chosen, key=lambda kind: activations.index(kind.activation)))
     return ("", ()) if run.verdicts else next(iter(groups.items()), ("", ()))
 
 
-def _activations_of_gradient_claims(verdicts: Iterable[Verdict]) -> Iterable[Activation]:
+def _judged_on_gradients(verdicts: Iterable[Verdict]) -> Iterable[tuple[str, Activation]]:
+    """Settings and activation of the networks of each deciding reading of the error signal."""
     for verdict in verdicts:
         for reading in deciding(verdict):
             if reading.quantity == SIGNAL and reading.activation:
-                yield reading.activation
+                yield reading.networks, reading.activation
 
 
 def way(series: Series) -> str:

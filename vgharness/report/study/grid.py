@@ -1,9 +1,9 @@
-"""Depth × activation × norm: how many decades the error signal loses on its way, and what that does to training."""
+"""Depth × activation × other settings: how many decades the error signal loses, and what that does to training."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
@@ -51,23 +51,34 @@ class Grid(NamedTuple):
 
 
 class Depths(NamedTuple):
-    """What the section shows: a table each for what else sets networks apart, and accuracy against decades lost."""
+    """What the section shows: a table each for what else sets networks apart, and accuracy against decades lost, with
+    what is drawn in words."""
 
     grids: tuple[Grid, ...]
     drawn: Markup | None
+    says: str
 
 
 def depths_of(run: Run) -> Depths | None:
-    """The section of ``run``; ``None`` where its networks have one depth and one norm only."""
+    """The section of ``run``; ``None`` where its networks differ in architecture and activation only."""
     kinds = kinds_of(run)
-    if len({(kind.cell.depth, kind.cell.norm) for kind in kinds}) < 2:
+    if len({_factors(kind.cell) for kind in kinds}) < 2:
         return None
     chance = 100 / len(run.data.classes)
     groups: dict[str, list[_Found]] = {}
     for kind in kinds:
         groups.setdefault(_without_depth(kind.cell), []).append((kind, _cell(kind, chance)))
     grids = tuple(_grid(settings, group) for settings, group in groups.items())
-    return Depths(grids, _scatter([each for group in groups.values() for each in group]))
+    first = next(iter(groups))
+    says = "a point for each kind of network"
+    if len(groups) > 1:
+        says = f"{says}; filled: {first}, at every depth; hollow: with other settings"
+    return Depths(grids, _scatter(groups, first, says), says)
+
+
+def _factors(cell: Cell) -> str:
+    """Its settings but the architecture, of which the presets have two."""
+    return cell.settings.removeprefix(cell.architecture)
 
 
 def _without_depth(cell: Cell) -> str:
@@ -98,16 +109,18 @@ def _cell(kind: Kind, chance: float) -> GridCell:
     )
 
 
-def _scatter(cells: Sequence[_Found]) -> Markup | None:
+def _scatter(groups: Mapping[str, Sequence[_Found]], first: str, says: str) -> Markup | None:
+    """``first``: the settings of the groups whose points are filled."""
     points = [
         Point(
             cell.decades,
             cell.accuracy,
             f"c-{kind.activation}",
-            kind.cell.norm is not None,
+            settings != first,
             f"{kind.name}: {number(cell.decades)} decades, {number(cell.accuracy)} %",
         )
-        for kind, cell in cells
+        for settings, group in groups.items()
+        for kind, cell in group
         if cell.decades is not None and cell.accuracy is not None
     ]
     if len(points) < 2:
@@ -115,7 +128,7 @@ def _scatter(cells: Sequence[_Found]) -> Markup | None:
     return draw(
         Scatter(
             "Test accuracy against decades lost",
-            "a point for each kind of network; hollow: with a norm",
+            says,
             points,
             axis_over(point.x for point in points),
             Axis(0, 100),

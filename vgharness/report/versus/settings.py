@@ -38,7 +38,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "commit", run.commit or "none: not a source tree"
     yield "seeds", listing(dict.fromkeys(cell.seed for cell in cells))
     yield "epochs", listing(sorted({cell.epochs for cell in cells}))
-    yield "kinds of network", listing(dict.fromkeys(f"{cell.activation} ({cell.settings})" for cell in cells), most=8)
+    yield "kinds of network", listing(dict.fromkeys(f"{cell.activation} ({cell.settings})" for cell in cells))
     yield "precision", run.study.precision
     yield "status", f"{run.status}, {len(run.results)} of {len(cells)} networks"
     yield "device", machine.device

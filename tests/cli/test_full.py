@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import stat
 import sys
 import time
@@ -402,18 +403,115 @@ def test_an_output_that_cannot_be_printed_to_ends_no_training(monkeypatch: pytes
             stream.close()
 
 
+def full_disk(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_a_run_that_cannot_be_saved_is_shown_and_its_page_written(
     asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr("vgharness.storage.store.write_whole", full_disk)
-    result = full()
-    assert result.exit_code == 2
+    result = full("--exit-zero")
+    assert result.exit_code == 4
     assert "was not saved (No space left on device)" in only_line(result)
+    assert only_line(result).endswith("The whole run is in reports/run.json")
     assert "page written to reports/index.html" in result.stdout
     assert len(load_run(Path("reports/run.json")).results) == 1
+
+
+def test_a_run_that_can_be_neither_saved_nor_shown_is_kept_elsewhere(
+    asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("vgharness.storage.store.write_whole", full_disk)
+    monkeypatch.setattr("vgharness.report.study_page.write_whole", full_disk)
+    result = full()
+    assert result.exit_code == 4
+    assert "architecture" in result.stdout or "not run" in result.stdout  # verdicts are printed all the same
+    no_page, not_saved = result.stderr.splitlines()
+    assert "the page was not written to reports (No space left on device)" in no_page
+    assert load_run(Path(not_saved.rpartition("The whole run is in ")[2])).results
+
+
+def test_a_page_that_cannot_be_written_after_all_costs_no_run(
+    asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vgharness.report.study_page.write_whole", full_disk)
+    result = full("--out", "my page")
+    (saved,) = Path(".gradflow").glob("*/0001_*.json")
+    assert result.exit_code == 4
+    assert f"vgharness report {saved} --out 'my page'" in only_line(result)
+
+
+def test_ctrl_c_while_the_page_is_drawn_loses_nothing_and_says_what_is_true(
+    asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vgharness.report.study_page.draw", draw)
+    result = full()
+    (saved,) = Path(".gradflow").glob("*/0001_*.json")
+    assert result.exit_code == 130
+    assert only_line(result) == (
+        f"vgharness.full: interrupted: trained and saved as {saved}; the page was not written: vgharness report {saved}"
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_while_it_is_judged_or_saved_loses_nothing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def run_study(*_: object, **__: object) -> Run:
+        os.kill(os.getpid(), getattr(signal, name))
+        return make_run([make_result(status="failed")])
+
+    monkeypatch.setattr("vgharness.study.run.run_study", run_study)
+    result = full()
+    signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 130
+    assert "trained and saved as .gradflow/" in only_line(result)
+    assert not Path("reports/index.html").exists()
+
+
+def test_ctrl_c_before_the_training_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vgharness.data.images.load_images", load)
+    result = full()
+    assert (result.exit_code, only_line(result)) == (130, "vgharness.full: interrupted before the training began")
+
+
+def test_the_same_command_goes_on_and_fresh_starts_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgharness.cli.progress import StudyProgress
+
+    def interrupt(self: Callback, cell: Cell, *_: object) -> None:
+        if cell.activation == "relu":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("vgharness.report.study_page.draw", lambda run: [])  # figures take their time
+    both = ("--jobs", "1", "--activations", "sigmoid,relu")
+    with monkeypatch.context() as patched:
+        patched.setattr(StudyProgress, "step_done", interrupt)
+        first = full(*both)
+    assert "The same command goes on from there" in first.output
+    status = CliRunner().invoke(app, ["status"]).output
+    assert "quick: 1 of 2 networks done, 0 failed, 1 begun; ended\n" in status
+    assert "  script relu seed 42: epoch 0 of 1 kept\n" in status
+    assert "  to go on: python -m vgharness.full --device cpu --preset quick" in status
+    second = full(*both)
+    assert "resumed: 1 network done before; --fresh starts over" in second.output
+    assert "script sigmoid seed 42, epoch 1" not in second.output
+    run = load_run(next(Path(".gradflow").glob("*/0002_quick.json")))
+    assert run.status == "finished"
+    assert CliRunner().invoke(app, ["status"]).output == ".gradflow: no study is in work here\n"
+    with monkeypatch.context() as patched:
+        patched.setattr(StudyProgress, "step_done", interrupt)
+        full(*both)
+    third = full(*both, "--fresh")
+    assert "resumed" not in third.output
+    assert "script sigmoid seed 42, epoch 1" in third.output
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
@@ -175,7 +175,9 @@ def _train_epoch(pack: Pack, number: int, networks: Sequence[NetworkTraining], c
     training = {i: network for i, network in enumerate(networks) if not network.diverged}
 
     def step_done(step: int) -> None:
-        for network in training.values():
+        for i, network in training.items():
+            if pack.images.device.type == "cpu":
+                callback.step_measured(network.cell, partial(pack.so_far, i, step))
             callback.step_done(network.cell, number, step, len(sizes))
 
     steps, tested = to_host(pack.epoch(step_done), pack.evaluate(test_count))

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Hashable, Mapping, Sequence
+from statistics import fmean
 from typing import Final
 
 from vgharness.records import Cell
-from vgharness.statistics import mean_of
 
 _MOST: Final = 50  # epochs of a kind: the machine may have other work to do than it had
 
@@ -41,7 +41,7 @@ class Pace:
     def _mean(self, known: Mapping[Hashable, Sequence[float]], cell: Cell) -> float:
         """Of the cell's kind; of all that ran, where none of that kind has."""
         own = known.get(_kind(cell))
-        return mean_of(own or [each for group in known.values() for each in group])
+        return fmean(own or [each for group in known.values() for each in group])
 
 
 def _kind(cell: Cell) -> Hashable:

@@ -1,4 +1,4 @@
-"""Shows progress: a bar with the time left on a terminal, plain lines when piped."""
+"""Shows progress: on a terminal each network that trains and a bar with the time left, plain lines when piped."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vgharness.formatting import count, duration, escaped
+from vgharness.cli.pace import Pace
+from vgharness.cli.under_way import Line, StudyBar
+from vgharness.formatting import count, duration, escaped, shorten
 from vgharness.records import Cell, CellResult, Epoch, Run, Study, nan_if_none
 from vgharness.training.callback import Callback
 
 Item = TypeVar("Item")
 
 _REFRESH = 0.1  # seconds
+_LEAST_NAME = 20  # characters
 
 
 @contextmanager
@@ -53,11 +56,12 @@ def study_line(study: Study, expected_seconds: float | None) -> str:
 
 
 class StudyProgress(Callback):
-    """A bar over the whole study, cells side by side, and a line per cell; when piped, no bar and a line per epoch."""
+    """The networks that train, below them a bar over the whole study, and above them a line for each that has ended;
+    when piped, a line for each epoch too and no bar."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.bar = _bar(console)
+        self.bar = StudyBar(console)
         self.task = self.bar.add_task("", total=None)
 
     def study_started(self, run: Run, expected_seconds: float | None) -> None:
@@ -68,15 +72,17 @@ class StudyProgress(Callback):
         self.cells = study.cells
         self.epochs = sum(cell.epochs for cell in study.cells)
         self.done = dict.fromkeys(study.cells, 0.0)  # epochs, whole and begun
-        self.before = 0.0  # epochs that earlier processes trained
         self.under_way: list[Cell] = []
+        self.pace = Pace()
+        self.so_far: dict[Cell, tuple[float, float]] = {}  # training loss and accuracy, of the epoch or the last one
+        self.read: dict[Cell, float] = {}  # when that was
+        self.tested: dict[Cell, float] = {}  # test accuracy after the last epoch
         self.bar.update(self.task, total=self.epochs)
         self.bar.start()
 
     def study_resumed(self, results: Sequence[CellResult]) -> None:
         for result in results:
             self.done[result.cell] = len(result.epochs) if result.status == "running" else result.cell.epochs
-        self.before = sum(self.done.values())
         going_on = sum(result.status == "running" for result in results)
         failed = sum(result.status == "failed" for result in results)
         parts = {
@@ -91,11 +97,12 @@ class StudyProgress(Callback):
         self.console.print(f"warning: {message}", markup=False, soft_wrap=True)
 
     def seconds_left(self) -> float | None:
-        """How long the epochs that are left take at the pace so far; before there is one, as was expected."""
-        done = sum(self.done.values()) - self.before
-        if done <= 0:
-            return self.expected
-        return (time.monotonic() - self.started) / done * (self.epochs - self.before - done)
+        """How long the epochs that are left take at the pace of those that ran; before there is one, what is left of
+        what was expected."""
+        left = self.pace.seconds_left(self.done, self.under_way)
+        if left is None and self.expected is not None:
+            return max(self.expected - (time.monotonic() - self.started), 0.0)
+        return left
 
     def __enter__(self) -> StudyProgress:
         return self
@@ -112,9 +119,19 @@ class StudyProgress(Callback):
         if time.monotonic() - self.shown > _REFRESH:  # a GPU does thousands of steps a second
             self._show()
 
+    def step_measured(self, cell: Cell, read: Callable[[], tuple[float, float]]) -> None:
+        now = time.monotonic()
+        if self.console.is_terminal and now - self.read.get(cell, 0.0) > _REFRESH:
+            self.read[cell] = now
+            self.so_far[cell] = read()
+
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         self.done[cell] = epoch.epoch
+        self.pace.add(cell, epoch.seconds, len(self.under_way))
+        self.so_far[cell] = nan_if_none(epoch.train_loss), nan_if_none(epoch.train_accuracy)
+        self.tested[cell] = nan_if_none(epoch.test_accuracy)
         if self.console.is_terminal:
+            self._show()
             return
         left = self.seconds_left()
         assert left is not None  # an epoch is done
@@ -130,12 +147,16 @@ class StudyProgress(Callback):
         if not result.epochs:
             measured = "measured at initialisation" if result.status == "finished" else ""
         else:
-            measured = _losses(result.epochs[-1])
+            last = result.epochs[-1]
+            measured = _in_short(last) if self.console.is_terminal else _losses(last)
         status = "" if result.status == "finished" else f"{result.status}: {result.reason}; "
         self._line(result.cell, f": {status}{measured}, {duration(result.seconds)}")
 
     def pack_split(self, cells: Sequence[Cell], reason: str) -> None:
         self.done.update(dict.fromkeys(cells, 0.0))
+        for cell in cells:
+            self.so_far.pop(cell, None)
+            self.tested.pop(cell, None)
         self.console.print(
             f"{len(cells)} networks did not train side by side ({escaped(reason)}): again in two halves",
             markup=False,
@@ -144,11 +165,27 @@ class StudyProgress(Callback):
 
     def _show(self) -> None:
         self.shown = time.monotonic()
-        names = ", ".join(self._numbered(cell) for cell in self.under_way)
-        self.bar.update(self.task, description=names, completed=sum(self.done.values()))
+        self.bar.lines = [self._under_way(cell) for cell in self.under_way]
+        left = self.seconds_left()
+        self.bar.update(
+            self.task,
+            description="" if left is None else f"about {duration(left)} left",
+            completed=sum(self.done.values()),
+        )
+
+    def _under_way(self, cell: Cell) -> Line:
+        loss, accuracy = self.so_far.get(cell, (None, None))
+        values = _number(loss, "{:.3f}"), _number(accuracy, "{:.1f} %"), _number(self.tested.get(cell), "{:.1f} %")
+        epoch = min(int(self.done[cell]) + 1, cell.epochs)
+        return Line(self._numbered(cell), f"{epoch} of {cell.epochs}" if cell.epochs else "initial", values)
 
     def _line(self, cell: Cell, text: str) -> None:
-        self.console.print(escaped(f"{self._numbered(cell)}{text}"), markup=False, highlight=False, soft_wrap=True)
+        name = self._numbered(cell)
+        if self.console.is_terminal:
+            name = shorten(name, max(self.console.width - len(text), _LEAST_NAME))
+        self.console.print(
+            escaped(f"{name}{text}"), markup=False, highlight=False, soft_wrap=not self.console.is_terminal
+        )
 
     def _numbered(self, cell: Cell) -> str:
         return f"[{self.cells.index(cell) + 1}/{len(self.cells)}] {cell.name}"
@@ -157,6 +194,15 @@ class StudyProgress(Callback):
 def _losses(epoch: Epoch) -> str:
     train, test = ("not finite" if x is None else f"{x:.3f}" for x in (epoch.train_loss, epoch.test_loss))
     return f"train loss {train}, test loss {test}, test accuracy {nan_if_none(epoch.test_accuracy):.1f} %"
+
+
+def _in_short(epoch: Epoch) -> str:
+    loss = _number(epoch.train_loss, "{:.3f}", "not finite")
+    return f"train loss {loss}, test accuracy {_number(epoch.test_accuracy, '{:.1f} %')}"
+
+
+def _number(value: float | None, form: str, missing: str = "–") -> str:
+    return missing if value is None else form.format(value)
 
 
 def _bar(console: Console) -> Progress:

@@ -11,7 +11,8 @@ import typer
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, moment
-from vgharness.storage.entries import FINISHED, Skipped
+from vgharness.storage.entries import FINISHED, Entry, Skipped
+from vgharness.storage.reading import without_path
 from vgharness.storage.store import DEFAULT_ROOT, RunStore, load, load_session
 from vgharness.system.files import check_folder, shown
 from vgharness.system.terminal import console, say
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
-    """List the saved runs and sessions."""
+    """List the saved runs and sessions: of a study's run how many verdicts it came to and its settings, in short."""
     with usage_errors("vgharness list"):
         found = RunStore(storage).entries()
     say_skipped(found.skipped)
@@ -46,8 +47,22 @@ def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
             size = f"{entry.size / 1000:,.1f} kB"
             status = "" if entry.status == FINISHED else f"  {escaped(entry.status)}"
             say(f"  {entry.number:04}  {escaped(entry.name):{width}}  {entry.kind:7}  {created:19}  {size:>12}{status}")
+            if entry.kind == "run":
+                say(f"        {escaped(_study_line(entry))}")
     if not found.entries:
         say(f"{shown(storage)}: nothing is saved here")
+
+
+def _study_line(entry: Entry) -> str:
+    """From what is kept beside the run, or once from the run itself."""
+    from vgharness.report.past.digest import digest_at  # scipy is slow to import
+    from vgharness.report.verdict_table import tally_line
+
+    try:
+        digest = digest_at(entry.path)
+    except UsageError as error:
+        return f"cannot be loaded: {without_path(entry.path, error)}"
+    return f"{tally_line(digest.verdicts) or 'no verdicts'}; {digest.settings}"
 
 
 def show(

@@ -34,6 +34,13 @@ class Callback:
         """Called after step number ``step`` of ``steps`` of an epoch, both numbered from 1; on a GPU once the step is
         launched."""
 
+    def step_measured(self, cell: Cell, read: Callable[[], tuple[float, float]]) -> None:
+        """Called on a CPU before :meth:`step_done`; on a GPU never, where to read a step's values is to wait for it.
+
+        read: gives the mean training loss over the epoch's images so far and the percentage of them that were right;
+            to be called at once or not at all.
+        """
+
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         """Called after an epoch's training and test."""
 
@@ -82,6 +89,10 @@ class Callbacks(Callback):
     def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
         for each in self._callbacks:
             each.step_done(cell, epoch, step, steps)
+
+    def step_measured(self, cell: Cell, read: Callable[[], tuple[float, float]]) -> None:
+        for each in self._callbacks:
+            each.step_measured(cell, read)
 
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         for each in self._callbacks:

@@ -267,6 +267,9 @@ class _Notifier(Callback):
     def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
         self._notify(self._callback.step_done, cell, epoch, step, steps)
 
+    def step_measured(self, cell: Cell, read: Callable[[], tuple[float, float]]) -> None:
+        self._notify(self._callback.step_measured, cell, read)
+
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         self._notify(self._callback.epoch_done, cell, epoch)
 

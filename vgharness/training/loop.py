@@ -222,7 +222,9 @@ def _train_epoch(pack: Pack, number: int, networks: Sequence[NetworkTraining], c
     training = {i: network for i, network in enumerate(networks) if not network.diverged}
 
     def step_done(step: int) -> None:
-        for network in training.values():
+        for i, network in training.items():
+            if pack.images.device.type == "cpu":
+                callback.step_measured(network.cell, partial(pack.so_far, i, step))
             callback.step_done(network.cell, number, step, len(sizes))
 
     set_learning_rate(pack.optimizer, learning_rate_at(pack.cell, number))

@@ -15,6 +15,7 @@ from vgharness.cli.export import export
 from vgharness.cli.full import full, run
 from vgharness.cli.history import history
 from vgharness.cli.judge import judge
+from vgharness.cli.reconcile import reconcile
 from vgharness.cli.report import report
 from vgharness.cli.schema import schema
 from vgharness.cli.status import status
@@ -25,6 +26,7 @@ app.command()(full)
 app.command()(run)
 app.command()(check)
 app.command()(judge)
+app.command()(reconcile)
 app.command()(report)
 runs.register(app)
 app.command()(status)

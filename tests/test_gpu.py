@@ -49,6 +49,24 @@ def test_a_captured_step_is_an_eager_one(monkeypatch: pytest.MonkeyPatch, norm: 
     torch.testing.assert_close(tested, tested_eager, rtol=1e-2, atol=1e-6)
 
 
+@pytest.mark.parametrize("optimizer", [{"optimizer": "sgd", "learning_rate": 0.05}, {"optimizer": "adam"}])
+def test_the_learning_rate_of_a_captured_step_follows_its_schedule(
+    monkeypatch: pytest.MonkeyPatch, optimizer: dict[str, Any]
+) -> None:
+    def losses(schedule: str) -> list[float]:
+        images = DeviceImages(synthetic_images(208, 100), torch.device("cuda"))
+        with float32_precision("fp32"):
+            results = train_pack(cells(epochs=4, schedule=schedule, **optimizer), images, "fp32")
+        return [epoch.train_loss for result in results for epoch in result.epochs if epoch.train_loss is not None]
+
+    captured, constant = losses("cosine"), losses("constant")
+    monkeypatch.setattr(Recorder, "can_record", False)
+    assert len(captured) == 16
+    assert captured == pytest.approx(losses("cosine"), rel=1e-2)
+    assert captured[0] == pytest.approx(constant[0], rel=1e-3)
+    assert captured != pytest.approx(constant, rel=1e-3)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_twenty_steps_on_a_gpu_are_a_cpus(architecture: Architecture) -> None:
     (on_gpu,), _ = epochs("cuda", 1, images=640, batch_size=32, architecture=architecture)

@@ -1,6 +1,7 @@
 """The networks: their shapes against the document's table, their initial weights, what they refuse."""
 
 import copy
+import itertools
 import math
 from itertools import pairwise
 from typing import Any
@@ -312,9 +313,13 @@ def test_an_mlp_that_cannot_be_built_is_refused(arguments: dict[str, Any], words
 # --- pools before activations ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("norm", [None, "batch"])
-@pytest.mark.parametrize("pools", ARCHITECTURES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("activation", "pools", "norm"),
+    [
+        *itertools.product(FORMULAS, ARCHITECTURES, (None, "batch")),
+        *((each, "script", None) for each in ACTIVATIONS if each not in FORMULAS),
+    ],
+)
 def test_pooling_early_is_the_same_function_with_the_same_gradients(
     activation: Activation, pools: Architecture, norm: Any
 ) -> None:

@@ -1,6 +1,7 @@
 """Study files: what they may say, what is refused in one line, and the ready-made ones."""
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,14 @@ from factories import CANONICAL, failure
 
 from vgharness.claims.loading import load_claims
 from vgharness.claims.outlook import outlooks
-from vgharness.records import Cell
+from vgharness.records import ACTIVATIONS, Cell
 from vgharness.study.file import READY, load_design, ready_file
+from vgharness.study.grid import FACTORS
 from vgharness.study.presets import plan
 
 pytestmark = pytest.mark.fast
 
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 GRID = '[grid]\nactivation = "relu"\n'
 
 
@@ -130,6 +133,7 @@ epochs = 0
         ('data = ""\n' + GRID, "data: it is no text, or empty"),
         ("data = 3\n" + GRID, "data: it is no text, or empty"),
         ('name = "a/b"\n' + GRID, "name: run name 'a/b': use letters"),
+        (f'name = "{"a" * 101}"\n' + GRID, "name: it has 101 letters; 100 are the most"),
         ('precision = "fp16"\n' + GRID, "precision: use fp32, tf32, bf16, not 'fp16'"),
         ("train_images = 0\n" + GRID, "train_images: give a whole number, 1 to"),
     ],
@@ -141,6 +145,16 @@ def test_a_wrong_file_is_one_line_with_the_key(tmp_path: Path, text: str, compla
 
 def test_a_file_that_is_not_there() -> None:
     assert failure(lambda: load_design("nowhere.toml")) == "nowhere.toml: cannot be read (No such file or directory)"
+
+
+def test_the_readmes_example_is_a_study(tmp_path: Path) -> None:
+    (text,) = re.findall(r"<!-- file: study.toml -->\n```toml\n(.*?)```", README, re.DOTALL)
+    study = load_design(written(tmp_path, text)).study()
+    assert (study.preset, len(study.cells)) == ("norm-against-depth", 3 * (18 + 2))
+    described = re.findall(r"^\| `(\w+)`(?:, `(\w+)`)? \|", README.split("### A study of your own")[1], re.MULTILINE)
+    assert {name for row in described for name in row} >= set(FACTORS)
+    assert all(f"`{name}`" in README for name in ACTIVATIONS)
+    assert all(f"`vgharness run {name}`" in README for name in READY)
 
 
 @pytest.mark.parametrize("name", READY)

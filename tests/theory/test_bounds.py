@@ -74,8 +74,9 @@ def test_no_sample_of_any_network_breaks_the_bound(model: nn.Sequential, batch: 
         assert (signals[layer] <= factor * signals[above] * (1 + 1e-9)).all()
 
 
-@pytest.mark.parametrize("pools", ["readme", "script"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("activation", "pools"), [*((each, "script") for each in ACTIVATIONS), ("sigmoid", "readme"), ("relu", "readme")]
+)
 def test_the_documents_networks_keep_to_the_bound_trained_or_not(activation: Activation, pools: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

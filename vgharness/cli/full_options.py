@@ -34,7 +34,7 @@ Data = Annotated[
 Epochs = Annotated[int | None, typer.Option(help="epochs to train, in place of the study's own")]
 Seeds = Annotated[int | None, typer.Option(help=f"how many seeds, counted from {FIRST_SEED}")]
 Seed = Annotated[str | None, typer.Option(help="which seeds, in place of --seeds: 42,43,44")]
-Activations = Annotated[str | None, typer.Option(help=f"which to train: {','.join(ACTIVATIONS)}")]
+Activations = Annotated[str | None, typer.Option(help=f"which to train, as sigmoid,mish: {', '.join(ACTIVATIONS)}")]
 Depths = Annotated[
     str | None, typer.Option(help="how many convolutions, 2 to 10, by default 4; two claims need 2,4,6,8,10")
 ]

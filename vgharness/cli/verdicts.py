@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REPRODUCED, NOT_REPRODUCED = 0, 1
 README_CLAIMS: Final = "readme"
-CLAIMS_HELP: Final = "judge this claims file, in place of the studied README's own claims"
+CLAIMS_HELP: Final = "judge this claims file, in place of the studied README's claims or the study's own"
 
 
 def chosen_claims(file: Path | str | None) -> tuple[Claim, ...]:

@@ -51,6 +51,7 @@ READY: Final = (
     "he-2015",
 )  # the ready-made studies, by name
 _MOST_EPOCHS: Final = 1_000_000
+_LONGEST_NAME: Final = 100  # it becomes part of a file's
 _LONGEST_LINE: Final = 1000
 _DEFAULTS: Final[dict[str, tuple[Any, ...]]] = {"architecture": ("script",), "activation": ("sigmoid", "relu")}
 _NOT_IN_NAMES: Final = re.compile(r"[^\w.-]")  # of saved runs
@@ -91,7 +92,7 @@ def _design(table: Mapping[str, Any], path: Path) -> Design:
         source = beside(path.parent, source)
     if "claims" in given:
         given["claims"] = path.parent / given["claims"]
-    name = given.pop("name", _NOT_IN_NAMES.sub("-", path.stem).lstrip(".") or "study")
+    name = given.pop("name", _NOT_IN_NAMES.sub("-", path.stem).lstrip(".")[:_LONGEST_NAME] or "study")
     return Design(name=name, grids=grids, seeds=seeds, source=source, **given)
 
 
@@ -163,6 +164,8 @@ def _text(key: str) -> Callable[[object], str]:
 
 def _name(value: object) -> str:
     name = _text("name")(value)
+    if len(name) > _LONGEST_NAME:
+        raise WrongError(f"name: it has {len(name)} letters; {_LONGEST_NAME} are the most")
     try:
         check_name(name)
     except UsageError as error:

@@ -23,10 +23,11 @@ from vgharness.report.figures.sheet import (
     last_epoch,
     left_out,
     make_sheet,
-    name_of,
+    name_lines,
     panel,
     range_of,
     rests_on,
+    room_above,
     seeds_drawn,
     value_axis,
 )
@@ -36,6 +37,7 @@ from vgharness.report.study.answer import activation_name
 from vgharness.report.svg.axis import Axis, axis_over
 from vgharness.theory import FUNCTIONS
 
+_LEAST_ABOVE: Final = 0.6  # inches
 _MOST_GROUPS: Final = 24
 _BAR: Final = 6.0  # its width, points
 _LEAST_BAR: Final = 1.6  # its height, percent
@@ -55,10 +57,14 @@ def accuracy_sheet(run: Run) -> Sheet:
         " ".join([architectures(run, kinds), _of_the_document(run, kinds)]).strip(),
         left_out(list(groups), len(shown)),
     ]
-    sheet = make_sheet(accuracy_title(every), notes, Layout(len(shown), 2, 4.3, 2.7, right=1.75))
+    sheet = make_sheet(
+        accuracy_title(every),
+        notes,
+        Layout(len(shown), 2, 4.3, 2.7, right=1.75, above=max(_LEAST_ABOVE, room_above(groups, 0))),
+    )
     for row, (name, group) in zip(sheet.axes, shown.items(), strict=True):
-        _draw_accuracy(row[0], run, every[name], name_of(name, len(groups)))
-        _draw_loss(row[1], run, group, name_of(name, len(groups)))
+        _draw_accuracy(row[0], run, every[name], name_lines(name, groups))
+        _draw_loss(row[1], run, group, name_lines(name, groups))
     return sheet
 
 
@@ -104,9 +110,9 @@ def _of_the_document(run: Run, kinds: Sequence[Kind]) -> str:
     return " ".join(parts)
 
 
-def _draw_accuracy(ax: Axes, run: Run, series: Sequence[Series], name: str) -> None:
+def _draw_accuracy(ax: Axes, run: Run, series: Sequence[Series], name: Sequence[str]) -> None:
     axis = Axis(0, 100)
-    panel(ax, "test accuracy, %", "black", name)
+    panel(ax, "test accuracy, %", "black", *name)
     value_axis(ax, axis)
     labels, last = _draw(ax, run, series, "test_accuracy_percent", " %")
     bars = [(each, *bar) for each in series for bar in _printed(run, each.kind)]
@@ -125,12 +131,12 @@ def _draw_accuracy(ax: Axes, run: Run, series: Sequence[Series], name: str) -> N
     label_ends(ax, axis, labels)
 
 
-def _draw_loss(ax: Axes, run: Run, kinds: Sequence[Kind], name: str) -> None:
+def _draw_loss(ax: Axes, run: Run, kinds: Sequence[Kind], name: Sequence[str]) -> None:
     series = [series_of(kind, lambda epoch: epoch.test_loss, "log") for kind in kinds]
     seen = [x for each in series for values in each.seeds.values() for x in values]
     plotted = [x for kind in kinds for x in published(run, kind, "test_loss")]
     axis = axis_over([0.0, *seen, *plotted])._replace(low=0.0)
-    panel(ax, "test loss, nats", "black", name)
+    panel(ax, "test loss, nats", "black", *name)
     value_axis(ax, axis)
     labels, last = _draw(ax, run, series, "test_loss", "")
     epoch_axis(ax, 1, last)

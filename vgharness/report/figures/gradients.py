@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from matplotlib.axes import Axes
@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from vgharness.records import Quantity, Run
 from vgharness.report.figures.rows import first_groups, side_by_side
 from vgharness.report.figures.sheet import (
-    ABOVE,
     EndLabel,
     Layout,
     Sheet,
@@ -23,10 +22,11 @@ from vgharness.report.figures.sheet import (
     last_epoch,
     left_out,
     make_sheet,
-    name_of,
+    name_lines,
     panel,
     range_of,
     rests_on,
+    room_above,
     seeds_drawn,
     shades,
     value_axis,
@@ -65,12 +65,12 @@ def gradients_sheet(run: Run) -> Sheet:
         left_out(list(groups), len(shown)),
     ]
     every = {name: [factor_series(kind, "signal_l2") for kind in group] for name, group in groups.items()}
-    layout = Layout(len(together) * len(_QUANTITIES), columns, 4.3, 2.5, right=0.95, above=ABOVE[len(groups) > 1])
+    layout = Layout(len(together) * len(_QUANTITIES), columns, 4.3, 2.5, right=0.95, above=room_above(groups, 1))
     sheet = make_sheet(gradients_title(every), notes, layout)
     rows = iter(sheet.axes)
     for group in together:
         for quantity, words in _QUANTITIES:
-            _draw_row(next(rows), run, group, quantity, words, len(groups))
+            _draw_row(next(rows), run, group, quantity, words, groups)
     return sheet
 
 
@@ -100,7 +100,7 @@ def _when(epochs: set[int]) -> str:
 
 
 def _draw_row(
-    row: Sequence[Axes], run: Run, kinds: Sequence[Kind], quantity: Quantity, words: str, groups: int
+    row: Sequence[Axes], run: Run, kinds: Sequence[Kind], quantity: Quantity, words: str, groups: Collection[str]
 ) -> None:
     found = [layer_series(kind, quantity) for kind in kinds]
     values = [x for layers in found for each in layers.values() for seed in each.seeds.values() for x in seed]
@@ -111,7 +111,7 @@ def _draw_row(
             ax,
             f"{activation_name(kind.activation)}, {words}",
             color_of(kind),
-            name_of(kind.settings, groups),
+            *name_lines(kind.settings, groups),
             _finding(factor),
         )
         value_axis(ax, axis)

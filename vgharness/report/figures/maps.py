@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from matplotlib.axes import Axes
@@ -12,17 +13,17 @@ from vgharness.formatting import number
 from vgharness.records import Run
 from vgharness.report.figures.rows import first_groups, side_by_side
 from vgharness.report.figures.sheet import (
-    ABOVE,
     Layout,
     Sheet,
     color_of,
     empty_sheet,
     left_out,
     make_sheet,
-    name_of,
+    name_lines,
     panel,
     range_of,
     rests_on,
+    room_above,
     tick,
 )
 from vgharness.report.kinds import Kind, by_settings, heatmaps_of, kinds_of
@@ -70,13 +71,13 @@ def maps_sheet(run: Run) -> Sheet:
     sheet = make_sheet(
         maps_title(groups),
         notes,
-        Layout(len(together), max(columns, 2), _SIDE, _SIDE, 0.1, 1.0, ABOVE[len(groups) > 1], 0.1),
+        Layout(len(together), max(columns, 2), _SIDE, _SIDE, 0.1, 1.0, room_above(groups, 1), 0.1),
     )
     positive = [x for group in shown.values() for each in group for x in each.mean.flat if x > 0]
     norm = LogNorm(min(positive), max(positive)) if positive else None
     for row, group in zip(sheet.axes, together, strict=True):
         for ax, each in zip(row, group, strict=False):
-            _draw_map(ax, each, norm, name_of(each.kind.settings, len(groups)))
+            _draw_map(ax, each, norm, name_lines(each.kind.settings, groups))
         if norm is not None:
             _color_bar(row[len(group) - 1], norm)
     return sheet
@@ -117,12 +118,12 @@ def _map_of(kind: Kind) -> Map | None:
     return Map(kind, mean_over_seeds(heatmaps, "log"), tuple(float(each.mean()) for each in heatmaps))
 
 
-def _draw_map(ax: Axes, each: Map, norm: LogNorm | None, name: str) -> None:
+def _draw_map(ax: Axes, each: Map, norm: LogNorm | None, name: Sequence[str]) -> None:
     epochs = sorted({len(result.epochs) for result in each.kind.results if result.heatmap})
     when = f"epoch {epochs[-1]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
     seeds = f" (seeds {range_of(each.seeds)})" if len(each.seeds) > 1 else ""
     title = f"{activation_name(each.kind.activation)}, {when}"
-    panel(ax, title, color_of(each.kind), name, f"mean {number(_mean(each))}{seeds}")
+    panel(ax, title, color_of(each.kind), *name, f"mean {number(_mean(each))}{seeds}")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.imshow(each.mean, norm=norm, cmap=COLOURS)

@@ -9,7 +9,7 @@ import io
 import math
 import textwrap
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from typing import Any, Final, NamedTuple
 
@@ -30,7 +30,8 @@ from vgharness.theory import FUNCTIONS
 DPI = 120
 TITLE, NOTE, TEXT = 13.0, 9.0, 9.5  # sizes of letters, points
 GREY: Final = "#57606A"
-ABOVE: Final = (0.65, 0.85)  # a panel's title with one line below it, with two; inches
+_TITLE_ROOM, _LINE_ROOM = 0.45, 0.2  # for a panel's title, and for each line below it; inches
+_NAME_LINE: Final = 45  # letters
 _INCH: Final = 72.0  # points
 _WIDTHS: Final = {TITLE: 0.61, NOTE: 0.53}  # of a letter on average, as a share of its size; the title's is bold
 _LINE: Final = 1.35  # from one line of text to the next, as a share of its size
@@ -200,7 +201,7 @@ def left_out(settings: Sequence[str], drawn: int) -> str:
 
 def _named(settings: Sequence[str]) -> str:
     more = f"; and {len(settings) - _MOST_NAMED} more" if len(settings) > _MOST_NAMED else ""
-    return "; ".join(shorten(each, _LONGEST_NAME) for each in settings[:_MOST_NAMED]) + more
+    return "; ".join(settings[:_MOST_NAMED]) + more
 
 
 # --- panels --------------------------------------------------------------------------------------------------
@@ -222,9 +223,14 @@ def panel(ax: Axes, title: str, color: str = "black", *lines: str) -> None:
     ax.annotate(title, (0, 1), (0, up + 1), "axes fraction", "offset points", color=color, weight="bold", fontsize=10)
 
 
-def name_of(settings: str, many: int) -> str:
-    """What a panel says of its networks' settings; nothing where all are the same."""
-    return shorten(settings, _LONGEST_NAME) if many > 1 else ""
+def name_lines(settings: str, groups: Collection[str]) -> list[str]:
+    """What a panel says of its networks' settings, in as many lines as it takes; nothing where all are the same."""
+    return textwrap.wrap(settings, _NAME_LINE) if len(groups) > 1 else []
+
+
+def room_above(groups: Collection[str], lines: int) -> float:
+    """Inches above a panel for its title, the longest name of its networks and ``lines`` more."""
+    return _TITLE_ROOM + _LINE_ROOM * (lines + max(len(name_lines(settings, groups)) for settings in groups))
 
 
 def value_axis(ax: Axes, axis: Axis) -> None:

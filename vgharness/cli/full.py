@@ -154,17 +154,22 @@ def full(
             watch=watch,
             fresh=fresh,
         )
-        try:
-            if plan_only:
-                _plan(console(), options)
-                return
-            with ended_as_by_ctrl_c():
-                run = _run(console(), options, conclusion)
-        except KeyboardInterrupt:
-            complain(_PROGRAM, conclusion.interrupted())
-            raise typer.Exit(INTERRUPTED) from None
-    status = NOT_SAVED if conclusion.is_incomplete else exit_status(run)
+        status = _done(options, plan_only, conclusion)
     raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
+
+
+def _done(options: Options, plan_only: bool, conclusion: Conclusion) -> int:
+    """Does what was asked for; returns the exit status."""
+    try:
+        if plan_only:
+            _plan(console(), options)
+            return REPRODUCED
+        with ended_as_by_ctrl_c():
+            run = _run(console(), options, conclusion)
+    except KeyboardInterrupt:
+        complain(_PROGRAM, conclusion.interrupted())
+        return INTERRUPTED
+    return NOT_SAVED if conclusion.is_incomplete else exit_status(run)
 
 
 def exit_status(run: Run) -> int:

@@ -25,7 +25,14 @@ from rich.console import Console
 from vgharness.cli.concluding import Conclusion
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
-from vgharness.cli.full_options import given_activations, given_depths, given_positive, given_preset, given_seeds
+from vgharness.cli.full_options import (
+    given_activations,
+    given_cluster,
+    given_depths,
+    given_positive,
+    given_preset,
+    given_seeds,
+)
 from vgharness.cli.runs import check_report
 from vgharness.cli.verdicts import (
     CLAIMS_HELP,
@@ -67,6 +74,11 @@ Watch = Annotated[
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="start over, and forget what an ended study has left to go on from")
 ]
+Where = Annotated[
+    str,
+    typer.Option("--executor", help="local: on this machine, on all its GPUs if --device is cuda; ray: on a cluster"),
+]
+Address = Annotated[str, typer.Option(help="of the Ray cluster; auto: the one that this machine is a part of")]
 Plan = Annotated[
     bool, typer.Option("--plan", help="print what can be decided and how long it takes, train and write nothing")
 ]
@@ -92,6 +104,7 @@ class Options:
     out: Path
     watch: bool
     fresh: bool
+    cluster: str | None
 
 
 class _Task(NamedTuple):
@@ -126,6 +139,8 @@ def full(
     ),
     watch: Watch = False,
     fresh: Fresh = False,
+    executor: Where = "local",
+    address: Address = "auto",
     plan_only: Plan = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")] = False,
 ) -> None:
@@ -153,6 +168,7 @@ def full(
             out=out,
             watch=watch,
             fresh=fresh,
+            cluster=given_cluster(executor, address),
         )
         status = _done(options, plan_only, conclusion)
     raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
@@ -234,6 +250,7 @@ def _run(screen: Console, options: Options, conclusion: Conclusion) -> Run:
                 jobs=options.jobs,
                 store=conclusion.store,
                 fresh=options.fresh,
+                cluster=options.cluster,
             )
             conclusion.save(run)
     conclusion.show(run, page)
@@ -246,7 +263,7 @@ def _task(screen: Console, options: Options, claims: tuple[Claim, ...]) -> _Task
     from vgharness.precision import check_precision
     from vgharness.system.device import pick_device
 
-    device = pick_device(options.device)
+    device = pick_device(options.device, all_gpus=True)
     check_precision(options.precision, device)
     preset = options.preset or ("full" if device.type == "cuda" else "quick")
     source = options.data or PRESETS[preset].source

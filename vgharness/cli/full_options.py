@@ -42,6 +42,13 @@ def given_depths(listed: str) -> tuple[int, ...]:
     return depths
 
 
+def given_cluster(executor: str, address: str) -> str | None:
+    """The address of the Ray cluster to train on; ``None``: this machine trains."""
+    if executor not in ("local", "ray"):
+        raise UsageError(f"--executor {executor}: use local or ray")
+    return address if executor == "ray" else None
+
+
 def _integers(option: str, listed: str, example: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(part) for part in listed.split(",")))

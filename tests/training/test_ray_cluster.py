@@ -1,6 +1,7 @@
 """A real cluster of two nodes in this machine: the same run as here, also where a node is lost or it is interrupted."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,23 @@ from small_cells import pack_cells
 from vgharness.data.image_set import ImageSet
 from vgharness.data.synthetic import synthetic_images
 from vgharness.errors import UsageError
-from vgharness.records import Cell, Epoch, Run, Study
+from vgharness.records import Cell, CellResult, Epoch, Run, Study
 from vgharness.storage.store import RunStore
 from vgharness.study.run import run_study
 from vgharness.training.callback import Callback
+from vgharness.training.executor import WorkerLostError
+from vgharness.training.ray_cluster import RayExecutor
 
 pytestmark = pytest.mark.ray
 
-CELLS = tuple(pack_cells(3, epochs=6))
+EPOCHS = 15
+CELLS = tuple(pack_cells(3, epochs=EPOCHS))
 STUDY = Study(preset="tiny", cells=CELLS)
 
 
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
-    return synthetic_images(24, 10)
+    return synthetic_images(60, 10)
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +47,23 @@ def cluster() -> Iterator[Any]:
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     nodes.lost = nodes.add_node(num_cpus=1)
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+
+    def imported() -> int:
+        import vgharness.training.ray_cluster  # noqa: F401
+
+        time.sleep(1)  # so that no worker does both
+        return os.getpid()
+
+    # A worker on each node that has imported all: else one trains everything before the other has begun.
+    warm = ray.remote(num_cpus=1)(imported)
+    assert len(set(ray.get([warm.remote(), warm.remote()]))) == 2
     yield nodes
     ray.shutdown()
     nodes.shutdown()
 
 
 class Watch(Callback):
-    """Calls ``then`` once, after two epochs of two cells."""
+    """Calls ``then`` once, while two cells train that have an epoch each."""
 
     def __init__(self, then: Callable[[], object]) -> None:
         self.then: Callable[[], object] | None = then
@@ -61,7 +75,8 @@ class Watch(Callback):
 
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         self.trained.append((cell, epoch.epoch))
-        if self.then and len({each for each, number in self.trained if number == 2}) == 2:
+        reached = dict(self.trained)
+        if self.then and len(reached) == 2 and max(reached.values()) < EPOCHS:
             then, self.then = self.then, None
             then()
 
@@ -71,15 +86,27 @@ def run(images: ImageSet, store: Path, watch: Watch) -> Run:
 
 
 def test_a_node_that_is_lost_costs_only_what_was_not_kept(
-    cluster: Any, images: ImageSet, here: list[dict[str, Any]], tmp_path: Path
+    cluster: Any, images: ImageSet, here: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    losses: list[str] = []
+    train = RayExecutor.train
+
+    def noted(*arguments: Any) -> tuple[CellResult, ...]:
+        try:
+            return train(*arguments)
+        except WorkerLostError as error:
+            losses.append(str(error))
+            raise
+
+    monkeypatch.setattr(RayExecutor, "train", noted)
     watch = Watch(lambda: cluster.remove_node(cluster.lost, allow_graceful=False))
     found = run(images, tmp_path, watch)
+    assert len(losses) == 1
     assert watch.then is None
     assert found.status == "finished"
     assert [without_seconds(each) for each in found.results] == here
-    assert set(watch.trained) == {(cell, epoch) for cell in CELLS for epoch in range(1, 7)}
-    assert len(watch.trained) <= 3 * 6 + 2
+    assert set(watch.trained) == {(cell, epoch) for cell in CELLS for epoch in range(1, EPOCHS + 1)}
+    assert len(watch.trained) <= 3 * EPOCHS + 2
     assert watch.started == list(CELLS)
 
 

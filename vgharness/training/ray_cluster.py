@@ -81,6 +81,9 @@ class RayExecutor:
                     return tuple(arguments)
                 if name == "cell_advanced":
                     so_far[arguments[0].cell] = _interrupted(arguments[0])
+                elif name == "epoch_done":
+                    cell, epoch = arguments
+                    so_far[cell] = _interrupted(so_far[cell], epoch)
                 _pass_on(name, arguments, callback)
         except KeyboardInterrupt:
             self._ray.cancel(events)
@@ -229,9 +232,10 @@ def _raise(kind: str, message: str) -> NoReturn:
     raise type(kind, (Exception,), {})(message)
 
 
-def _interrupted(result: CellResult) -> CellResult:
-    if result.status != "running":
+def _interrupted(result: CellResult, *epochs: Epoch) -> CellResult:
+    """What there is of a cell, with ``epochs`` more, if nothing more comes."""
+    if result.status == "diverged":
         return result
-    begun = len(result.epochs) + 1
-    where = f"in epoch {begun}" if begun <= result.cell.epochs else "after the last epoch"
-    return CellResult(**{**dict(result), "status": "interrupted", "reason": f"interrupted {where}"})
+    done = (*result.epochs, *epochs)
+    where = f"in epoch {len(done) + 1}" if len(done) < result.cell.epochs else "after the last epoch"
+    return CellResult(**{**dict(result), "epochs": done, "status": "interrupted", "reason": f"interrupted {where}"})

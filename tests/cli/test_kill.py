@@ -24,7 +24,7 @@ pytestmark = [
 # How often each comes: SIGKILL, and each of SIGTERM, SIGHUP and SIGINT. VGHARNESS_KILLS=50,10 is the long version.
 KILLS, OTHERS = map(int, os.environ.get("VGHARNESS_KILLS", "6,2").split(","))
 SIGNALS = [signal.SIGKILL] * KILLS + [signal.SIGTERM, signal.SIGHUP, signal.SIGINT] * OTHERS
-EPOCHS = 2 * len(SIGNALS)  # of each of two networks: a life trains some two or three
+EPOCHS = 2 * len(SIGNALS)  # of each of two networks
 
 # The command as it is, on images so few that an epoch takes a tenth of a second; each epoch that it begins is noted.
 STUDY = f"""
@@ -64,12 +64,13 @@ def end(folder: Path, number: int, chance: random.Random) -> bool:
     process = start(folder)
     assert process.stdout is not None
     output = ""
-    is_early = number == signal.SIGKILL and chance.random() < 0.2  # before it trains
-    for line in () if is_early else process.stdout:
+    moments = {"start": "", "training": "networks to train", "epoch": ", epoch "}
+    moment = chance.choice(("start", "training", "epoch", "epoch", "epoch") if number == signal.SIGKILL else ("epoch",))
+    for line in () if moment == "start" else process.stdout:
         output += line
-        if "networks to train" in line:
+        if moments[moment] in line:
             break
-    time.sleep(chance.uniform(0, 3 if is_early else 0.5))
+    time.sleep(chance.uniform(0, 0.5 if moment == "epoch" else 3))
     process.send_signal(number)
     output += process.communicate(timeout=120)[0]
     assert "Traceback" not in output

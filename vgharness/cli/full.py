@@ -91,6 +91,8 @@ def full(
     out: given.Out = given.REPORTS,
     watch: given.Watch = False,
     fresh: given.Fresh = False,
+    executor: given.Where = "local",
+    address: given.Address = "auto",
     plan_only: given.Plan = False,
     exit_zero: given.ExitZero = False,
     yes: given.Yes = False,
@@ -117,7 +119,7 @@ def full(
     with usage_errors(FULL):
         options = given_options(
             FULL, given_preset(preset), factors, device, data, epochs, seeds, seed, jobs, precision, claims,
-            out, watch, fresh, yes,
+            out, watch, fresh, yes, executor, address,
         )  # fmt: skip
     carry_out(options, plan_only=plan_only, exit_zero=exit_zero)
 
@@ -137,6 +139,8 @@ def run(
     out: given.Out = given.REPORTS,
     watch: given.Watch = False,
     fresh: given.Fresh = False,
+    executor: given.Where = "local",
+    address: given.Address = "auto",
     plan_only: given.Plan = False,
     exit_zero: given.ExitZero = False,
     yes: given.Yes = False,
@@ -149,7 +153,7 @@ def run(
     with usage_errors(RUN):
         options = given_options(
             RUN, study if study in READY else Path(study), {}, device, data, epochs, seeds, seed, jobs,
-            precision, claims, out, watch, fresh, yes,
+            precision, claims, out, watch, fresh, yes, executor, address,
         )  # fmt: skip
     carry_out(options, plan_only=plan_only, exit_zero=exit_zero)
 
@@ -169,6 +173,20 @@ def carry_out(options: Options, *, plan_only: bool, exit_zero: bool) -> None:
             raise typer.Exit(INTERRUPTED) from None
     status = NOT_SAVED if conclusion.is_incomplete else exit_status(run)
     raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
+
+
+def _done(options: Options, plan_only: bool, conclusion: Conclusion) -> int:
+    """Does what was asked for; returns the exit status."""
+    try:
+        if plan_only:
+            _plan(console(), options)
+            return REPRODUCED
+        with ended_as_by_ctrl_c():
+            run = _run(console(), options, conclusion)
+    except KeyboardInterrupt:
+        complain(_PROGRAM, conclusion.interrupted())
+        return INTERRUPTED
+    return NOT_SAVED if conclusion.is_incomplete else exit_status(run)
 
 
 def exit_status(run: Run) -> int:
@@ -233,6 +251,7 @@ def _run(screen: Console, options: Options, conclusion: Conclusion) -> Run:
                 jobs=options.jobs,
                 store=conclusion.store,
                 fresh=options.fresh,
+                cluster=options.cluster,
             )
             conclusion.save(run)
     conclusion.show(run, page)
@@ -245,7 +264,7 @@ def _task(screen: Console, options: Options, claims: tuple[Claim, ...], *, asks:
     from vgharness.precision import check_precision
     from vgharness.system.device import pick_device
 
-    device = pick_device(options.device)
+    device = pick_device(options.device, all_gpus=True)
     name = options.study or ("full" if device.type == "cuda" else "quick")
     design = _design(name, options)
     check_precision(design.precision, device)

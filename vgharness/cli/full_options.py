@@ -60,6 +60,11 @@ ExitZero = Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="start over, and forget what an ended study has left to go on from")
 ]
+Where = Annotated[
+    str,
+    typer.Option("--executor", help="local: on this machine, on all its GPUs if --device is cuda; ray: on a cluster"),
+]
+Address = Annotated[str, typer.Option(help="of the Ray cluster; auto: the one that this machine is a part of")]
 Yes = Annotated[bool, typer.Option("--yes", help="train a study of more than 10,000 networks without asking")]
 REPORTS: Final = Path("reports")
 
@@ -73,6 +78,7 @@ class Options:
     program: the command as its messages name it.
     study: the name of a preset or of a ready-made study, or a study file.
     factors: by name, values that take the place of the study's own.
+    cluster: the address of the Ray cluster that trains; ``None``: this machine does.
     """
 
     program: str
@@ -89,6 +95,7 @@ class Options:
     watch: bool
     fresh: bool
     yes: bool
+    cluster: str | None
 
 
 def given_options(
@@ -107,6 +114,8 @@ def given_options(
     watch: bool,
     fresh: bool,
     yes: bool,
+    executor: str,
+    address: str,
 ) -> Options:
     """Makes the options from what was typed. Raises :class:`~vgharness.errors.UsageError` where it is wrong."""
     return Options(
@@ -124,6 +133,7 @@ def given_options(
         watch=watch,
         fresh=fresh,
         yes=yes,
+        cluster=given_cluster(executor, address),
     )
 
 
@@ -170,6 +180,13 @@ def given_depths(listed: str) -> tuple[int, ...]:
     if not all(2 <= depth <= 10 for depth in depths):
         raise UsageError(f"--depths {listed}: a depth is 2 to 10")
     return depths
+
+
+def given_cluster(executor: str, address: str) -> str | None:
+    """The address of the Ray cluster to train on; ``None``: this machine trains."""
+    if executor not in ("local", "ray"):
+        raise UsageError(f"--executor {executor}: use local or ray")
+    return address if executor == "ray" else None
 
 
 def _integers(option: str, listed: str, example: str) -> tuple[int, ...]:

@@ -263,7 +263,7 @@ class Run(Record):
         for result in self.results:
             cell = result.cell
             of_its_own = cell.activation if cell.activation in TRAINED_ACTIVATIONS else None
-            known = shapes.setdefault((cell.architecture, cell.depth, cell.norm, of_its_own), {})
+            known = shapes.setdefault((cell.architecture, cell.depth, cell.norm, of_its_own, cell.own), {})
             for what, layers in _layers_of(result).items():
                 if layers and known.setdefault(what, layers) != layers:
                     raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Literal
@@ -22,7 +22,7 @@ from vgharness.system.environment import commit, describe
 from vgharness.system.process import interruptions_heard
 from vgharness.training.callback import Callback
 from vgharness.training.estimate import expected_seconds
-from vgharness.training.executor import Execution, LocalExecutor
+from vgharness.training.executor import Execution, Executor, LocalExecutor
 from vgharness.training.keeping import Keeper
 
 
@@ -37,6 +37,7 @@ def run_study(
     jobs: int | None = None,
     store: RunStore | None = None,
     fresh: bool = False,
+    cluster: str | None = None,
 ) -> Run:
     """Trains every cell of ``study`` on ``images`` and gives the run with its verdicts.
 
@@ -47,6 +48,9 @@ def run_study(
     ``store``: where each epoch is kept as it ends, so that the same call goes on where an earlier one was ended,
     whatever ended it; None: nowhere. ``fresh``: forget what an earlier call has kept. Once the run is saved,
     :meth:`~vgharness.storage.store.RunStore.forget_work` removes all of it.
+
+    ``cluster``: the address of a Ray cluster that this machine is a part of, on whose cores or, with a GPU as
+    ``device``, on whose GPUs packs train; ``auto``: the one that runs here. None: they train in this process.
 
     A cell that raises is tried again twice, then recorded as ``failed``, and the others go on. Ctrl-C ends the study
     with what there is: the run's status is then ``interrupted``. Raises :class:`~vgharness.errors.UsageError` where
@@ -71,20 +75,32 @@ def run_study(
             work.start_over()
         execution = Execution(study.cells, Keeper(work))
         with suppress(KeyboardInterrupt), interruptions_heard():  # what there is counts
-            _train(execution, begun, [DeviceImages(images, each) for each in all_of(device)], callback, jobs)
+            executor, seconds = _executor(study, images, device, jobs, cluster, execution.resumed)
+            if callback:
+                callback.study_started(begun, seconds() if seconds else None)
+                if execution.resumed:
+                    callback.study_resumed([_going_on(result) for result in execution.resumed])
+            execution.run(executor, callback)
     status: Literal["finished", "interrupted"] = "finished" if execution.complete else "interrupted"
     unjudged = begun.so_far(status, execution.results, time.perf_counter() - started)
     return judged(unjudged, load_claims() if claims is None else claims)
 
 
-def _train(
-    execution: Execution, begun: Run, images: Sequence[DeviceImages], callback: Callback | None, jobs: int | None
-) -> None:
-    if callback:
-        callback.study_started(begun, expected_seconds(begun.study, images[0], jobs, execution.resumed))
-        if execution.resumed:
-            callback.study_resumed([_going_on(result) for result in execution.resumed])
-    execution.run(LocalExecutor(images, begun.study.precision, jobs), callback)
+def _executor(
+    study: Study,
+    images: ImageSet,
+    device: torch.device,
+    jobs: int | None,
+    cluster: str | None,
+    resumed: Sequence[CellResult],
+) -> tuple[Executor, Callable[[], float | None] | None]:
+    """Where the study trains, and what says how long that takes, where it can be known."""
+    if cluster is not None:
+        from vgharness.training.ray_cluster import RayExecutor  # Ray is slow to import, and may not be there
+
+        return RayExecutor(images, study.precision, device, cluster, jobs), None
+    here = [DeviceImages(images, each) for each in all_of(device)]
+    return LocalExecutor(here, study.precision, jobs), lambda: expected_seconds(study, here[0], jobs, resumed)
 
 
 def _going_on(result: CellResult) -> CellResult:

@@ -10,11 +10,11 @@ import torch
 from vgharness.errors import UsageError
 
 
-def pick_device(name: str) -> torch.device:
-    """``auto`` (GPUs where there are any), ``cpu`` or ``cuda[:N]`` → a device that is really there; of several GPUs
-    ``cuda`` stands for all.
+def pick_device(name: str, *, all_gpus: bool = False) -> torch.device:
+    """``auto`` (a GPU where there is one), ``cpu`` or ``cuda[:N]`` → a device that is really there.
 
-    Raises :class:`~vgharness.errors.UsageError` where it is not.
+    ``all_gpus``: where there are several and the name says no number, ``cuda`` is returned, which stands for all.
+    Raises :class:`~vgharness.errors.UsageError` where it is not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -30,7 +30,9 @@ def pick_device(name: str) -> torch.device:
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             raise UsageError(f"--device {name}: there are {count} GPUs here; use cuda:0 to cuda:{count - 1}")
-        return device if device.index is None and count > 1 else torch.device("cuda", device.index or 0)
+        if all_gpus and device.index is None and count > 1:
+            return device
+        return torch.device("cuda", device.index or 0)
     return device
 
 

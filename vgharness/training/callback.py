@@ -51,6 +51,9 @@ class Callback:
         result: all that there is of the cell; its status is ``running``, or ``diverged`` where it trains no more.
         """
 
+    def waiting(self) -> None:
+        """Called now and then while a pack that trains elsewhere reports nothing."""
+
     def checkpoint(self, result: CellResult, state: Callable[[], bytes]) -> None:
         """Called after each epoch, with what it takes to go on from there; from several threads at a time.
 
@@ -101,6 +104,10 @@ class Callbacks(Callback):
     def cell_advanced(self, result: CellResult) -> None:
         for each in self._callbacks:
             each.cell_advanced(result)
+
+    def waiting(self) -> None:
+        for each in self._callbacks:
+            each.waiting()
 
     def checkpoint(self, result: CellResult, state: Callable[[], bytes]) -> None:
         for each in self._callbacks:

@@ -276,6 +276,9 @@ class _Notifier(Callback):
     def cell_advanced(self, result: CellResult) -> None:
         self._notify(self._callback.cell_advanced, result)
 
+    def waiting(self) -> None:
+        self._notify(self._callback.waiting)
+
     def checkpoint(self, result: CellResult, state: Callable[[], bytes]) -> None:
         self._keeper.checkpoint(result, state)  # from all threads at once: each has files of its own
         self._callback.checkpoint(result, state)

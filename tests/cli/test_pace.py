@@ -40,3 +40,14 @@ def test_what_is_done_takes_no_time() -> None:
     pace = Pace()
     pace.add(cell(1), 8.0, 1)
     assert pace.seconds_left({cell(1): 10.0}, []) == 0
+
+
+def test_cells_that_wait_take_what_those_that_ended_took_beside_their_epochs() -> None:
+    pace = Pace()
+    pace.add(cell(1), 8.0, 1)
+    assert pace.seconds_left({cell(2, epochs=0): 0.0}, [], [cell(2, epochs=0)]) == 0
+    pace.add_cell(cell(1), 5.0, 1)
+    assert pace.seconds_left({cell(2, epochs=0): 0.0}, [], [cell(2, epochs=0)]) == 5
+    pace.add_cell(cell(3, epochs=0), 3.0, 2)
+    waiting = [cell(2, epochs=0), cell(4)]
+    assert pace.seconds_left(dict.fromkeys(waiting, 0.0), [], waiting) == 1.5 + 5 + 80

@@ -73,6 +73,7 @@ class StudyProgress(Callback):
         self.epochs = sum(cell.epochs for cell in study.cells)
         self.done = dict.fromkeys(study.cells, 0.0)  # epochs, whole and begun
         self.under_way: list[Cell] = []
+        self.ended = {result.cell for result in run.results}
         self.pace = Pace()
         self.so_far: dict[Cell, tuple[float, float]] = {}  # training loss and accuracy, of the epoch or the last one
         self.read: dict[Cell, float] = {}  # when that was
@@ -99,7 +100,9 @@ class StudyProgress(Callback):
     def seconds_left(self) -> float | None:
         """How long the epochs that are left take at the pace of those that ran; before there is one, what is left of
         what was expected."""
-        left = self.pace.seconds_left(self.done, self.under_way)
+        begun = self.ended.union(self.under_way)
+        waiting = [cell for cell in self.cells if cell not in begun]
+        left = self.pace.seconds_left(self.done, self.under_way, waiting)
         if left is None and self.expected is not None:
             return max(self.expected - (time.monotonic() - self.started), 0.0)
         return left
@@ -112,6 +115,7 @@ class StudyProgress(Callback):
 
     def cell_started(self, cell: Cell) -> None:
         self.under_way.append(cell)
+        self.side_by_side = len(self.under_way)
         self._show()
 
     def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
@@ -127,7 +131,7 @@ class StudyProgress(Callback):
 
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         self.done[cell] = epoch.epoch
-        self.pace.add(cell, epoch.seconds, len(self.under_way))
+        self.pace.add(cell, epoch.seconds, self.side_by_side)
         self.so_far[cell] = nan_if_none(epoch.train_loss), nan_if_none(epoch.train_accuracy)
         self.tested[cell] = nan_if_none(epoch.test_accuracy)
         if self.console.is_terminal:
@@ -142,7 +146,10 @@ class StudyProgress(Callback):
         )
 
     def cell_done(self, result: CellResult) -> None:
+        epochs = sum(epoch.seconds for epoch in result.epochs)
+        self.pace.add_cell(result.cell, result.seconds - epochs, self.side_by_side)
         self.under_way.remove(result.cell)
+        self.ended.add(result.cell)
         self.done[result.cell] = result.cell.epochs  # what one that stopped early did not train is not left to be done
         if not result.epochs:
             measured = "measured at initialisation" if result.status == "finished" else ""

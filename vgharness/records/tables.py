@@ -75,9 +75,14 @@ def table_of(run: Run, what: TableName) -> Table:
     """
     if what not in TABLES:
         raise UsageError(f"{what!r}: there is no such table; use {', '.join(TABLES)}")
-    rows = list({"curves": _curves, "gradients": _gradients, "verdicts": _verdicts}[what](run))
-    columns = tuple(dict.fromkeys(name for row in [_heading(run, what), *rows] for name in row))
-    return Table(columns, tuple(tuple(row.get(name) for name in columns) for row in rows))
+    columns = list(_heading(run, what))
+    known = set(columns)
+    rows: list[list[Any]] = []
+    for row in {"curves": _curves, "gradients": _gradients, "verdicts": _verdicts}[what](run):
+        columns += (name for name in row if name not in known)
+        known.update(row)
+        rows.append([row.get(name) for name in columns])  # not the row itself: of 10,000 networks there are millions
+    return Table(tuple(columns), tuple((*row, *[None] * (len(columns) - len(row))) for row in rows))
 
 
 def _heading(run: Run, what: TableName) -> Iterable[str]:

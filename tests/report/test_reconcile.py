@@ -4,7 +4,7 @@ import pytest
 from factories import CANONICAL, make_result, make_run
 
 from vgharness.records import Run
-from vgharness.report.reconcile import conclusions, numbers, reconcile
+from vgharness.report.reconcile import conclusions, numbers, reconciled
 
 pytestmark = pytest.mark.fast
 
@@ -22,7 +22,7 @@ def run_of(sigmoid: float, relu: float, *, depth: int = 4, re_encoded: bool = Fa
 
 
 def answers(run: Run) -> dict[str, str]:
-    return {number.name: possibilities[0].answer for number, possibilities in reconcile(run)}
+    return {number.name: possibilities[0].answer for number, possibilities in reconciled(run)}
 
 
 def test_the_numbers_are_those_of_the_readmes_table_and_plots() -> None:
@@ -40,11 +40,11 @@ def test_a_number_within_reach_of_one_run_could_be_one() -> None:
     assert {name: found[name] for name in found if "table" in name} == dict.fromkeys(
         [name for name in found if "table" in name], "yes"
     )
-    assert list(conclusions(reconcile(run_of(73, 82.5))))[-1] == "all numbers of the table: script"
+    assert list(conclusions(reconciled(run_of(73, 82.5))))[-1] == "all numbers of the table: script"
 
 
 def test_what_no_network_gives_is_said() -> None:
-    lines = list(conclusions(reconcile(run_of(50, 70))))
+    lines = list(conclusions(reconciled(run_of(50, 70))))
     assert "sigmoid, after the last epoch: 72–74 % (table): none of 1 network could" in lines
     assert lines[-1] == "all numbers of the table: no network could have given them all"
 
@@ -57,5 +57,5 @@ def test_what_re_encoded_images_may_cost_is_told_apart() -> None:
 
 def test_networks_that_differ_are_told_apart_by_all_their_settings() -> None:
     both = make_run([*run_of(73, 82.5).results, *run_of(50, 70, depth=6).results])
-    lines = list(conclusions(reconcile(both)))
+    lines = list(conclusions(reconciled(both)))
     assert "relu, after the last epoch: 82–83 % (table): script of 2 networks could" in lines

@@ -38,7 +38,7 @@ from vgharness.records import Run, Study
 from vgharness.storage.store import RunStore
 from vgharness.study.design import Design
 from vgharness.study.file import READY, load_design
-from vgharness.study.grid import as_options
+from vgharness.study.grid import OPTIONS, as_options
 from vgharness.study.presets import PRESETS, design_of
 from vgharness.system.files import check_folder, shown
 from vgharness.system.process import configure_process, ended_as_by_ctrl_c, interruptions_held
@@ -106,16 +106,8 @@ def full(
     failed or diverged, 4 the run could not be saved, or its page not written, 130 interrupted (Ctrl-C,
     SIGTERM, SIGHUP).
     """
-    factors = {
-        "activation": activations,
-        "depth": depths,
-        "width": width,
-        "norm": norm,
-        "init": init,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "schedule": schedule,
-    }
+    listed = (activations, depths, width, norm, init, optimizer, learning_rate, schedule)
+    factors = dict(zip(OPTIONS, listed, strict=True))
     with usage_errors(FULL):
         options = given_options(
             FULL, given_preset(preset), factors, device, data, epochs, seeds, seed, jobs, precision, claims,
@@ -162,16 +154,7 @@ def carry_out(options: Options, *, plan_only: bool, exit_zero: bool) -> None:
     """Plans or trains what was asked for, and ends the program with the exit status of what came of it."""
     conclusion = Conclusion(console(), RunStore(), options.out)
     with usage_errors(options.program):
-        try:
-            if plan_only:
-                _plan(console(), options)
-                return
-            with ended_as_by_ctrl_c():
-                run = _run(console(), options, conclusion)
-        except KeyboardInterrupt:
-            complain(options.program, conclusion.interrupted())
-            raise typer.Exit(INTERRUPTED) from None
-    status = NOT_SAVED if conclusion.is_incomplete else exit_status(run)
+        status = _done(options, plan_only, conclusion)
     raise typer.Exit(REPRODUCED if exit_zero and status == NOT_REPRODUCED else status)
 
 
@@ -184,7 +167,7 @@ def _done(options: Options, plan_only: bool, conclusion: Conclusion) -> int:
         with ended_as_by_ctrl_c():
             run = _run(console(), options, conclusion)
     except KeyboardInterrupt:
-        complain(_PROGRAM, conclusion.interrupted())
+        complain(options.program, conclusion.interrupted())
         return INTERRUPTED
     return NOT_SAVED if conclusion.is_incomplete else exit_status(run)
 

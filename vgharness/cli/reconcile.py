@@ -33,10 +33,9 @@ def reconcile(
         path, found = load_saved(storage, run)
         if not isinstance(found, Run):
             raise UsageError(f"{shown(path)}: a pytest session, not a study's run; train one: vgharness run reconcile")
-        from vgharness.report.reconcile import conclusions, reconciled_table
-        from vgharness.report.reconcile import reconcile as reconcile_run
+        from vgharness.report.reconcile import conclusions, reconciled, reconciled_table
 
-        said = reconcile_run(found)
+        said = reconciled(found)
     say(f"{shown(path)}, on {escaped(found.data.description)}")
     console().print(reconciled_table(said))
     for line in conclusions(said):

@@ -87,7 +87,7 @@ def numbers() -> list[Number]:
     return sorted(found, key=lambda each: (each.activation, not each.first, each.source != "table"))
 
 
-def reconcile(run: Run) -> list[tuple[Number, list[Possibility]]]:
+def reconciled(run: Run) -> list[tuple[Number, list[Possibility]]]:
     """Each number, with what each kind of network of the run with that activation says of it: of two seeds or more, and
     trained to the end."""
     return [(each, list(_possibilities(run, each))) for each in numbers()]

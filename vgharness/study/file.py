@@ -46,6 +46,7 @@ READY: Final = (
     "depth",
     "remedies",
     "theory",
+    "reconcile",
     "normalisation",
     "two-pipelines",
     "he-2015",

@@ -235,7 +235,9 @@ FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
         marker="|",
         dash=(5, 5),
     ),
-    "own": ActivationFunction(_Unknown, _unknown, _unknown, steepest=math.inf, monotone=False, marker="P"),
+    "own": ActivationFunction(
+        _Unknown, _unknown, _unknown, steepest=math.inf, monotone=False, marker=".", dash=(12, 2)
+    ),
 }
 _BY_MODULE: Final[dict[type[nn.Module], Activation]] = {function.module: name for name, function in FUNCTIONS.items()}
 _OWN: Final = ("training", "inplace", "num_parameters")  # what changes nothing of what a module computes

@@ -150,7 +150,8 @@ def test_twelve_kinds_of_network_stand_each_under_its_own_name_everywhere() -> N
     depths = depths_of(many)
     assert depths is not None
     assert sum(len([cell for cell in row if cell.accuracy]) for grid in depths.grids for _, row in grid.rows) == 24
-    assert [grid.depths for grid in depths.grids if grid.settings == "script"] == [(2, 4, 10)]
+    assert [(grid.architecture, grid.depths) for grid in depths.grids] == [("script", (2, 4, 10))]
+    assert "Mish, width 0.5, norm batch, init xavier, schedule cosine, learning rate 0.1" in dict(depths.grids[0].rows)
     with style():
         for make in (accuracy_sheet, gradients_sheet, maps_sheet):
             sheet = make(many)
@@ -213,10 +214,10 @@ def test_decades_lost_and_collapse_stand_by_depth_activation_and_norm() -> None:
         )
     )  # fmt: skip
     assert found is not None
-    plain, normed = found.grids
-    assert (plain.settings, plain.depths) == ("script", (2, 5))
-    assert (normed.settings, normed.depths) == ("script, norm batch", (5,))
-    cells = {(name, depth): cell for name, row in plain.rows for depth, cell in zip(plain.depths, row, strict=True)}
+    (grid,) = found.grids
+    assert (grid.architecture, grid.depths) == ("script", (2, 5))
+    assert [name for name, _ in grid.rows] == ["Sigmoid", "ReLU", "ReLU, norm batch"]
+    cells = {(name, depth): cell for name, row in grid.rows for depth, cell in zip(grid.depths, row, strict=True)}
     assert cells["Sigmoid", 2].decades == pytest.approx(-1)
     assert cells["Sigmoid", 5].decades == pytest.approx(-4)
     assert cells["ReLU", 5].decades == pytest.approx(4)

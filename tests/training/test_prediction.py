@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vgharness.models import DeepCNN
-from vgharness.records import Activation, Architecture, LayerPrediction
+from vgharness.records import ACTIVATIONS, Activation, Architecture, LayerPrediction
 from vgharness.training.numerics import exact_gradients
 from vgharness.training.prediction import predict
 
@@ -36,6 +36,20 @@ def test_the_documents_networks_do_about_as_mean_field_says(activation: Activati
             assert p.measured == pytest.approx(p.predicted, rel=0.15)
         # Twenty percent and more are lost at the borders of small images, of which mean field knows nothing.
         assert p.twin_measured == pytest.approx(p.twin_predicted, rel=0.3)
+
+
+@pytest.mark.parametrize("activation", [each for each in ACTIVATIONS if not each.endswith("shrink")])
+def test_every_activation_is_predicted_whatever_width_and_initialisation(activation: Activation) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = DeepCNN(activation, 3, "script", init="xavier", width=0.5)
+        inputs, targets = torch.randn(8, 3, 32, 32), torch.randint(10, (8,))
+    predictions = predicted(model, activation, inputs, targets)
+    assert [(p.name, p.above) for p in predictions] == [("conv1", "conv2"), ("conv2", "conv3"), ("conv3", "fc")]
+    for p in predictions:
+        assert p.measured is not None
+        assert p.measured <= p.bound
+        assert p.twin_measured == pytest.approx(p.twin_predicted, rel=0.4)
 
 
 def _arguments(activation: Activation, pools: Architecture) -> tuple[nn.Module, Activation, Tensor, Tensor]:

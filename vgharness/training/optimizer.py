@@ -16,13 +16,14 @@ from vgharness.training.own_network import make_own_optimizer, own_learning_rate
 def make_optimizer(cell: Cell, parameters: Iterable[nn.Parameter], device: torch.device) -> Optimizer:
     """Makes the cell's optimizer, with the learning rate of the first epoch.
 
-    On a GPU, where a step is recorded once and repeated, the learning rate lies on the device, so that what is repeated
-    reads the one of the moment.
+    On a GPU, where a step is recorded once and repeated, a learning rate that changes lies on the device, so that what
+    is repeated reads the one of the moment.
     """
     if cell.own is not None:
         return make_own_optimizer(cell.own, parameters)
     on_gpu = device.type == "cuda"
-    rate: float | Tensor = torch.tensor(cell.learning_rate, device=device) if on_gpu else cell.learning_rate
+    changes = cell.schedule != "constant"
+    rate: float | Tensor = torch.tensor(cell.learning_rate, device=device) if on_gpu and changes else cell.learning_rate
     if cell.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=cell.momentum, fused=True)
     return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
@@ -43,16 +43,16 @@ _Found = tuple[Kind, GridCell]
 
 
 class Grid(NamedTuple):
-    """Networks that differ in activation and depth only: a row per activation, a column per depth."""
+    """Networks of one architecture: a row for each activation with all else that sets it apart, a column per depth."""
 
-    settings: str
+    architecture: str
     depths: tuple[int, ...]
     rows: tuple[tuple[str, tuple[GridCell, ...]], ...]
 
 
 class Depths(NamedTuple):
-    """What the section shows: a table each for what else sets networks apart, and accuracy against decades lost, with
-    what is drawn in words."""
+    """What the section shows: a table for each architecture, and accuracy against decades lost, with what is drawn in
+    words."""
 
     grids: tuple[Grid, ...]
     drawn: Markup | None
@@ -65,15 +65,15 @@ def depths_of(run: Run) -> Depths | None:
     if len({_factors(kind.cell) for kind in kinds}) < 2:
         return None
     chance = 100 / len(run.data.classes)
-    groups: dict[str, list[_Found]] = {}
-    for kind in kinds:
-        groups.setdefault(_without_depth(kind.cell), []).append((kind, _cell(kind, chance)))
-    grids = tuple(_grid(settings, group) for settings, group in groups.items())
-    first = next(iter(groups))
-    says = "a point for each kind of network"
-    if len(groups) > 1:
-        says = f"{says}; filled: {first}, at every depth; hollow: with other settings"
-    return Depths(grids, _scatter(groups, first, says), says)
+    found = [(kind, _cell(kind, chance)) for kind in kinds]
+    grids = tuple(
+        _grid(architecture, [each for each in found if each[0].cell.architecture == architecture])
+        for architecture in dict.fromkeys(kind.cell.architecture for kind in kinds)
+    )
+    first, says = _beside(kinds[0].cell), "a point for each kind of network"
+    if any(_beside(kind.cell) != first for kind in kinds):
+        says = f"{says}; filled: {first.lstrip(', ') or 'by the published recipe'}; hollow: with other settings"
+    return Depths(grids, _scatter(found, first, says), says)
 
 
 def _factors(cell: Cell) -> str:
@@ -81,18 +81,22 @@ def _factors(cell: Cell) -> str:
     return cell.settings.removeprefix(cell.architecture)
 
 
-def _without_depth(cell: Cell) -> str:
-    return cell.model_copy(update={"depth": Cell.model_fields["depth"].default}).settings
+def _beside(cell: Cell) -> str:
+    """Its settings but architecture and depth: ``, norm batch``."""
+    return _factors(cell.model_copy(update={"depth": Cell.model_fields["depth"].default}))
 
 
-def _grid(settings: str, found: Sequence[_Found]) -> Grid:
+def _grid(architecture: str, found: Sequence[_Found]) -> Grid:
     depths = tuple(sorted({kind.cell.depth for kind, _ in found}))
-    by_place = {(kind.activation, kind.cell.depth): cell for kind, cell in found}
-    rows = (
-        (activation_name(each), tuple(by_place.get((each, depth), GridCell()) for depth in depths))
-        for each in dict.fromkeys(kind.activation for kind, _ in found)
+    rows: dict[str, dict[int, GridCell]] = {}
+    for kind, cell in found:
+        name = f"{activation_name(kind.activation)}{_beside(kind.cell)}"
+        rows.setdefault(name, {})[kind.cell.depth] = cell
+    return Grid(
+        architecture,
+        depths,
+        tuple((name, tuple(row.get(depth, GridCell()) for depth in depths)) for name, row in rows.items()),
     )
-    return Grid(settings, depths, tuple(rows))
 
 
 def _cell(kind: Kind, chance: float) -> GridCell:
@@ -109,18 +113,17 @@ def _cell(kind: Kind, chance: float) -> GridCell:
     )
 
 
-def _scatter(groups: Mapping[str, Sequence[_Found]], first: str, says: str) -> Markup | None:
-    """``first``: the settings of the groups whose points are filled."""
+def _scatter(found: Sequence[_Found], first: str, says: str) -> Markup | None:
+    """``first``: the settings beside architecture and depth of the networks whose points are filled."""
     points = [
         Point(
             cell.decades,
             cell.accuracy,
             f"c-{kind.activation}",
-            settings != first,
+            _beside(kind.cell) != first,
             f"{kind.name}: {number(cell.decades)} decades, {number(cell.accuracy)} %",
         )
-        for settings, group in groups.items()
-        for kind, cell in group
+        for kind, cell in found
         if cell.decades is not None and cell.accuracy is not None
     ]
     if len(points) < 2:

@@ -54,6 +54,31 @@ def combine(readings: Sequence[Reading]) -> Combined:
     return Combined("inconclusive", _joined(share, undecided, missing))
 
 
+def awaits_seeds(readings: Sequence[Reading], *, trust_unrefuted: bool = True) -> bool:
+    """Whether more seeds could decide a claim whose readings these are: none of those that decide is missing or open
+    for another reason than too few seeds, and one is open.
+
+    trust_unrefuted: whether a reading that is reproduced at no level of error, because what is printed is not refuted,
+        counts as decided.
+    """
+    still_open = False
+    for group in _groups(readings):
+        if any(_is_settled(each, trust_unrefuted) for each in group if each.outcome == "reproduced"):
+            continue
+        unsettled = [each for each in group if not _is_settled(each, trust_unrefuted)]
+        possible = [each for each in unsettled if each.outcome in ("reproduced", "inconclusive")]
+        if unsettled and all(each.open_for_good for each in possible):
+            return False
+        still_open |= bool(unsettled)
+    return still_open
+
+
+def _is_settled(reading: Reading, trust_unrefuted: bool) -> bool:
+    return reading.outcome == "not reproduced" or (
+        reading.outcome == "reproduced" and (trust_unrefuted or reading.p is not None)
+    )
+
+
 def standing_after_holm(verdicts: Iterable[Verdict]) -> frozenset[tuple[str, str]]:
     """Finds the verdicts, by claim and variant, that stand after Holm's correction (1979) over all claims that ran: the
     chance that any of them is due to chance is then 5 % at most. What ran and stayed open counts in their number."""
@@ -75,12 +100,17 @@ def is_decided(verdict: Verdict) -> bool:
     return verdict.outcome in ("reproduced", "mixed", "not reproduced")
 
 
-def _deciding(readings: Sequence[Reading]) -> list[Reading]:
+def _groups(readings: Sequence[Reading]) -> list[list[Reading]]:
+    """Those that decide: each by itself, or with its alternatives."""
     groups: dict[str, list[Reading]] = {}
     for index, reading in enumerate(readings):
         if not reading.context:
             groups.setdefault(reading.either or f"reading {index}", []).append(reading)
-    return [min(group, key=lambda each: _BEST_FIRST.index(each.outcome)) for group in groups.values()]
+    return list(groups.values())
+
+
+def _deciding(readings: Sequence[Reading]) -> list[Reading]:
+    return [min(group, key=lambda each: _BEST_FIRST.index(each.outcome)) for group in _groups(readings)]
 
 
 def _levels(judged: Iterable[Reading | Verdict]) -> list[float]:

@@ -4,6 +4,10 @@ A reading is **reproduced** where the 95 % interval of its mean over the seeds l
 reproduced** where it lies outside, else **inconclusive**. A number that a document prints from one run is one draw: it
 is refuted only where it could not be one further run of ours either. What the seeds cannot settle stays open: fewer
 than three, networks that diverged, and seeds that fall into two groups, some at chance and some that learn.
+
+A study that is judged more than once has intervals at more than 95 %, so that all its looks together are wrong as
+seldom as one. What rests on no interval of the mean but on a printed number that is not refuted gains by a wider one:
+it holds only where the number lies in the 95 % interval of one further run, as in any study.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from vgharness.claims.measurement import Measurement
 from vgharness.formatting import count, number, percent
 from vgharness.records import Outcome, SeedValue, nan_if_none
 from vgharness.statistics import (
+    CONFIDENCE,
     MOST_SEEDS,
     Decidable,
     Scale,
@@ -34,6 +39,7 @@ from vgharness.statistics import (
 
 FEWEST_SEEDS: Final = 3
 _LEAST_POSITIVE: Final = 1.4e-45  # of float32: a gradient that came out as exactly zero lies below it
+_OUTSIDE_95: Final = "outside the 95 % of further runs, but inside what one of several looks needs to refute it"
 _SETTLED: Final = ("reproduced", "not reproduced")
 
 
@@ -44,10 +50,12 @@ class Decided(NamedTuple):
     reason: why, where the interval's position alone does not say it.
     summary: the mean over the seeds and its interval; of seeds whose values have bounds, from the least that the mean
         can be to the most.
-    further: the 95 % prediction interval of one further run; ``None``: there is none.
+    further: the prediction interval of one further run; ``None``: there is none.
     could_be_one_run: whether what is printed lies in that; ``None``: nothing is printed, or there is no such interval.
     seeds_needed: how many seeds would decide, where more of them would.
-    p: the least two-sided level of error at which the outcome would be the same; ``None``: nothing was decided.
+    open_for_good: whether more seeds like these would leave it open: what keeps it open is not their scatter.
+    p: the least two-sided level of error, of all looks together, at which the outcome would be the same; ``None``:
+        nothing was decided.
     """
 
     outcome: Outcome
@@ -56,6 +64,7 @@ class Decided(NamedTuple):
     further: tuple[float, float] | None = None
     could_be_one_run: bool | None = None
     seeds_needed: int | None = None
+    open_for_good: bool = False
     p: float | None = None
 
     @property
@@ -64,8 +73,8 @@ class Decided(NamedTuple):
         return self.outcome in _SETTLED
 
     def left_open(self, reason: str) -> Decided:
-        """The same values, which for that ``reason`` decide nothing."""
-        return self._replace(outcome="inconclusive", reason=reason, seeds_needed=None, p=None)
+        """The same values, which for that ``reason`` decide nothing, however many there are."""
+        return self._replace(outcome="inconclusive", reason=reason, seeds_needed=None, open_for_good=True, p=None)
 
 
 def too_few(seeds: int) -> str:
@@ -73,11 +82,14 @@ def too_few(seeds: int) -> str:
     return f"{count(seeds, 'seed')}; a verdict needs {FEWEST_SEEDS}"
 
 
-def decide(accept: Accept | None, measured: Measurement, *, diverged_holds: bool = False) -> Decided:
+def decide(
+    accept: Accept | None, measured: Measurement, *, diverged_holds: bool = False, confidence: float = CONFIDENCE
+) -> Decided:
     """Decides what ``measured`` says of a reading.
 
     accept: what is accepted; ``None`` for the distance of a published curve, which is held against the seeds' own.
     diverged_holds: whether a network that diverged is one that the claim speaks of: it then counts as holding.
+    confidence: of the intervals: over 95 % at one of several looks.
     """
     finite = [value for value in measured.values if value.value is not None]
     if measured.exact:
@@ -87,8 +99,8 @@ def decide(accept: Accept | None, measured: Measurement, *, diverged_holds: bool
         diverged = f"{lost} of {count(lost, 'seed')} diverged"
         if diverged_holds:
             return Decided("reproduced", f"{diverged}, which the sentence covers", Summary(math.nan), p=0.0)
-        return Decided("inconclusive", diverged, Summary(math.nan))
-    seeds = _Seeds(finite, measured)
+        return Decided("inconclusive", diverged, Summary(math.nan), open_for_good=True)
+    seeds = _Seeds(finite, measured, confidence)
     decided = _against_curve(seeds, measured.published) if accept is None else _decide(accept, seeds, measured)
     if not lost:
         return decided
@@ -101,11 +113,11 @@ def decide(accept: Accept | None, measured: Measurement, *, diverged_holds: bool
 class _Seeds:
     """Finite values per seed, between their bounds, on the scale on which they are averaged."""
 
-    def __init__(self, values: Sequence[SeedValue], measured: Measurement) -> None:
+    def __init__(self, values: Sequence[SeedValue], measured: Measurement, confidence: float) -> None:
         self.scale: Scale = measured.scale
         if self.scale == "log" and any(nan_if_none(each.value) < 0 for each in values):
             self.scale = "linear"  # what can be negative has no logarithm
-        self.grain = measured.grain
+        self.grain, self.confidence = measured.grain, confidence
         self.figures = [nan_if_none(each.value) for each in values]
         ends = [self._ends(each) for each in values]
         self.lows, self.highs = [low for low, _ in ends], [high for _, high in ends]
@@ -127,11 +139,12 @@ class _Seeds:
         """Whether some seed's value is known only between bounds."""
         return self.lows != self.highs
 
-    def interval(self, further: bool = False) -> tuple[float, float]:
-        """The interval of the mean, or of one ``further`` value, on the scale; infinite ends are open."""
-        of = prediction_interval if further else interval
-        low = of(self.lows, self.grain)[0] if all(map(math.isfinite, self.lows)) else -math.inf
-        high = of(self.highs, self.grain)[1] if all(map(math.isfinite, self.highs)) else math.inf
+    def interval(self, further: bool = False, confidence: float | None = None) -> tuple[float, float]:
+        """The interval of the mean, or of one ``further`` value, on the scale; infinite ends are open. ``confidence``:
+        in place of the look's own."""
+        of, at = prediction_interval if further else interval, confidence or self.confidence
+        low = of(self.lows, self.grain, at)[0] if all(map(math.isfinite, self.lows)) else -math.inf
+        high = of(self.highs, self.grain, at)[1] if all(map(math.isfinite, self.highs)) else math.inf
         return low, high
 
     def summary(self) -> Summary:
@@ -142,19 +155,23 @@ class _Seeds:
         low, high = (from_scale(self.scale, end) for end in self.interval())
         return Summary(value, low, high, "t", self.scale)
 
-    def further(self) -> tuple[float, float] | None:
-        """The prediction interval in the values' own unit."""
+    def further(self, confidence: float | None = None) -> tuple[float, float] | None:
+        """The prediction interval in the values' own unit; ``confidence`` as for :meth:`interval`."""
         if len(self) < 2:
             return None
-        low, high = self.interval(further=True)
+        low, high = self.interval(further=True, confidence=confidence)
         return from_scale(self.scale, low), from_scale(self.scale, high)
 
     def p_beyond(self, distance: float, ends: Sequence[float], further: bool = False) -> float:
-        """The level at which an interval made of ``ends`` would still be this far away, on the scale."""
+        """The level, of all looks together, at which an interval made of ``ends`` would still be this far away, on the
+        scale."""
         if not math.isfinite(distance):
             return 0.0 if distance > 0 else 1.0
         error = spread_of(ends, self.grain) * math.sqrt((1 if further else 0) + 1 / len(ends))
-        return two_sided_p(distance / error, len(ends)) if error else float(distance < 0)
+        if not error:
+            return float(distance < 0)
+        # This look has a share of the error that all of them may make: by that its p counts for more.
+        return min(two_sided_p(distance / error, len(ends)) * (1 - CONFIDENCE) / (1 - self.confidence), 1.0)
 
 
 def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
@@ -169,7 +186,10 @@ def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
     if outcome in _SETTLED and together:
         return decided._replace(outcome=outcome, reason=groups, p=p)
     if groups:
-        return decided._replace(reason=groups)
+        return decided._replace(reason=groups, open_for_good=not together)
+    # As if the means were known: what is open then is so for want of something else than seeds.
+    ends = _despite_error(seeds.scale, (mean_of(seeds.lows), mean_of(seeds.highs)), measured.error)
+    decided = decided._replace(open_for_good=_position(accept, seeds, ends, could=False)[0] not in _SETTLED)
     if measured.error and _position(accept, seeds, found, could)[0] in _SETTLED:
         off = percent(measured.error)
         return decided._replace(reason=f"the numerical error at this precision, {off}, is larger than the margin")
@@ -183,7 +203,9 @@ def _position(
     if not accept.has_interval:
         if could is None:
             return "inconclusive", None
-        return "reproduced" if could else "not reproduced", None if could else _p_of_printed(accept, seeds)
+        if not could:
+            return "not reproduced", _p_of_printed(accept, seeds)
+        return "reproduced" if _could_be_one_run(accept, seeds.further(CONFIDENCE)) else "inconclusive", None
     ends = from_scale(seeds.scale, found[0]), from_scale(seeds.scale, found[1])
     least, most = _scaled(seeds.scale, accept)
     if accept.covers(*ends):
@@ -263,11 +285,15 @@ def _open(decided: Decided, accept: Accept, seeds: _Seeds) -> Decided:
     low, high = (from_scale(seeds.scale, end) for end in seeds.interval())
     if decided.could_be_one_run and accept.excludes(low, high):
         return decided._replace(reason="our mean is outside, but the printed number could be one run of ours")
+    if not accept.has_interval:
+        return decided._replace(reason=_OUTSIDE_95)
     reason = "the interval reaches over an end of what is accepted"
     if seeds.coarse:
         return decided._replace(reason=f"{reason}: an epoch is too coarse a measure to decide")
     printed = _printed(accept, seeds.scale) if accept.printed else None
-    needed = seeds_to_decide(seeds.lows, Decidable(*_scaled(seeds.scale, accept), printed), seeds.grain)
+    needed = seeds_to_decide(
+        seeds.lows, Decidable(*_scaled(seeds.scale, accept), printed, seeds.confidence), seeds.grain
+    )
     if needed is None:
         return decided._replace(reason=f"{reason}; not even {MOST_SEEDS} seeds would decide in nine of ten studies")
     return decided._replace(
@@ -292,7 +318,7 @@ def _exactly(accept: Accept | None, measured: Measurement) -> Decided:
     figures = [nan_if_none(each.value) for each in measured.values]
     found = Summary(mean_of(figures), min(figures), max(figures), "exact")
     if not all(map(math.isfinite, figures)):
-        return Decided("inconclusive", "it is not known with every seed", Summary(math.nan))
+        return Decided("inconclusive", "it is not known with every seed", Summary(math.nan), open_for_good=True)
     holds = all(map(accept.contains, figures))
     return Decided("reproduced" if holds else "not reproduced", "", found, p=0.0)
 

@@ -14,14 +14,22 @@ import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import typer
 from rich.console import Console
 
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
-from vgharness.cli.full_options import given_activations, given_depths, given_positive, given_preset, given_seeds
+from vgharness.cli.full_options import (
+    AUTO,
+    given_activations,
+    given_depths,
+    given_most_seeds,
+    given_positive,
+    given_preset,
+    given_seeds,
+)
 from vgharness.cli.runs import check_report, past_runs
 from vgharness.cli.verdicts import (
     CLAIMS_HELP,
@@ -34,6 +42,7 @@ from vgharness.cli.verdicts import (
 from vgharness.formatting import percent
 from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation, Precision, Run, Study
 from vgharness.storage.store import RunStore
+from vgharness.study.looks import MOST_SEEDS
 from vgharness.study.presets import PRESETS, plan
 from vgharness.system.files import check_folder, shown
 from vgharness.system.process import configure_process, ended_as_by_ctrl_c
@@ -62,6 +71,17 @@ Jobs = Annotated[
 Watch = Annotated[
     bool, typer.Option("--watch", help="rewrite the page while it trains, with what there is; it reloads itself")
 ]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        help=f"how many seeds, counted from {FIRST_SEED}; auto: more of them until every claim is decided that these "
+        "settings can decide, with intervals that allow for looking more than once"
+    ),
+]
+MostSeeds = Annotated[
+    int | None, typer.Option(help=f"with --seeds auto, the most that there may be; by default {MOST_SEEDS}")
+]
+Out = Annotated[Path, typer.Option(help="where the page, its figures and its files for programs go")]
 Plan = Annotated[
     bool, typer.Option("--plan", help="print what can be decided and how long it takes, train and write nothing")
 ]
@@ -78,7 +98,8 @@ class Options:
     preset: str | None
     data: str | None
     epochs: int | None
-    seeds: tuple[int, ...] | None
+    seeds: tuple[int, ...] | Literal["auto"] | None
+    most_seeds: int
     activations: tuple[Activation, ...] | None
     depths: tuple[int, ...]
     jobs: int | None
@@ -108,16 +129,15 @@ def full(
     preset: Preset = None,
     data: Data = None,
     epochs: Annotated[int | None, typer.Option(help="epochs to train, in place of the preset's")] = None,
-    seeds: Annotated[int | None, typer.Option(help=f"how many seeds, counted from {FIRST_SEED}")] = None,
+    seeds: Seeds = None,
+    most_seeds: MostSeeds = None,
     seed: Annotated[str | None, typer.Option(help="which seeds, in place of --seeds: 42,43,44")] = None,
     activations: Activations = None,
     depths: Annotated[str, typer.Option(help="how many convolutions, 2 to 10; two claims need 2,4,6,8,10")] = "4",
     jobs: Jobs = None,
     precision: Annotated[str, typer.Option(help="fp32, tf32 (a GPU only) or bf16")] = "fp32",
     claims: Annotated[Path | None, typer.Option(help=CLAIMS_HELP)] = None,
-    out: Annotated[Path, typer.Option(help="where the page, its figures and its files for programs go")] = Path(
-        "reports"
-    ),
+    out: Out = Path("reports"),
     watch: Watch = False,
     plan_only: Plan = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")] = False,
@@ -134,6 +154,7 @@ def full(
             data=data,
             epochs=given_positive("--epochs", epochs),
             seeds=given_seeds(seeds, seed),
+            most_seeds=given_most_seeds(most_seeds, seeds),
             activations=given_activations(activations),
             depths=given_depths(depths),
             jobs=given_positive("--jobs", jobs),
@@ -172,6 +193,7 @@ def _plan(screen: Console, options: Options) -> None:
     from vgharness.data.on_device import DeviceImages
     from vgharness.data.planned import planned_images
     from vgharness.report.outlook_table import table_of_outlooks
+    from vgharness.report.rounds import planned_rounds_line
     from vgharness.training.estimate import expected_seconds
 
     study = task.study
@@ -179,6 +201,8 @@ def _plan(screen: Console, options: Options) -> None:
     screen.print(table_of_outlooks(outlooks(task.claims, study, images.provenance)))
     seconds = expected_seconds(study, DeviceImages(images, task.device), options.jobs)
     screen.print(study_line(study, seconds), soft_wrap=True)
+    if study.rounds:
+        screen.print(planned_rounds_line(study.rounds, seconds), soft_wrap=True)
 
 
 def _run(screen: Console, options: Options) -> Run:
@@ -234,6 +258,7 @@ def _task(screen: Console, options: Options, claims: tuple[Claim, ...]) -> _Task
         preset,
         epochs=options.epochs,
         seeds=options.seeds,
+        most_seeds=options.most_seeds,
         activations=options.activations,
         depths=options.depths,
         precision=options.precision,
@@ -256,9 +281,12 @@ def _warn_of_precision(screen: Console, study: Study, images: ImageSet, device: 
 
 def _conclude(screen: Console, store: RunStore, run: Run, out: Path, page: WatchedPage | None) -> None:
     """Saves the run, prints its verdicts and writes its page."""
+    from vgharness.report.rounds import rounds_lines
     from vgharness.report.study_page import write_report
 
     print_verdicts(screen, run.verdicts)
+    if run.study.rounds:
+        screen.print(*rounds_lines(run), sep="\n", soft_wrap=True)
     left = f"{shown(out)}/ is left as it was"
     if page and run.status == "interrupted":
         left = page.interrupted(run)
@@ -284,9 +312,11 @@ def _command(task: _Task, options: Options) -> str:
     """What gives this study again, whatever the defaults are where it is typed."""
     study = task.study
     trained = [cell for cell in study.cells if cell.epochs]
-    seeds = dict.fromkeys(str(cell.seed) for cell in study.cells)
+    seeds = ["--seed", ",".join(dict.fromkeys(str(cell.seed) for cell in study.cells))]
+    if study.rounds:
+        seeds = ["--seeds", AUTO, "--most-seeds", str(study.rounds.looks[-1].seeds)]
     parts = ["--device", str(task.device), "--preset", study.preset, "--data", task.source]
-    parts += ["--epochs", str(trained[0].epochs), "--seed", ",".join(seeds), "--precision", study.precision]
+    parts += ["--epochs", str(trained[0].epochs), *seeds, "--precision", study.precision]
     if all(cell.epochs for cell in study.cells):  # the plan has no cells of its own: --activations was given
         parts += ["--activations", ",".join(dict.fromkeys(cell.activation for cell in trained))]
     if options.depths != (4,):

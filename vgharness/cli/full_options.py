@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 from vgharness.errors import UsageError
 from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation
+from vgharness.study.looks import FIRST_LOOK, MOST_SEEDS
 from vgharness.study.presets import PRESETS
+
+AUTO: Final = "auto"
 
 
 def given_preset(name: str | None) -> str | None:
@@ -21,17 +26,43 @@ def given_positive(option: str, value: int | None) -> int | None:
     return value
 
 
-def given_seeds(count: int | None, listed: str | None) -> tuple[int, ...] | None:
-    """As many seeds as ``count`` says, or those that are listed; ``None``: neither was given."""
+def given_seeds(count: str | None, listed: str | None) -> tuple[int, ...] | Literal["auto"] | None:
+    """As many seeds as ``count`` says, or those that are listed; ``auto``: as many as decide; ``None``: neither was
+    given."""
     if listed is None:
-        count = given_positive("--seeds", count)
-        return None if count is None else tuple(range(FIRST_SEED, FIRST_SEED + count))
+        return None if count is None else _counted_seeds(count)
     if count is not None:
         raise UsageError("--seeds and --seed: give one of them, a number of seeds or a list")
     seeds = _integers("--seed", listed, "seeds like 42,43,44")
     if not all(0 <= seed < 2**63 for seed in seeds):
         raise UsageError(f"--seed {listed}: a seed is 0 or more and below 2**63")
     return seeds
+
+
+def given_most_seeds(most: int | None, count: str | None) -> int:
+    """The most seeds that ``--seeds auto`` goes on to; ``count``: what ``--seeds`` was given."""
+    if most is None:
+        return MOST_SEEDS
+    if count is None or not _is_auto(count):
+        raise UsageError(f"--most-seeds {most}: it is of --seeds auto, which goes on until all is decided")
+    if most < FIRST_LOOK:
+        raise UsageError(f"--most-seeds {most}: give {FIRST_LOOK} or more, for a verdict needs so many")
+    return most
+
+
+def _counted_seeds(count: str) -> tuple[int, ...] | Literal["auto"]:
+    if _is_auto(count):
+        return AUTO
+    try:
+        number = int(count)
+    except ValueError:
+        raise UsageError(f"--seeds {count}: give how many, or auto: until all is decided") from None
+    given_positive("--seeds", number)
+    return tuple(range(FIRST_SEED, FIRST_SEED + number))
+
+
+def _is_auto(count: str) -> bool:
+    return count.strip().lower() == AUTO
 
 
 def given_depths(listed: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from vgharness.records.base import (
     ARCHITECTURES,
     FIRST_SEED,
     FROM_FILE,
+    ONE_LOOK_CONFIDENCE,
     OUTCOMES,
     PRECISIONS,
     QUANTITIES,
@@ -65,7 +66,7 @@ from vgharness.records.session import (
     Steps,
     TestOutcome,
 )
-from vgharness.records.study import Cell, Study
+from vgharness.records.study import Cell, Look, Rounds, Study
 from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "FIRST_SEED",
     "FROM_FILE",
     "LAYER_QUANTITIES",
+    "ONE_LOOK_CONFIDENCE",
     "OUTCOMES",
     "PRECISIONS",
     "QUANTITIES",
@@ -100,6 +102,7 @@ __all__ = [
     "LayerKey",
     "LayerPrediction",
     "LayerShape",
+    "Look",
     "Machine",
     "MarkLimits",
     "MomentErrors",
@@ -114,6 +117,7 @@ __all__ = [
     "Reading",
     "Record",
     "RemedyRecord",
+    "Rounds",
     "Run",
     "Sample",
     "SeedValue",

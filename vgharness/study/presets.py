@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
 from vgharness.formatting import listing
-from vgharness.records import FIRST_SEED, Activation, Architecture, Cell, Precision, Study, first_of
+from vgharness.records import FIRST_SEED, Activation, Architecture, Cell, Precision, Rounds, Study, first_of
+from vgharness.study.looks import MOST_SEEDS, planned_looks
 
 _TRAINED: Final[tuple[Activation, ...]] = ("sigmoid", "relu")
 _ONLY_INITIAL: Final[tuple[Activation, ...]] = ("tanh", "identity", "gelu", "silu")
@@ -61,7 +62,8 @@ def plan(
     preset: str,
     *,
     epochs: int | None = None,
-    seeds: int | Sequence[int] | None = None,
+    seeds: int | Sequence[int] | Literal["auto"] | None = None,
+    most_seeds: int = MOST_SEEDS,
     activations: Sequence[Activation] | None = None,
     depths: Sequence[int] = (4,),
     precision: Precision = "fp32",
@@ -70,8 +72,9 @@ def plan(
 
     Cells are a grid of seeds, the preset's architectures, ``depths`` and ``activations``, each value taken once. Seeds
     are the outermost loop, so that a run that is cut short holds whole pairs of activations. ``seeds``: the seeds
-    themselves, or how many there are, counted from ``FIRST_SEED``. Without ``activations``, sigmoid and ReLU are
-    trained, and the others are added with no epochs: what is said of them is said of the initialisation.
+    themselves, or how many there are, counted from ``FIRST_SEED``; ``auto``: as many as decide, up to ``most_seeds``,
+    of which the study has those of its first round (:mod:`~vgharness.study.looks`). Without ``activations``, sigmoid
+    and ReLU are trained, and the others are added with no epochs: what is said of them is said of the initialisation.
     ``precision`` is of the arithmetic.
 
     >>> plan("quick", seeds=5)
@@ -81,6 +84,7 @@ def plan(
     if preset not in PRESETS:
         raise UsageError(f"preset {preset!r}: use {listing(PRESETS)}")
     chosen = PRESETS[preset]
+    rounds = Rounds(looks=planned_looks(most_seeds)) if seeds == "auto" else None
     length = chosen.epochs if epochs is None else epochs
     trained = _several("activations", _TRAINED if activations is None else activations)
     rows = [(activation, depth, length) for depth in _several("depths", depths) for activation in trained]
@@ -88,7 +92,7 @@ def plan(
         rows += [(activation, 4, 0) for activation in _ONLY_INITIAL]
     cells = [
         _cell(architecture=architecture, activation=activation, depth=depth, seed=seed, epochs=its_length)
-        for seed in _seeds(chosen.seeds if seeds is None else seeds)
+        for seed in _seeds(rounds.look.seeds if rounds else chosen.seeds if seeds is None else seeds)
         for architecture in chosen.architectures
         for activation, depth, its_length in rows
     ]
@@ -96,6 +100,7 @@ def plan(
         return Study(
             preset=preset,
             cells=tuple(dict.fromkeys(cells)),
+            rounds=rounds,
             precision=precision,
             train_images=chosen.train_images,
             test_images=chosen.test_images,
@@ -104,7 +109,7 @@ def plan(
         raise UsageError(first_of(error)) from error
 
 
-def _seeds(seeds: int | Sequence[int]) -> Sequence[Any]:
+def _seeds(seeds: int | Sequence[Any]) -> Sequence[Any]:
     if not isinstance(seeds, int):
         return _several("seeds", seeds)
     if seeds < 1:

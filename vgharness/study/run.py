@@ -15,6 +15,7 @@ from vgharness.data.image_set import ImageSet
 from vgharness.data.on_device import DeviceImages
 from vgharness.records import Run, Study
 from vgharness.study.judging import judged
+from vgharness.study.rounds import next_round
 from vgharness.system.environment import commit, describe
 from vgharness.training.callback import Callback
 from vgharness.training.estimate import expected_seconds
@@ -38,11 +39,13 @@ def run_study(
     results do not depend on it.
 
     A cell that raises is recorded as ``failed`` and the others go on. Ctrl-C ends the study with what there is: the
-    run's status is then ``interrupted``.
+    run's status is then ``interrupted``. A study with :attr:`~vgharness.records.Study.rounds` goes on with more seeds
+    until its claims are decided; the run then has the study with all its cells, and says at which look it ended.
     """
     started = time.perf_counter()
     device = torch.device(device)
-    begun = Run(
+    chosen = load_claims() if claims is None else tuple(claims)
+    run = Run(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         status="running",
         command=command,
@@ -54,13 +57,24 @@ def run_study(
         seconds=0.0,
     )
     device_images = DeviceImages(images, device)
-    execution = Execution(study.cells)
+    following: Study | None = study
+    while following is not None:
+        begun = Run(**{**dict(run.so_far("running", run.results, run.seconds)), "study": following})
+        run = judged(_trained(begun, device_images, callback, jobs, started), chosen)
+        following = next_round(run)
+    return run
+
+
+def _trained(begun: Run, images: DeviceImages, callback: Callback | None, jobs: int | None, started: float) -> Run:
+    """Trains the cells that ``begun`` has no result of. ``started``: when the study was, on the performance counter."""
+    trained = {result.cell for result in begun.results}
+    left = Study(**{**dict(begun.study), "cells": [cell for cell in begun.study.cells if cell not in trained]})
+    execution = Execution(left.cells)
     try:
         if callback:
-            callback.study_started(begun, expected_seconds(study, device_images, jobs))
-        execution.run(device_images, study.precision, callback, jobs)
+            callback.study_started(begun, expected_seconds(left, images, jobs))
+        execution.run(images, left.precision, callback, jobs)
     except KeyboardInterrupt:
         pass  # what there is counts
     status: Literal["finished", "interrupted"] = "finished" if execution.complete else "interrupted"
-    unjudged = begun.so_far(status, execution.results, time.perf_counter() - started)
-    return judged(unjudged, load_claims() if claims is None else claims)
+    return begun.so_far(status, (*begun.results, *execution.results), time.perf_counter() - started)

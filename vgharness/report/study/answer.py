@@ -15,6 +15,7 @@ from vgharness.formatting import count, duration, percent, together, with_span
 from vgharness.gradflow.summary import SIGNAL
 from vgharness.records import Activation, Run, Verdict
 from vgharness.report.kinds import Kind, Series, factor_series, numerical_errors, trained_groups
+from vgharness.report.rounds import rounds_line
 from vgharness.report.verdict_table import deciding, tally_line
 from vgharness.statistics import Summary
 from vgharness.theory import FUNCTIONS
@@ -162,6 +163,8 @@ def _sure(run: Run) -> Iterable[str]:
     if seeds:
         few = f", and a verdict needs {FEWEST_SEEDS}" if len(seeds) < FEWEST_SEEDS else ""
         yield count(len(seeds), "seed") + few
+    if looked := rounds_line(run.study):
+        yield looked
     yield f"{run.data.description} ({run.data.train_images:,} images)"
     yield f"{run.study.precision}{_worst_error(run)}"
     yield f"{duration(run.seconds)} on {run.machine.hardware}"

@@ -55,22 +55,37 @@ def combine(readings: Sequence[Reading]) -> Combined:
 
 
 def awaits_seeds(readings: Sequence[Reading], *, trust_unrefuted: bool = True) -> bool:
-    """Whether more seeds could decide a claim whose readings these are: none of those that decide is missing or open
-    for another reason than too few seeds, and one is open.
+    """Whether more seeds could decide a claim whose readings these are: one of those that decide is open, and none
+    lacks something else.
 
     trust_unrefuted: whether a reading that is reproduced at no level of error, because what is printed is not refuted,
         counts as decided.
     """
-    still_open = False
+    unsettled = _unsettled(readings, trust_unrefuted)
+    return bool(unsettled) and not any(map(_lacks, unsettled))
+
+
+def lacks_more_than_seeds(readings: Sequence[Reading]) -> str:
+    """Says what else than more seeds it takes to decide a claim whose readings these are; empty where it takes
+    nothing."""
+    return next((reason for group in _unsettled(readings, trust_unrefuted=True) if (reason := _lacks(group))), "")
+
+
+def _unsettled(readings: Sequence[Reading], trust_unrefuted: bool) -> list[list[Reading]]:
+    """Those that decide and are not settled: each by itself, or with its alternatives of which none is reproduced."""
+    groups = []
     for group in _groups(readings):
-        if any(_is_settled(each, trust_unrefuted) for each in group if each.outcome == "reproduced"):
-            continue
-        unsettled = [each for each in group if not _is_settled(each, trust_unrefuted)]
-        possible = [each for each in unsettled if each.outcome in ("reproduced", "inconclusive")]
-        if unsettled and all(each.open_for_good for each in possible):
-            return False
-        still_open |= bool(unsettled)
-    return still_open
+        settled = [each for each in group if _is_settled(each, trust_unrefuted)]
+        if len(settled) < len(group) and all(each.outcome != "reproduced" for each in settled):
+            groups.append([each for each in group if each not in settled])
+    return groups
+
+
+def _lacks(unsettled: Sequence[Reading]) -> str:
+    """Why seeds settle none of these; empty where they could."""
+    if any(each.outcome in ("reproduced", "inconclusive") and not each.open_for_good for each in unsettled):
+        return ""
+    return unsettled[0].reason or unsettled[0].outcome
 
 
 def _is_settled(reading: Reading, trust_unrefuted: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vgharness.claims.combination import awaits_seeds, has_run, is_decided
+from vgharness.claims.combination import has_run, is_decided, lacks_more_than_seeds
 from vgharness.formatting import duration, escaped, level, listing
 from vgharness.records import Rounds, Run, Study
 from vgharness.report.verdict_table import named
@@ -39,9 +39,9 @@ def rounds_lines(run: Run) -> Iterator[str]:
     """How a study in rounds ended, and what more seeds would not decide."""
     yield f"seeds until decided: {rounds_line(run.study)}"
     still_open = [verdict for verdict in run.verdicts if has_run(verdict) and not is_decided(verdict)]
-    stuck = [verdict for verdict in still_open if not awaits_seeds(verdict.readings)]
-    for reason in dict.fromkeys(verdict.reason for verdict in stuck):
-        names = listing(named(verdict) for verdict in stuck if verdict.reason == reason)
-        yield f"no number of seeds decides {escaped(names)}: {escaped(reason)}"
-    if names := listing(named(verdict) for verdict in still_open if verdict not in stuck):
+    lacks = {named(verdict): lacks_more_than_seeds(verdict.readings) for verdict in still_open}
+    for reason in dict.fromkeys(filter(None, lacks.values())):
+        names = listing(name for name, lacking in lacks.items() if lacking == reason)
+        yield f"seeds alone do not decide {escaped(names)}: {escaped(reason)}"
+    if names := listing(name for name, lacking in lacks.items() if not lacking):
         yield f"more seeds could decide {escaped(names)}"

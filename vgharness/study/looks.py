@@ -13,7 +13,7 @@ of what each may be (Bonferroni). So a look's level is its share of the error it
 What was weighed against it: equal shares (Pocock 1977, Biometrika 64, 191) are narrower up to ten seeds and wider at
 the end; O'Brien & Fleming's (1979, Biometrics 35, 549) leave nothing to a look at three, where t has two degrees of
 freedom; confidence sequences for t, valid at every seed (Wang & Ramdas 2023, arXiv 2310.03722), are wider from seven
-seeds on. ``vgharness bench verdicts`` measures what comes of it.
+seeds on. ``vgharness bench verdicts --rounds`` measures what comes of it.
 """
 
 from __future__ import annotations

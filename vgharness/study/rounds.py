@@ -13,7 +13,7 @@ from vgharness.claims.combination import awaits_seeds
 from vgharness.records import Rounds, Run, Study, Verdict
 
 # What is reproduced because seeds did not refute it is worth what they could have refuted: the presets' own number.
-_FEWEST_NOT_REFUTING: Final = 5
+FEWEST_NOT_REFUTING: Final = 5
 
 
 def next_round(run: Run) -> Study | None:
@@ -39,5 +39,5 @@ def next_round(run: Run) -> Study | None:
 def undecided(verdicts: Iterable[Verdict], seeds: int) -> tuple[Verdict, ...]:
     """Those that more seeds than ``seeds`` can decide, or make worth more."""
     return tuple(
-        verdict for verdict in verdicts if awaits_seeds(verdict.readings, trust_unrefuted=seeds >= _FEWEST_NOT_REFUTING)
+        verdict for verdict in verdicts if awaits_seeds(verdict.readings, trust_unrefuted=seeds >= FEWEST_NOT_REFUTING)
     )

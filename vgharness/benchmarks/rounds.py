@@ -20,7 +20,6 @@ from vgharness.claims.measurement import Measurement
 from vgharness.records import Look, Machine, Outcome, Reading, Record, SeedValue
 from vgharness.statistics import CONFIDENCE, from_scale, on_scale
 from vgharness.study.looks import MOST_SEEDS, planned_looks
-from vgharness.study.rounds import FEWEST_NOT_REFUTING
 
 ERROR: Final = 1 - CONFIDENCE
 AUTO, NAIVE = "auto", "auto, uncorrected"
@@ -107,7 +106,7 @@ def ended(looks: Sequence[Look], values: Sequence[SeedValue], accept: Accept, la
         reading = Reading(
             label="", quantity="", expected="", outcome=outcome, p=found.p, open_for_good=found.open_for_good
         )
-        if not awaits_seeds([reading], trust_unrefuted=look.seeds >= FEWEST_NOT_REFUTING):
+        if not awaits_seeds([reading]):
             return Ended(outcome, look.seeds)
     return Ended(outcome, looks[-1].seeds)
 

@@ -54,44 +54,31 @@ def combine(readings: Sequence[Reading]) -> Combined:
     return Combined("inconclusive", _joined(share, undecided, missing))
 
 
-def awaits_seeds(readings: Sequence[Reading], *, trust_unrefuted: bool = True) -> bool:
+def awaits_seeds(readings: Sequence[Reading]) -> bool:
     """Whether more seeds could decide a claim whose readings these are: one of those that decide is open, and none
-    lacks something else.
-
-    trust_unrefuted: whether a reading that is reproduced at no level of error, because what is printed is not refuted,
-        counts as decided.
-    """
-    unsettled = _unsettled(readings, trust_unrefuted)
+    lacks something else."""
+    unsettled = _unsettled(readings)
     return bool(unsettled) and not any(map(_lacks, unsettled))
 
 
 def lacks_more_than_seeds(readings: Sequence[Reading]) -> str:
     """Says what else than more seeds it takes to decide a claim whose readings these are; empty where it takes
     nothing."""
-    return next((reason for group in _unsettled(readings, trust_unrefuted=True) if (reason := _lacks(group))), "")
+    return next((reason for group in _unsettled(readings) if (reason := _lacks(group))), "")
 
 
-def _unsettled(readings: Sequence[Reading], trust_unrefuted: bool) -> list[list[Reading]]:
+def _unsettled(readings: Sequence[Reading]) -> list[list[Reading]]:
     """Those that decide and are not settled: each by itself, or with its alternatives of which none is reproduced."""
-    groups = []
-    for group in _groups(readings):
-        settled = [each for each in group if _is_settled(each, trust_unrefuted)]
-        if len(settled) < len(group) and all(each.outcome != "reproduced" for each in settled):
-            groups.append([each for each in group if each not in settled])
-    return groups
+    groups = [group for group in _groups(readings) if all(each.outcome != "reproduced" for each in group)]
+    left = [[each for each in group if each.outcome != "not reproduced"] for group in groups]
+    return [group for group in left if group]
 
 
 def _lacks(unsettled: Sequence[Reading]) -> str:
     """Why seeds settle none of these; empty where they could."""
-    if any(each.outcome in ("reproduced", "inconclusive") and not each.open_for_good for each in unsettled):
+    if any(each.outcome == "inconclusive" and not each.open_for_good for each in unsettled):
         return ""
     return unsettled[0].reason or unsettled[0].outcome
-
-
-def _is_settled(reading: Reading, trust_unrefuted: bool) -> bool:
-    return reading.outcome == "not reproduced" or (
-        reading.outcome == "reproduced" and (trust_unrefuted or reading.p is not None)
-    )
 
 
 def standing_after_holm(verdicts: Iterable[Verdict]) -> frozenset[tuple[str, str]]:

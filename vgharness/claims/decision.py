@@ -147,6 +147,13 @@ class _Seeds:
         high = of(self.highs, self.grain, at)[1] if all(map(math.isfinite, self.highs)) else math.inf
         return low, high
 
+    def between(self) -> tuple[float, float]:
+        """What lies, on the scale, between the intervals of the least and of the most that the mean can be; swapped
+        where those overlap."""
+        low = interval(self.lows, self.grain, self.confidence)[1] if all(map(math.isfinite, self.lows)) else -math.inf
+        high = interval(self.highs, self.grain, self.confidence)[0] if all(map(math.isfinite, self.highs)) else math.inf
+        return low, high
+
     def summary(self) -> Summary:
         """Mean and interval in the values' own unit."""
         value = float(mean_over_seeds(self.figures, self.scale))
@@ -187,9 +194,7 @@ def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
         return decided._replace(outcome=outcome, reason=groups, p=p)
     if groups:
         return decided._replace(reason=groups, open_for_good=not together)
-    # As if the means were known: what is open then is so for want of something else than seeds.
-    ends = _despite_error(seeds.scale, (mean_of(seeds.lows), mean_of(seeds.highs)), measured.error)
-    decided = decided._replace(open_for_good=_position(accept, seeds, ends, could=False)[0] not in _SETTLED)
+    decided = decided._replace(open_for_good=_is_open_for_good(accept, seeds, measured.error))
     if measured.error and _position(accept, seeds, found, could)[0] in _SETTLED:
         off = percent(measured.error)
         return decided._replace(reason=f"the numerical error at this precision, {off}, is larger than the margin")
@@ -221,6 +226,13 @@ def _position(
         p = seeds.p_beyond(distance, own)
         return "not reproduced", max(p, _p_of_printed(accept, seeds)) if accept.printed else p
     return "inconclusive", None
+
+
+def _is_open_for_good(accept: Accept, seeds: _Seeds, error: float | None) -> bool:
+    """Whether bounds or numerical error alone leave it open: an end of what is accepted lies between the least and the
+    most that the mean can be, wherever in their intervals those are."""
+    low, high = _despite_error(seeds.scale, seeds.between(), error)
+    return low < high and _position(accept, seeds, (low, high), could=False)[0] not in _SETTLED
 
 
 def _scaled(scale: Scale, accept: Accept) -> tuple[float, float]:

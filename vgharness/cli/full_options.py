@@ -46,7 +46,7 @@ def given_most_seeds(most: int | None, count: str | None) -> int:
     if count is None or not _is_auto(count):
         raise UsageError(f"--most-seeds {most}: it is of --seeds auto, which goes on until all is decided")
     if most < FIRST_LOOK:
-        raise UsageError(f"--most-seeds {most}: give {FIRST_LOOK} or more, for a verdict needs so many")
+        raise UsageError(f"--most-seeds {most}: give {FIRST_LOOK} or more, as many as the first round has")
     return most
 
 

@@ -6,14 +6,8 @@ other images, networks or epochs, or of which a network diverged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
-
 from vgharness.claims.combination import awaits_seeds
-from vgharness.records import Rounds, Run, Study, Verdict
-
-# What is reproduced because seeds did not refute it is worth what they could have refuted: the presets' own number.
-FEWEST_NOT_REFUTING: Final = 5
+from vgharness.records import Rounds, Run, Study
 
 
 def next_round(run: Run) -> Study | None:
@@ -22,7 +16,7 @@ def next_round(run: Run) -> Study | None:
     rounds = run.study.rounds
     if rounds is None or run.status != "finished" or rounds.at == len(rounds.looks):
         return None
-    if not undecided(run.verdicts, rounds.look.seeds):
+    if not any(awaits_seeds(verdict.readings) for verdict in run.verdicts):
         return None
     following = Rounds(looks=rounds.looks, at=rounds.at + 1)
     cells = run.study.cells
@@ -34,10 +28,3 @@ def next_round(run: Run) -> Study | None:
         if cell.seed == first
     ]
     return Study(**{**dict(run.study), "cells": (*cells, *more), "rounds": following})
-
-
-def undecided(verdicts: Iterable[Verdict], seeds: int) -> tuple[Verdict, ...]:
-    """Those that more seeds than ``seeds`` can decide, or make worth more."""
-    return tuple(
-        verdict for verdict in verdicts if awaits_seeds(verdict.readings, trust_unrefuted=seeds >= FEWEST_NOT_REFUTING)
-    )

@@ -112,7 +112,7 @@ def ended(looks: Sequence[Look], values: Sequence[SeedValue], accept: Accept, la
 
 
 def scheme_rates(
-    law: Law, studies: int, rng: np.random.Generator, schemes: Mapping[str, tuple[Look, ...]] = SCHEMES
+    law: Law, studies: int, rng: np.random.Generator, schemes: Mapping[str, tuple[Look, ...]]
 ) -> Iterator[SchemeRates]:
     """Simulates ``studies`` and yields how each of ``schemes`` judges them."""
     large = np.array([on_scale(law.scale, x) for x in law.draw(rng, _LARGE)])
@@ -138,7 +138,7 @@ def scheme_rates(
 
 
 def printed_rates(
-    studies: int, rng: np.random.Generator, schemes: Mapping[str, tuple[Look, ...]] = SCHEMES
+    studies: int, rng: np.random.Generator, schemes: Mapping[str, tuple[Look, ...]]
 ) -> Iterator[PrintedRates]:
     """Simulates documents that print a run like ours, and others whose number is none of ours."""
     law = LAWS[0]
@@ -163,8 +163,8 @@ def simulate_rounds(studies: int, seed: int) -> Iterator[SchemeRates | PrintedRa
     """Yields every row, one after another, ``ROWS`` of them; equal seeds give equal rows."""
     rng = np.random.default_rng(seed)
     for law in LAWS:
-        yield from scheme_rates(law, studies, rng)
-    yield from printed_rates(studies, rng)
+        yield from scheme_rates(law, studies, rng, SCHEMES)
+    yield from printed_rates(studies, rng, SCHEMES)
 
 
 def as_rounds_rates(

@@ -53,10 +53,10 @@ def scale_of(quantity: str, *samples: Sequence[float]) -> Scale:
     return "linear" if quantity in _SHARES or not positive else "log"
 
 
-def summarise(values: Sequence[float], scale: Scale, grain: float = 0.0) -> Summary:
+def summarise(values: Sequence[float], scale: Scale, grain: float = 0.0, confidence: float = CONFIDENCE) -> Summary:
     """The one summary of a value over seeds: ``values`` has one per seed.
 
-    Mean and interval, Student's t, are taken on ``scale`` and brought back. ``grain``: as :func:`interval` takes it. On
+    Mean and interval, Student's t, are taken on ``scale`` and brought back. ``grain``, ``confidence``: as :func:`interval` takes them. On
     "log" with a value of zero or below they fall back to "linear", without an interval: a norm has no interval that
     reaches below zero. One value has no interval either. Raises ``ValueError`` without values.
     """
@@ -69,7 +69,7 @@ def summarise(values: Sequence[float], scale: Scale, grain: float = 0.0) -> Summ
         return Summary(mean, scale="linear")
     if len(values) == 1:
         return Summary(mean, scale=scale)
-    low, high = (from_scale(scale, end) for end in interval([on_scale(scale, x) for x in values], grain))
+    low, high = (from_scale(scale, end) for end in interval([on_scale(scale, x) for x in values], grain, confidence))
     return Summary(mean, low, high, "t", scale)
 
 

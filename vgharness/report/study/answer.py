@@ -1,7 +1,8 @@
 """What a run found, in words made by rule from its figures and verdicts: the first thing on its page.
 
-A kind of network's gradients *shrink* toward the input at a moment where the 95 % interval of the factor per layer lies
-below 1/2, *grow* where it lies above 2, are *steady* where it lies within; else that is *open*.
+A kind of network's gradients *shrink* toward the input at a moment where the interval of the factor per layer, at the
+confidence of the run's claims, lies below 1/2, *grow* where it lies above 2, are *steady* where it lies within; else
+that is *open*.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Answer(NamedTuple):
 def answer_of(run: Run) -> Answer:
     """The answer of ``run``."""
     settings, spoken_of = _spoken_of(run)
-    series = [found for kind in spoken_of if (found := factor_series(kind, SIGNAL)).means]
+    series = [found for kind in spoken_of if (found := factor_series(kind, SIGNAL, run.study.confidence)).means]
     said = [(found, text) for found in series if (text := way(found))]
     if said:
         headline = _sentence(said[:_MOST_NAMED])

@@ -56,9 +56,10 @@ def scale_of(quantity: str, *samples: Sequence[float]) -> Scale:
 def summarise(values: Sequence[float], scale: Scale, grain: float = 0.0, confidence: float = CONFIDENCE) -> Summary:
     """The one summary of a value over seeds: ``values`` has one per seed.
 
-    Mean and interval, Student's t, are taken on ``scale`` and brought back. ``grain``, ``confidence``: as :func:`interval` takes them. On
-    "log" with a value of zero or below they fall back to "linear", without an interval: a norm has no interval that
-    reaches below zero. One value has no interval either. Raises ``ValueError`` without values.
+    Mean and interval, Student's t, are taken on ``scale`` and brought back. ``grain``, ``confidence``: as
+    :func:`interval` takes them. On "log" with a value of zero or below they fall back to "linear", without an interval:
+    a norm has no interval that reaches below zero. One value has no interval either. Raises ``ValueError`` without
+    values.
     """
     if not values:
         raise ValueError("a summary needs a value")

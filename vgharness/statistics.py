@@ -21,8 +21,6 @@ _DRAWS = 12
 _LEAST_SHARE = 5e-5
 
 Array = npt.NDArray[np.float64]
-
-
 Scale = Literal["linear", "log", "logit"]
 Method = Literal["t", "exact"]
 

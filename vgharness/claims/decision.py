@@ -18,8 +18,9 @@ from typing import Final, NamedTuple
 
 from vgharness.claims.accept import Accept
 from vgharness.claims.measurement import Measurement
+from vgharness.claims.seeds import Seeds
 from vgharness.formatting import count, number, percent
-from vgharness.records import Outcome, SeedValue, nan_if_none
+from vgharness.records import Outcome, nan_if_none
 from vgharness.statistics import (
     CONFIDENCE,
     MOST_SEEDS,
@@ -27,18 +28,13 @@ from vgharness.statistics import (
     Scale,
     Summary,
     from_scale,
-    interval,
     mean_of,
     mean_over_seeds,
     on_scale,
-    prediction_interval,
     seeds_to_decide,
-    spread_of,
-    two_sided_p,
 )
 
 FEWEST_SEEDS: Final = 3
-_LEAST_POSITIVE: Final = 1.4e-45  # of float32: a gradient that came out as exactly zero lies below it
 _OUTSIDE_95: Final = "outside the 95 % of further runs, but inside what one of several looks needs to refute it"
 _SETTLED: Final = ("reproduced", "not reproduced")
 
@@ -100,7 +96,7 @@ def decide(
         if diverged_holds:
             return Decided("reproduced", f"{diverged}, which the sentence covers", Summary(math.nan), p=0.0)
         return Decided("inconclusive", diverged, Summary(math.nan), open_for_good=True)
-    seeds = _Seeds(finite, measured, confidence)
+    seeds = Seeds(finite, measured, confidence)
     decided = _against_curve(seeds, measured.published) if accept is None else _decide(accept, seeds, measured)
     if not lost:
         return decided
@@ -110,78 +106,7 @@ def decide(
     return decided.left_open(diverged)
 
 
-class _Seeds:
-    """Finite values per seed, between their bounds, on the scale on which they are averaged."""
-
-    def __init__(self, values: Sequence[SeedValue], measured: Measurement, confidence: float) -> None:
-        self.scale: Scale = measured.scale
-        if self.scale == "log" and any(nan_if_none(each.value) < 0 for each in values):
-            self.scale = "linear"  # what can be negative has no logarithm
-        self.grain, self.confidence = measured.grain, confidence
-        self.figures = [nan_if_none(each.value) for each in values]
-        ends = [self._ends(each) for each in values]
-        self.lows, self.highs = [low for low, _ in ends], [high for _, high in ends]
-
-    def __len__(self) -> int:
-        return len(self.figures)
-
-    def _ends(self, seed: SeedValue) -> tuple[float, float]:
-        value = nan_if_none(seed.value)
-        if seed.bounds is not None:
-            low = -math.inf if seed.bounds.low is None else on_scale(self.scale, seed.bounds.low)
-            return low, math.inf if seed.bounds.high is None else on_scale(self.scale, seed.bounds.high)
-        if self.scale == "log" and value == 0:
-            return -math.inf, math.log(_LEAST_POSITIVE)
-        return (on_scale(self.scale, value),) * 2
-
-    @property
-    def coarse(self) -> bool:
-        """Whether some seed's value is known only between bounds."""
-        return self.lows != self.highs
-
-    def interval(self, further: bool = False, confidence: float | None = None) -> tuple[float, float]:
-        """The interval of the mean, or of one ``further`` value, on the scale; infinite ends are open. ``confidence``:
-        in place of the look's own."""
-        of, at = prediction_interval if further else interval, confidence or self.confidence
-        low = of(self.lows, self.grain, at)[0] if all(map(math.isfinite, self.lows)) else -math.inf
-        high = of(self.highs, self.grain, at)[1] if all(map(math.isfinite, self.highs)) else math.inf
-        return low, high
-
-    def between(self) -> tuple[float, float]:
-        """What lies, on the scale, between the intervals of the least and of the most that the mean can be; swapped
-        where those overlap."""
-        low = interval(self.lows, self.grain, self.confidence)[1] if all(map(math.isfinite, self.lows)) else -math.inf
-        high = interval(self.highs, self.grain, self.confidence)[0] if all(map(math.isfinite, self.highs)) else math.inf
-        return low, high
-
-    def summary(self) -> Summary:
-        """Mean and interval in the values' own unit."""
-        value = float(mean_over_seeds(self.figures, self.scale))
-        if len(self) < 2:
-            return Summary(value, scale=self.scale)
-        low, high = (from_scale(self.scale, end) for end in self.interval())
-        return Summary(value, low, high, "t", self.scale)
-
-    def further(self, confidence: float | None = None) -> tuple[float, float] | None:
-        """The prediction interval in the values' own unit; ``confidence`` as for :meth:`interval`."""
-        if len(self) < 2:
-            return None
-        low, high = self.interval(further=True, confidence=confidence)
-        return from_scale(self.scale, low), from_scale(self.scale, high)
-
-    def p_beyond(self, distance: float, ends: Sequence[float], further: bool = False) -> float:
-        """The level, of all looks together, at which an interval made of ``ends`` would still be this far away, on the
-        scale."""
-        if not math.isfinite(distance):
-            return 0.0 if distance > 0 else 1.0
-        error = spread_of(ends, self.grain) * math.sqrt((1 if further else 0) + 1 / len(ends))
-        if not error:
-            return float(distance < 0)
-        # This look has a share of the error that all of them may make: by that its p counts for more.
-        return min(two_sided_p(distance / error, len(ends)) * (1 - CONFIDENCE) / (1 - self.confidence), 1.0)
-
-
-def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
+def _decide(accept: Accept, seeds: Seeds, measured: Measurement) -> Decided:
     summary, further = seeds.summary(), seeds.further()
     could = _could_be_one_run(accept, further)
     decided = Decided("inconclusive", "", summary, further, could)
@@ -202,7 +127,7 @@ def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
 
 
 def _position(
-    accept: Accept, seeds: _Seeds, found: tuple[float, float], could: bool | None
+    accept: Accept, seeds: Seeds, found: tuple[float, float], could: bool | None
 ) -> tuple[Outcome, float | None]:
     """The outcome by where the interval, on the scale, lies, and the level at which it would be the same."""
     if not accept.has_interval:
@@ -228,7 +153,7 @@ def _position(
     return "inconclusive", None
 
 
-def _is_open_for_good(accept: Accept, seeds: _Seeds, error: float | None) -> bool:
+def _is_open_for_good(accept: Accept, seeds: Seeds, error: float | None) -> bool:
     """Whether bounds or numerical error alone leave it open: an end of what is accepted lies between the least and the
     most that the mean can be, wherever in their intervals those are."""
     low, high = _despite_error(seeds.scale, seeds.between(), error)
@@ -258,7 +183,7 @@ def _printed(accept: Accept, scale: Scale) -> tuple[float, float]:
     return on_scale(scale, min(accept.printed)), on_scale(scale, max(accept.printed))
 
 
-def _p_of_printed(accept: Accept, seeds: _Seeds) -> float:
+def _p_of_printed(accept: Accept, seeds: Seeds) -> float:
     least, most = _printed(accept, seeds.scale)
     over = seeds.p_beyond(least - mean_of(seeds.highs), seeds.highs, further=True)
     under = seeds.p_beyond(mean_of(seeds.lows) - most, seeds.lows, further=True)
@@ -290,7 +215,7 @@ def _groups(accept: Accept, figures: Sequence[float], plateau: float | None) -> 
     return text, len({accept.contains(x) for x in figures}) == 1
 
 
-def _open(decided: Decided, accept: Accept, seeds: _Seeds) -> Decided:
+def _open(decided: Decided, accept: Accept, seeds: Seeds) -> Decided:
     """Says why it is open, and how many seeds would decide."""
     if not all(map(math.isfinite, (*seeds.lows, *seeds.highs))):
         return decided._replace(reason=_open_bounds(seeds))
@@ -313,7 +238,7 @@ def _open(decided: Decided, accept: Accept, seeds: _Seeds) -> Decided:
     )
 
 
-def _open_bounds(seeds: _Seeds) -> str:
+def _open_bounds(seeds: Seeds) -> str:
     if all(x == 0 for x in seeds.figures):
         return "exactly zero with every seed"
     if any(x == 0 for x in seeds.figures) and seeds.scale == "log":
@@ -335,7 +260,7 @@ def _exactly(accept: Accept | None, measured: Measurement) -> Decided:
     return Decided("reproduced" if holds else "not reproduced", "", found, p=0.0)
 
 
-def _against_curve(seeds: _Seeds, published: float | None) -> Decided:
+def _against_curve(seeds: Seeds, published: float | None) -> Decided:
     """Holds the distance of a published curve from the seeds' mean against that of each seed from the others'.
 
     Reproduced where it is no further than one of ours; not reproduced where it is over the upper end of what one

@@ -19,14 +19,14 @@ from vgharness.claims.decision import decide
 from vgharness.claims.measurement import Measurement
 from vgharness.records import Look, Machine, Outcome, Reading, Record, SeedValue
 from vgharness.statistics import CONFIDENCE, from_scale, on_scale
-from vgharness.study.looks import MOST_SEEDS, planned_looks
+from vgharness.study.looks import MOST_BY_DEFAULT, planned_looks
 
 ERROR: Final = 1 - CONFIDENCE
 AUTO, NAIVE = "auto", "auto, uncorrected"
 SCHEMES: Final[Mapping[str, tuple[Look, ...]]] = {
-    **{f"{seeds} seeds": (Look(seeds=seeds, error=ERROR),) for seeds in (5, 10, MOST_SEEDS)},
-    NAIVE: tuple(Look(seeds=look.seeds, error=ERROR) for look in planned_looks(MOST_SEEDS)),
-    AUTO: planned_looks(MOST_SEEDS),
+    **{f"{seeds} seeds": (Look(seeds=seeds, error=ERROR),) for seeds in (5, 10, MOST_BY_DEFAULT)},
+    NAIVE: tuple(Look(seeds=look.seeds, error=ERROR) for look in planned_looks(MOST_BY_DEFAULT)),
+    AUTO: planned_looks(MOST_BY_DEFAULT),
 }
 EFFECTS: Final = (1.0, 3.0)  # how far inside the truth lies, in standard deviations, where a claim is to be reproduced
 OFF: Final = 4.0  # how far a printed number lies from the mean that is none of our runs, in standard deviations
@@ -121,7 +121,7 @@ def scheme_rates(
     ends = {away: from_scale(law.scale, truth - away * spread) for away in (0.0, -AWAY, AWAY, *EFFECTS)}
     found: dict[tuple[str, float], list[Ended]] = {(scheme, away): [] for scheme in schemes for away in ends}
     for _ in range(studies):
-        values = law.read(law.draw(rng, MOST_SEEDS))
+        values = law.read(law.draw(rng, MOST_BY_DEFAULT))
         for (scheme, away), studied in found.items():
             studied.append(ended(schemes[scheme], values, Accept(at_least=ends[away]), law))
     for scheme in schemes:
@@ -145,7 +145,7 @@ def printed_rates(
     honest: dict[str, list[Ended]] = {scheme: [] for scheme in schemes}
     off: dict[str, list[Ended]] = {scheme: [] for scheme in schemes}
     for _ in range(studies):
-        printed, *own = law.draw(rng, MOST_SEEDS + 1)
+        printed, *own = law.draw(rng, MOST_BY_DEFAULT + 1)
         values = law.read(np.array(own))
         for scheme, looks in schemes.items():
             honest[scheme].append(ended(looks, values, Accept(printed=(float(printed),)), law))

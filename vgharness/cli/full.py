@@ -42,7 +42,7 @@ from vgharness.cli.verdicts import (
 from vgharness.formatting import percent
 from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation, Precision, Run, Study
 from vgharness.storage.store import RunStore
-from vgharness.study.looks import MOST_SEEDS
+from vgharness.study.looks import MOST_BY_DEFAULT
 from vgharness.study.presets import PRESETS, plan
 from vgharness.system.files import check_folder, shown
 from vgharness.system.process import configure_process, ended_as_by_ctrl_c
@@ -79,7 +79,7 @@ Seeds = Annotated[
     ),
 ]
 MostSeeds = Annotated[
-    int | None, typer.Option(help=f"with --seeds auto, the most that there may be; by default {MOST_SEEDS}")
+    int | None, typer.Option(help=f"with --seeds auto, the most that there may be; by default {MOST_BY_DEFAULT}")
 ]
 Out = Annotated[Path, typer.Option(help="where the page, its figures and its files for programs go")]
 Plan = Annotated[

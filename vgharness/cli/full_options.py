@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from vgharness.errors import UsageError
 from vgharness.records import ACTIVATIONS, FIRST_SEED, Activation
-from vgharness.study.looks import FIRST_LOOK, MOST_SEEDS
+from vgharness.study.looks import FIRST_LOOK, MOST_BY_DEFAULT
 from vgharness.study.presets import PRESETS
 
 AUTO: Final = "auto"
@@ -42,7 +42,7 @@ def given_seeds(count: str | None, listed: str | None) -> tuple[int, ...] | Lite
 def given_most_seeds(most: int | None, count: str | None) -> int:
     """The most seeds that ``--seeds auto`` goes on to; ``count``: what ``--seeds`` was given."""
     if most is None:
-        return MOST_SEEDS
+        return MOST_BY_DEFAULT
     if count is None or not _is_auto(count):
         raise UsageError(f"--most-seeds {most}: it is of --seeds auto, which goes on until all is decided")
     if most < FIRST_LOOK:

@@ -27,7 +27,7 @@ from typing import Final
 from vgharness.errors import UsageError
 from vgharness.records import ONE_LOOK_CONFIDENCE, Look
 
-MOST_SEEDS: Final = 20
+MOST_BY_DEFAULT: Final = 20
 FIRST_LOOK: Final = 5
 
 

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from vgharness.errors import UsageError
 from vgharness.formatting import listing
 from vgharness.records import FIRST_SEED, Activation, Architecture, Cell, Precision, Rounds, Study, first_of
-from vgharness.study.looks import MOST_SEEDS, planned_looks
+from vgharness.study.looks import MOST_BY_DEFAULT, planned_looks
 
 _TRAINED: Final[tuple[Activation, ...]] = ("sigmoid", "relu")
 _ONLY_INITIAL: Final[tuple[Activation, ...]] = ("tanh", "identity", "gelu", "silu")
@@ -63,7 +63,7 @@ def plan(
     *,
     epochs: int | None = None,
     seeds: int | Sequence[int] | Literal["auto"] | None = None,
-    most_seeds: int = MOST_SEEDS,
+    most_seeds: int = MOST_BY_DEFAULT,
     activations: Sequence[Activation] | None = None,
     depths: Sequence[int] = (4,),
     precision: Precision = "fp32",

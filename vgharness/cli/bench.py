@@ -258,7 +258,7 @@ def verdicts(
 ) -> None:
     """Judge simulated studies whose truth is known: how often verdicts are wrong, and intervals miss.
 
-    Some two minutes; with --rounds ten. Exit status: 0 done, 2 bad input.
+    Some two minutes; with --rounds twice as many. Exit status: 0 done, 2 bad input.
     """
 
     def measure(where: torch.device, machine: Machine) -> Verdicts:

@@ -14,9 +14,9 @@ What was weighed against it: equal shares (Pocock 1977, Biometrika 64, 191) wide
 Fleming's (1979, Biometrics 35, 549) next to nothing ends at five, where t has four degrees of freedom; confidence
 sequences for t, valid at every seed (Wang & Ramdas 2023, arXiv 2310.03722), are wider at each of these looks.
 
-The first look is at as many seeds as the presets have, not at three: where some seeds stay at chance, three are all of
-one kind too often, and what is reproduced because no seed refuted it would be on the word of three. ``vgharness bench
-verdicts --rounds`` measures what comes of it all.
+The first look is at as many seeds as the presets for CIFAR-10 have, not at three: where some seeds stay at chance,
+three are all of one kind too often, and what is reproduced because no seed refuted it would be on the word of three.
+``vgharness bench verdicts --rounds`` measures what comes of it all.
 """
 
 from __future__ import annotations

@@ -106,12 +106,8 @@ def test_a_run_and_a_session_are_judged_together() -> None:
 
 
 def test_a_study_in_rounds_of_seeds_is_judged_at_the_level_of_its_look() -> None:
-    planned = study()
-    rounds = Rounds(looks=planned_looks(20))
-    save(
-        "rounds.json",
-        make_run(planned.results, data=SYNTHETIC, study=planned.study.model_copy(update={"rounds": rounds})),
-    )
+    in_rounds = study().study.model_copy(update={"rounds": Rounds(looks=planned_looks(20))})
+    save("rounds.json", study(study=in_rounds))
     text = " ".join(run("judge", "claims.toml", "rounds.json").output.split())
     assert "98.75 % in " in text
     assert "rounds.json: look 1 of up to 5, at 5 seeds: intervals are at 98.75 %" in text

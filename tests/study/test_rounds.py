@@ -144,6 +144,22 @@ class InterruptsRoundTwo(Callback):
             raise KeyboardInterrupt
 
 
+def test_ctrl_c_while_a_round_is_judged_keeps_what_there_is(
+    claims: Callable[..., tuple[Claim, ...]], trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupts = iter((True, False))
+
+    def interrupted(run: Run, chosen: tuple[Claim, ...]) -> Run:
+        if next(interrupts):
+            raise KeyboardInterrupt
+        return judged(run, chosen)
+
+    monkeypatch.setattr("vgharness.study.run.judged", interrupted)
+    run = in_rounds(claims(("relu", 1, NEVER)))
+    assert (run.status, len(run.results), len(run.verdicts)) == ("interrupted", len(trained), 1)
+    assert seeds_of(run) == list(range(42, 47))
+
+
 def test_ctrl_c_in_a_later_round_keeps_what_there_is(
     claims: Callable[..., tuple[Claim, ...]], trained: Trained
 ) -> None:

@@ -60,7 +60,11 @@ def run_study(
     following: Study | None = study
     while following is not None:
         begun = Run(**{**dict(run.so_far("running", run.results, run.seconds)), "study": following})
-        run = judged(_trained(begun, device_images, callback, jobs, started), chosen)
+        trained = _trained(begun, device_images, callback, jobs, started)
+        try:
+            run = judged(trained, chosen)
+        except KeyboardInterrupt:  # what was trained is not lost: judged once more, and no other round begins
+            return judged(trained.so_far("interrupted", trained.results, trained.seconds), chosen)
         following = next_round(run)
     return run
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from factories import CANONICAL, make_result, make_run, make_verdict
+from factories import CANONICAL, make_reading, make_result, make_run, make_verdict
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -83,9 +83,17 @@ EVERY_FACTOR = (
 )
 
 
-@pytest.mark.parametrize("asked_for", ["--depths 2,4", EVERY_FACTOR, f"--activations mish,prelu {EVERY_FACTOR}"])
+@pytest.mark.parametrize(
+    "asked_for",
+    [
+        "--seeds 2 --depths 2,4",
+        f"--seeds 2 {EVERY_FACTOR}",
+        f"--seeds 2 --activations mish,prelu {EVERY_FACTOR}",
+        "--seeds AUTO --most-seeds 7 --depths 2,4",
+    ],
+)
 def test_the_command_on_the_page_gives_the_same_study(asked_for: str, asked: list[tuple[Study, ImageSet]]) -> None:
-    full("--preset", "quick", "--seeds", "2", *asked_for.split())
+    full("--preset", "quick", *asked_for.split())
     saved = load_run(Path("reports/run.json"))
     CliRunner().invoke(app, ["full", *shlex.split(saved.command)[3:]])
     assert asked[0][0] == asked[1][0]
@@ -238,6 +246,38 @@ def test_plan_with_bad_input_is_bad_input() -> None:
     assert "--depths 1" in only_line(full("--plan", "--depths", "1"))
 
 
+def test_plan_of_seeds_until_decided_says_when_it_would_be_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vgharness.training.estimate.expected_seconds", lambda *_: 60.0)
+    result = full("--preset", "quick", "--seeds", "auto", "--most-seeds", "10", "--plan")
+    assert result.exit_code == 0, result.output
+    assert "round 1 of up to 3, 5 seeds: 10 networks to train" in result.output
+    assert "judged at 5 (97.5 %), 7 (99 %), 10 (98.5 %), " in result.output
+    assert result.output.endswith("wrong as seldom as one look at 95 %; with all of them 2 min 0 s\n")
+
+
+def test_terminal_and_page_say_at_which_look_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_study(study: Study, images: ImageSet, *, command: str, **_: object) -> Run:
+        assert study.rounds
+        rounds = study.rounds.model_copy(update={"at": 2})
+        results = [make_result("relu", seed, curve=[50.0]) for seed in range(42, 49)]
+        cells = tuple(result.cell for result in results)
+        stuck = make_reading("inconclusive", open_for_good=True, reason="one diverged")
+        verdicts = [make_verdict("inconclusive"), make_verdict("inconclusive", stuck, claim="other")]
+        return make_run(
+            results, study=study.model_copy(update={"cells": cells, "rounds": rounds}), verdicts=tuple(verdicts)
+        )
+
+    monkeypatch.setattr("vgharness.study.run.run_study", run_study)
+    result = full("--seeds", "auto")
+    ended = "look 2 of up to 5, at 7 seeds: intervals are at 99.5 %, so that all looks together are wrong as seldom"
+    assert f"seeds until decided: {ended}" in result.output
+    assert (
+        "\nseeds alone do not decide other-script: one diverged\nmore seeds could decide it-is-so-script\n"
+        in result.output
+    )
+    assert ended in Path("reports/index.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -322,6 +362,10 @@ def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
         (["--seed", "-1"], "--seed -1: a seed is 0 or more"),
         (["--seed", "a,b"], "--seed a,b: give seeds like 42,43,44"),
         (["--seeds", "2", "--seed", "42"], "give one of them"),
+        (["--seeds", "few"], "--seeds few: give how many, or auto: until all is decided"),
+        (["--seeds", "auto", "--seed", "42"], "give one of them"),
+        (["--seeds", "auto", "--most-seeds", "4"], "--most-seeds 4: give 5 or more"),
+        (["--seeds", "5", "--most-seeds", "9"], "--most-seeds 9: it is of --seeds auto"),
         (["--activations", "sigmoid,swoosh"], "'swoosh' is not known; use sigmoid, tanh, relu, gelu, silu"),
         (["--depths", "1"], "a depth is 2 to 10"),
         (["--seeds", "1000000"], "--seeds 1000000: give 100,000 at most"),

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from vgharness.cli.progress import StudyProgress, counted
 from vgharness.cli.under_way import Line, StudyBar
-from vgharness.records import Activation, Cell, Study
+from vgharness.records import Activation, Cell, Rounds, Study
+from vgharness.study.looks import planned_looks
 
 pytestmark = pytest.mark.fast
 
@@ -58,6 +59,23 @@ def test_a_line_per_epoch_names_its_cell_whichever_began_last(out: io.StringIO) 
         "[3/3] script tanh seed 42: measured at initialisation",
     ]
     assert "epoch 2 of 2: train loss 2.000, test loss 2.000, test accuracy 50.0 %, 1.0 s; about" in lines[2]
+
+
+def test_a_later_round_of_seeds_counts_what_is_left_of_it(out: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("vgharness.cli.progress.time.monotonic", lambda: now[0])
+    _, relu, _ = STUDY.cells
+    study = STUDY.model_copy(update={"rounds": Rounds(looks=planned_looks(20), at=2)})
+    begun = make_run([make_result("sigmoid", curve=[50.0, 50.0])]).model_copy(update={"study": study})
+    with StudyProgress(Console(file=out, width=120)) as progress:
+        progress.study_started(begun, 20.0)
+        assert progress.seconds_left() == 20.0
+        progress.cell_started(relu)
+        now[0] = 30.0
+        progress.step_done(relu, 1, 1, 1)
+        assert progress.seconds_left() == 30.0, "one of two epochs, sigmoid's not counted"
+    line = "round 2 of up to 5, 7 seeds: 1 network to train, 1 to measure at initialisation; expected"
+    assert out.getvalue().startswith(line)
 
 
 def test_the_time_left_is_of_the_epochs_that_ran_not_of_what_came_before_them(

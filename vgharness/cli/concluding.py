@@ -54,6 +54,10 @@ class Conclusion:
     def show(self, run: Run, page: WatchedPage | None) -> None:
         """Prints the verdicts, and writes the page of a finished run. What could not be saved is written elsewhere."""
         print_verdicts(self._screen, run.verdicts)
+        if run.study.rounds:
+            from vgharness.report.rounds import rounds_lines  # scipy is slow to import
+
+            self._screen.print(*rounds_lines(run), sep="\n", soft_wrap=True)
         if self._saved:
             self._say(f"run saved as {shown(self._saved)}")
         left = f"{shown(self._out)}/ is left as it was"

@@ -36,7 +36,7 @@ from vgharness.errors import UsageError
 from vgharness.formatting import percent
 from vgharness.records import Run, Study
 from vgharness.storage.store import RunStore
-from vgharness.study.design import Design
+from vgharness.study.design import AUTO, Design
 from vgharness.study.file import READY, load_design
 from vgharness.study.grid import OPTIONS, as_options
 from vgharness.study.presets import PRESETS, design_of
@@ -76,6 +76,7 @@ def full(
     data: given.Data = None,
     epochs: given.Epochs = None,
     seeds: given.Seeds = None,
+    most_seeds: given.MostSeeds = None,
     seed: given.Seed = None,
     activations: given.Activations = None,
     depths: given.Depths = None,
@@ -110,7 +111,7 @@ def full(
     factors = dict(zip(OPTIONS, listed, strict=True))
     with usage_errors(FULL):
         options = given_options(
-            FULL, given_preset(preset), factors, device, data, epochs, seeds, seed, jobs, precision, claims,
+            FULL, given_preset(preset), factors, device, data, epochs, seeds, most_seeds, seed, jobs, precision, claims,
             out, watch, fresh, yes, executor, address,
         )  # fmt: skip
     carry_out(options, plan_only=plan_only, exit_zero=exit_zero)
@@ -124,6 +125,7 @@ def run(
     data: given.Data = None,
     epochs: given.Epochs = None,
     seeds: given.Seeds = None,
+    most_seeds: given.MostSeeds = None,
     seed: given.Seed = None,
     jobs: given.Jobs = None,
     precision: given.PrecisionName = None,
@@ -144,7 +146,7 @@ def run(
     """
     with usage_errors(RUN):
         options = given_options(
-            RUN, study if study in READY else Path(study), {}, device, data, epochs, seeds, seed, jobs,
+            RUN, study if study in READY else Path(study), {}, device, data, epochs, seeds, most_seeds, seed, jobs,
             precision, claims, out, watch, fresh, yes, executor, address,
         )  # fmt: skip
     carry_out(options, plan_only=plan_only, exit_zero=exit_zero)
@@ -189,6 +191,7 @@ def _plan(screen: Console, options: Options) -> None:
     from vgharness.data.on_device import DeviceImages
     from vgharness.data.planned import planned_images
     from vgharness.report.outlook_table import table_of_outlooks
+    from vgharness.report.rounds import planned_rounds_line
     from vgharness.training.estimate import expected_seconds
 
     study = task.study
@@ -196,6 +199,8 @@ def _plan(screen: Console, options: Options) -> None:
     screen.print(table_of_outlooks(outlooks(task.claims, study, images.provenance)))
     seconds = expected_seconds(study, DeviceImages(images, task.device), options.jobs)
     screen.print(study_line(study, seconds), soft_wrap=True)
+    if study.rounds:
+        screen.print(planned_rounds_line(study.rounds, seconds), soft_wrap=True)
 
 
 def _run(screen: Console, options: Options, conclusion: Conclusion) -> Run:
@@ -273,7 +278,9 @@ def _check_own_networks(study: Study) -> None:
 def _design(name: str | Path, options: Options) -> Design:
     """What the study is made from, with what was given in place of its own."""
     design = load_design(name) if isinstance(name, Path) else design_of(name, options.factors)
-    changed = design.changed(epochs=options.epochs, seeds=options.seeds, precision=options.precision)
+    changed = design.changed(
+        epochs=options.epochs, seeds=options.seeds, most_seeds=options.most_seeds, precision=options.precision
+    )
     return replace(changed, source=options.data or changed.source)
 
 
@@ -311,7 +318,9 @@ def _warn_of_precision(screen: Console, study: Study, images: ImageSet, device: 
 def _command(task: _Task, options: Options) -> str:
     """What gives this study again, whatever the defaults are where it is typed."""
     study, own = task.study, options.study or task.study.preset
-    seeds = dict.fromkeys(str(cell.seed) for cell in study.cells)
+    seeds = ["--seed", ",".join(dict.fromkeys(str(cell.seed) for cell in study.cells))]
+    if study.rounds:
+        seeds = ["--seeds", AUTO, "--most-seeds", str(study.rounds.looks[-1].seeds)]
     if options.program == RUN:
         program, parts = RUN, [str(own)]
     else:
@@ -319,7 +328,7 @@ def _command(task: _Task, options: Options) -> str:
     parts += ["--device", str(task.device), "--data", task.source]
     if own in PRESETS or options.epochs is not None:  # a file's grids may each have their own
         parts += ["--epochs", str(max(cell.epochs for cell in study.cells))]
-    parts += ["--seed", ",".join(seeds), "--precision", study.precision, *as_options(options.factors)]
+    parts += [*seeds, "--precision", study.precision, *as_options(options.factors)]
     if options.claims is not None:
         parts += ["--claims", str(options.claims)]
     return f"{program} {shlex.join(parts)}"

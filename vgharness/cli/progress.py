@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -43,13 +43,16 @@ def counted(console: Console, what: str, items: Iterable[Item], total: int) -> I
         yield from bar.track(items, total=total, description=what)
 
 
-def study_line(study: Study, expected_seconds: float | None) -> str:
+def study_line(study: Study, expected_seconds: float | None, done: Collection[Cell] = ()) -> str:
     """``6 networks to train, 3 to measure at initialisation; expected to take about 1 min 5 s here``; without the time
-    where that is not known."""
-    trained = sum(cell.epochs > 0 for cell in study.cells)
-    at_start = len(study.cells) - trained
+    where that is not known. Of a study in rounds of seeds, of this round. ``done``: the cells that are not left."""
+    left = [cell for cell in study.cells if cell not in done]
+    trained = sum(cell.epochs > 0 for cell in left)
+    at_start = len(left) - trained
+    rounds = study.rounds
     return (
-        f"{count(trained, 'network')} to train"
+        (f"round {rounds.at} of up to {len(rounds.looks)}, {rounds.look.seeds} seeds: " if rounds else "")
+        + f"{count(trained, 'network')} to train"
         + (f", {at_start} to measure at initialisation" if at_start else "")
         + (f"; expected to take about {duration(expected_seconds)} here" if expected_seconds is not None else "")
     )
@@ -65,13 +68,14 @@ class StudyProgress(Callback):
         self.task = self.bar.add_task("", total=None)
 
     def study_started(self, run: Run, expected_seconds: float | None) -> None:
-        study = run.study
-        self.console.print(study_line(study, expected_seconds))
+        study, done = run.study, {result.cell for result in run.results}
+        self.console.print(study_line(study, expected_seconds, done))
         self.expected = expected_seconds
         self.started = self.shown = time.monotonic()
         self.cells = study.cells
         self.epochs = sum(cell.epochs for cell in study.cells)
-        self.done = dict.fromkeys(study.cells, 0.0)  # epochs, whole and begun
+        self.done = {cell: float(cell.epochs) if cell in done else 0.0 for cell in study.cells}  # whole and begun
+        self.before = sum(self.done.values())
         self.under_way: list[Cell] = []
         self.ended = {result.cell for result in run.results}
         self.pace = Pace()

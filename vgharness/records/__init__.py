@@ -11,6 +11,7 @@ from vgharness.records.base import (
     FIRST_SEED,
     FROM_FILE,
     INITS,
+    ONE_LOOK_CONFIDENCE,
     OPTIMIZERS,
     OUTCOMES,
     PRECISIONS,
@@ -72,7 +73,7 @@ from vgharness.records.session import (
     Steps,
     TestOutcome,
 )
-from vgharness.records.study import MOST_WIDTH, Cell, Study
+from vgharness.records.study import MOST_WIDTH, Cell, Look, Rounds, Study
 from vgharness.records.tables import TABLES, Table, TableName, table_of
 from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
 
@@ -85,6 +86,7 @@ __all__ = [
     "INITS",
     "LAYER_QUANTITIES",
     "MOST_WIDTH",
+    "ONE_LOOK_CONFIDENCE",
     "OPTIMIZERS",
     "OUTCOMES",
     "PRECISIONS",
@@ -114,6 +116,7 @@ __all__ = [
     "LayerKey",
     "LayerPrediction",
     "LayerShape",
+    "Look",
     "Machine",
     "MarkLimits",
     "MomentErrors",
@@ -130,6 +133,7 @@ __all__ = [
     "Reading",
     "Record",
     "RemedyRecord",
+    "Rounds",
     "Run",
     "Sample",
     "Schedule",

@@ -65,6 +65,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
+ONE_LOOK_CONFIDENCE = 0.95  # of the intervals by which a study that is judged once is
 FIRST_SEED = 42  # the published run's only seed; seeds that are not listed are counted from it
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Any, Final
 
 from pydantic import Field, model_validator
 
 from vgharness.records.base import (
     ARCHITECTURES,
+    ONE_LOOK_CONFIDENCE,
     Activation,
     Architecture,
     Init,
@@ -112,11 +115,49 @@ class Cell(Record):
         return self.model_copy(update={"seed": other.seed, "epochs": other.epochs}) == other
 
 
+class Look(Record):
+    """One of the times at which a study in rounds of seeds is judged.
+
+    seeds: how many there are then.
+    error: the share of the chance of a false verdict that is spent on it: its intervals are at 1 less this.
+    """
+
+    seeds: Size
+    error: float = Field(gt=0, lt=1)
+
+
+class Rounds(Record):
+    """How a study goes on in rounds of seeds until its claims are decided.
+
+    looks: at which it is judged unless it ended before, all fixed before the first network is trained.
+    at: the number, from 1, of the look that its cells are for.
+    """
+
+    looks: tuple[Look, ...] = Field(min_length=1)
+    at: Size = 1
+
+    @property
+    def look(self) -> Look:
+        """The one that the cells are for."""
+        return self.looks[self.at - 1]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Rounds:
+        if any(before.seeds >= after.seeds for before, after in pairwise(self.looks)):
+            raise ValueError("each look is at more seeds than the one before, these are not")
+        if math.fsum(look.error for look in self.looks) > (1 - ONE_LOOK_CONFIDENCE) * (1 + 1e-9):
+            raise ValueError(f"the looks spend more than {1 - ONE_LOOK_CONFIDENCE:.0%} of error between them")
+        if self.at > len(self.looks):
+            raise ValueError(f"look {self.at} of {len(self.looks)}")
+        return self
+
+
 class Study(Record):
     """A grid of cells, and how they are to be run.
 
     preset: the name that it was planned from.
     cells: in the order in which they are trained.
+    rounds: of seeds, where there are more until its claims are decided; ``None``: the seeds are what they are.
     precision: of the arithmetic while training.
     train_images: how many images are trained on; ``None``: all there are.
     test_images: how many are tested on; ``None``: all there are.
@@ -124,9 +165,15 @@ class Study(Record):
 
     preset: str
     cells: tuple[Cell, ...] = Field(min_length=1)
+    rounds: Rounds | None = None
     precision: Precision = "fp32"
     train_images: Size | None = None
     test_images: Size | None = None
+
+    @property
+    def confidence(self) -> float:
+        """Of the intervals that its claims are judged by."""
+        return ONE_LOOK_CONFIDENCE if self.rounds is None else 1 - self.rounds.look.error
 
     @model_validator(mode="after")
     def _every_cell_once(self) -> Study:

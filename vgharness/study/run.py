@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -17,6 +17,7 @@ from vgharness.data.on_device import DeviceImages
 from vgharness.records import CellResult, Run, Study
 from vgharness.storage.store import RunStore
 from vgharness.study.judging import judged
+from vgharness.study.rounds import next_round
 from vgharness.system.device import all_of
 from vgharness.system.environment import commit, describe
 from vgharness.system.process import interruptions_heard
@@ -55,46 +56,74 @@ def run_study(
     A cell that raises is tried again twice, then recorded as ``failed``, and the others go on. Ctrl-C ends the study
     with what there is: the run's status is then ``interrupted``. Raises :class:`~vgharness.errors.UsageError` where
     nothing can be kept in the store, or another process trains one of the cells.
+
+    A study with :attr:`~vgharness.records.Study.rounds` goes on with more seeds until its claims are decided; the run
+    then has the study with all its cells, and says at which look it ended.
     """
     started = time.perf_counter()
-    device = torch.device(device)
-    begun = Run(
+    callback, where = callback or Callback(), _Where(torch.device(device), jobs, cluster)
+    chosen = load_claims() if claims is None else tuple(claims)
+    run = Run(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         status="running",
         command=command,
         commit=commit(),  # now: the files may change while the study runs
-        machine=describe(device),
+        machine=describe(where.device),
         data=images.provenance,
         study=study,
         results=(),
         seconds=0.0,
     )
+    following: Study | None = study
     with ExitStack() as stack:
-        work = stack.enter_context(store.work(begun, (callback or Callback()).warned)) if store else None
-        if work and fresh:
-            work.start_over()
-        execution = Execution(study.cells, Keeper(work))
-        with suppress(KeyboardInterrupt), interruptions_heard():  # what there is counts
-            executor, seconds = _executor(study, images, device, jobs, cluster, execution.resumed)
-            if callback:
-                callback.study_started(begun, seconds() if seconds else None)
-                if execution.resumed:
-                    callback.study_resumed([_going_on(result) for result in execution.resumed])
-            execution.run(executor, callback)
+        while following is not None:
+            begun = Run(**{**dict(run.so_far("running", run.results, run.seconds)), "study": following})
+            work = stack.enter_context(store.work(_left(begun), callback.warned)) if store else None
+            if work and fresh:
+                work.start_over()
+            trained = _trained(begun, images, where, callback, Keeper(work), started)
+            try:
+                run = judged(trained, chosen)
+            except KeyboardInterrupt:  # what was trained is not lost: judged once more, and no other round begins
+                return judged(trained.so_far("interrupted", trained.results, trained.seconds), chosen)
+            following = next_round(run)
+    return run
+
+
+class _Where(NamedTuple):
+    """Where a study trains: the arguments of :func:`run_study`."""
+
+    device: torch.device
+    jobs: int | None
+    cluster: str | None
+
+
+def _left(run: Run) -> Run:
+    """The same run with those of its cells of which it has no result."""
+    trained = {result.cell for result in run.results}
+    cells = [cell for cell in run.study.cells if cell not in trained]
+    return Run(**{**dict(run), "results": (), "study": Study(**{**dict(run.study), "cells": cells})})
+
+
+def _trained(begun: Run, images: ImageSet, where: _Where, callback: Callback, keeper: Keeper, started: float) -> Run:
+    """Trains the cells that ``begun`` has no result of. ``started``: when the study was, on the performance counter."""
+    left = _left(begun).study
+    execution = Execution(left.cells, keeper)
+    with suppress(KeyboardInterrupt), interruptions_heard():  # what there is counts
+        executor, seconds = _executor(left, images, where, execution.resumed)
+        callback.study_started(begun, seconds() if seconds and type(callback) is not Callback else None)
+        if execution.resumed:
+            callback.study_resumed([_going_on(result) for result in execution.resumed])
+        execution.run(executor, callback)
     status: Literal["finished", "interrupted"] = "finished" if execution.complete else "interrupted"
-    unjudged = begun.so_far(status, execution.results, time.perf_counter() - started)
-    return judged(unjudged, load_claims() if claims is None else claims)
+    return begun.so_far(status, (*begun.results, *execution.results), time.perf_counter() - started)
 
 
 def _executor(
-    study: Study,
-    images: ImageSet,
-    device: torch.device,
-    jobs: int | None,
-    cluster: str | None,
-    resumed: Sequence[CellResult],
+    study: Study, images: ImageSet, where: _Where, resumed: Sequence[CellResult]
 ) -> tuple[Executor, Callable[[], float | None] | None]:
     """Where the study trains, and what says how long that takes, where it can be known."""
+    device, jobs, cluster = where
     if cluster is not None:
         from vgharness.training.ray_cluster import RayExecutor  # Ray is slow to import, and may not be there
 

@@ -15,10 +15,10 @@ class Callback:
     """
 
     def study_started(self, run: Run, expected_seconds: float | None) -> None:
-        """Called before the first cell.
+        """Called before the first cell, and of a study in rounds of seeds before the first one of each round.
 
-        run: what is known beforehand, still without results; its status is ``running``.
-        expected_seconds: how long all will take; ``None`` on a GPU, where that is not known.
+        run: what is known beforehand, with the results of earlier rounds; its status is ``running``.
+        expected_seconds: how long what is left of it will take; ``None`` on a GPU, where that is not known.
         """
 
     def study_resumed(self, results: Sequence[CellResult]) -> None:

@@ -72,8 +72,8 @@ def test_a_later_round_of_seeds_counts_what_is_left_of_it(out: io.StringIO, monk
         assert progress.seconds_left() == 20.0
         progress.cell_started(relu)
         now[0] = 30.0
-        progress.step_done(relu, 1, 1, 1)
-        assert progress.seconds_left() == 30.0, "one of two epochs, sigmoid's not counted"
+        progress.epoch_done(relu, make_result("relu", curve=[50.0]).epochs[0])
+        assert progress.seconds_left() == 1.0, "one epoch of two is left, at its pace: sigmoid's are not counted"
     line = "round 2 of up to 5, 7 seeds: 1 network to train, 1 to measure at initialisation; expected"
     assert out.getvalue().startswith(line)
 

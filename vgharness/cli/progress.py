@@ -75,7 +75,6 @@ class StudyProgress(Callback):
         self.cells = study.cells
         self.epochs = sum(cell.epochs for cell in study.cells)
         self.done = {cell: float(cell.epochs) if cell in done else 0.0 for cell in study.cells}  # whole and begun
-        self.before = sum(self.done.values())
         self.under_way: list[Cell] = []
         self.ended = {result.cell for result in run.results}
         self.pace = Pace()

@@ -63,17 +63,7 @@ def run_study(
     started = time.perf_counter()
     callback, where = callback or Callback(), _Where(torch.device(device), jobs, cluster)
     chosen = load_claims() if claims is None else tuple(claims)
-    run = Run(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        status="running",
-        command=command,
-        commit=commit(),  # now: the files may change while the study runs
-        machine=describe(where.device),
-        data=images.provenance,
-        study=study,
-        results=(),
-        seconds=0.0,
-    )
+    run = _begun(study, images, where, command)
     following: Study | None = study
     with ExitStack() as stack:
         while following is not None:
@@ -96,6 +86,21 @@ class _Where(NamedTuple):
     device: torch.device
     jobs: int | None
     cluster: str | None
+
+
+def _begun(study: Study, images: ImageSet, where: _Where, command: str) -> Run:
+    """The run as it is before anything is trained."""
+    return Run(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        status="running",
+        command=command,
+        commit=commit(),  # now: the files may change while the study runs
+        machine=describe(where.device),
+        data=images.provenance,
+        study=study,
+        results=(),
+        seconds=0.0,
+    )
 
 
 def _left(run: Run) -> Run:

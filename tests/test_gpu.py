@@ -11,7 +11,7 @@ from vgharness.data.synthetic import synthetic_images
 from vgharness.precision import float32_precision
 from vgharness.records import ARCHITECTURES, Architecture, Cell
 from vgharness.training.cuda_graph import Recorder
-from vgharness.training.executor import Execution
+from vgharness.training.executor import Execution, LocalExecutor
 from vgharness.training.loop import train_pack
 from vgharness.training.pack import Pack
 from vgharness.training.values import StepValues
@@ -95,7 +95,7 @@ def test_packed_is_alone_on_a_gpu() -> None:
 def test_a_study_trains_as_packs() -> None:
     images = DeviceImages(synthetic_images(208, 100), torch.device("cuda"))
     execution = Execution([*cells(), *cells(epochs=0)[:1]])
-    execution.run(images, "fp32")
+    execution.run(LocalExecutor([images], "fp32"))
     assert [result.status for result in execution.results] == ["finished"] * 5
 
 

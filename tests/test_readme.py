@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch._dynamo
+from factories import make_reading, make_result, make_run, make_verdict
 from typer.testing import CliRunner
 
 from vgharness.cli import main as cli
@@ -16,6 +17,7 @@ from vgharness.cli import main as cli
 # imports its compiler) cannot be imported twice.
 from vgharness.gradflow import measurement  # noqa: F401
 from vgharness.report import tables  # noqa: F401
+from vgharness.storage.store import RunStore
 from vgharness.study.presets import PRESETS
 
 pytestmark = pytest.mark.fast
@@ -36,6 +38,19 @@ def test_each_of_the_two_commands_is_one_line(name: str) -> None:
     block = re.search(rf"<!-- command: {name} -->\n```bash\n(.*?)```", README, re.DOTALL)
     assert block
     assert block[1].count("\n") == 1
+
+
+def test_a_study_is_exported_and_compared_by_the_commands_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for accuracy in (50.0, 60.0):
+        verdict = make_verdict(readings=(make_reading(numbers=(accuracy,)),))
+        RunStore().save(make_run([make_result(curve=[accuracy])], verdicts=(verdict,)), "study")
+    for line in block("commands: tables").splitlines():
+        _, *arguments = shlex.split(line, comments=True)
+        assert CliRunner().invoke(cli.app, arguments).exit_code == 0, line
+    assert {"curves.csv", "gradients.parquet"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def block(marker: str) -> str:

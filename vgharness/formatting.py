@@ -39,6 +39,11 @@ def percent(share: float | None, missing: str = "not finite") -> str:
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.3g} %"
 
 
+def level(confidence: float) -> str:
+    """A level of confidence, whose last digits count: ``95 %``, ``99.25 %``."""
+    return f"{100 * confidence:.4g} %"
+
+
 def count(many: int, noun: str) -> str:
     """``1 seed``, ``5 seeds``, ``0 seeds``."""
     return f"{many:,} {noun}{'' if many == 1 else 's'}"

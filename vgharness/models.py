@@ -27,7 +27,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vgharness.records import Activation, Architecture, Init, Norm
+from vgharness.records import ACTIVATIONS, Activation, Architecture, Init, Norm
 from vgharness.theory import FUNCTIONS, activation_of
 
 # Numbers of the convolutions that a max-pool follows.
@@ -154,8 +154,8 @@ def _is_monotone(module: nn.Module) -> bool:
 
 
 def _check(activation: str, norm: str | None, init: str) -> None:
-    if activation not in FUNCTIONS:
-        raise ValueError(f"unknown activation {activation!r}: use one of {', '.join(FUNCTIONS)}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r}: use one of {', '.join(ACTIVATIONS)}")
     if norm not in (None, "batch"):
         raise ValueError(f"unknown norm {norm!r}: use 'batch' or None")
     if init not in _INITS:

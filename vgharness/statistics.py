@@ -21,8 +21,6 @@ _DRAWS = 12
 _LEAST_SHARE = 5e-5
 
 Array = npt.NDArray[np.float64]
-
-
 Scale = Literal["linear", "log", "logit"]
 Method = Literal["t", "exact"]
 
@@ -53,12 +51,13 @@ def scale_of(quantity: str, *samples: Sequence[float]) -> Scale:
     return "linear" if quantity in _SHARES or not positive else "log"
 
 
-def summarise(values: Sequence[float], scale: Scale, grain: float = 0.0) -> Summary:
+def summarise(values: Sequence[float], scale: Scale, grain: float = 0.0, confidence: float = CONFIDENCE) -> Summary:
     """The one summary of a value over seeds: ``values`` has one per seed.
 
-    Mean and interval, Student's t, are taken on ``scale`` and brought back. ``grain``: as :func:`interval` takes it. On
-    "log" with a value of zero or below they fall back to "linear", without an interval: a norm has no interval that
-    reaches below zero. One value has no interval either. Raises ``ValueError`` without values.
+    Mean and interval, Student's t, are taken on ``scale`` and brought back. ``grain``, ``confidence``: as
+    :func:`interval` takes them. On "log" with a value of zero or below they fall back to "linear", without an interval:
+    a norm has no interval that reaches below zero. One value has no interval either. Raises ``ValueError`` without
+    values.
     """
     if not values:
         raise ValueError("a summary needs a value")
@@ -69,7 +68,7 @@ def summarise(values: Sequence[float], scale: Scale, grain: float = 0.0) -> Summ
         return Summary(mean, scale="linear")
     if len(values) == 1:
         return Summary(mean, scale=scale)
-    low, high = (from_scale(scale, end) for end in interval([on_scale(scale, x) for x in values], grain))
+    low, high = (from_scale(scale, end) for end in interval([on_scale(scale, x) for x in values], grain, confidence))
     return Summary(mean, low, high, "t", scale)
 
 
@@ -90,8 +89,8 @@ def mean_over_seeds(values: npt.ArrayLike, scale: Scale) -> Array:
     return np.asarray(geometric if positive.all() else np.where(positive, geometric, array.mean(axis=0)))
 
 
-def interval(values: Sequence[float], grain: float = 0.0) -> tuple[float, float]:
-    """Student's t interval, two-sided at 95 %, of the mean of finite ``values``, on whatever scale they are.
+def interval(values: Sequence[float], grain: float = 0.0, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Student's t interval, two-sided at ``confidence``, of the mean of finite ``values``, on whatever scale they are.
 
     ``grain`` is the standard deviation that one value has for want of resolution: a smaller one that a few equal values
     show is chance, and as it may be common to all of them (the same test images), more values do not take it away. So
@@ -100,19 +99,21 @@ def interval(values: Sequence[float], grain: float = 0.0) -> tuple[float, float]
     if len(values) < 2:
         raise ValueError(f"an interval needs two values, got {len(values)}")
     middle = mean_of(values)
-    half = max(_t_width(len(values)) * spread_of(values, grain), grain)
+    half = max(_t_width(len(values), confidence) * spread_of(values, grain), grain)
     return middle - half, middle + half
 
 
-def prediction_interval(values: Sequence[float], grain: float = 0.0) -> tuple[float, float]:
-    """Student's t interval, two-sided at 95 %, of one further value of the law that ``values`` are from.
+def prediction_interval(
+    values: Sequence[float], grain: float = 0.0, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Student's t interval, two-sided at ``confidence``, of one further value of the law that ``values`` are from.
 
     ``grain``: as for :func:`interval`. Raises ``ValueError`` with fewer than two values.
     """
     if len(values) < 2:
         raise ValueError(f"an interval needs two values, got {len(values)}")
     middle, many = mean_of(values), len(values)
-    half = _t_width(many) * math.sqrt(many) * spread_of(values, grain) * math.sqrt(1 + 1 / many)
+    half = _t_width(many, confidence) * math.sqrt(many) * spread_of(values, grain) * math.sqrt(1 + 1 / many)
     return middle - half, middle + half
 
 
@@ -259,11 +260,13 @@ class Decidable(NamedTuple):
     low, high: ends of what is accepted, infinite where there is none.
     printed: the least and the greatest number that the document prints: outside is only what they are far from too;
         ``None``: nothing is printed.
+    confidence: of the intervals that decide.
     """
 
     low: float
     high: float
     printed: tuple[float, float] | None = None
+    confidence: float = CONFIDENCE
 
 
 def seeds_to_decide(values: Sequence[float], accepted: Decidable, grain: float = 0.0) -> int | None:
@@ -298,19 +301,20 @@ def _share_decided(seeds: int, mu: Array, sigma: Array, accepted: Decidable) -> 
     for end, side in ((accepted.low, 1), (accepted.high, -1)):
         if math.isfinite(end):
             away = side * (mu - end) * root / sigma
-            inside = inside + _beyond(away, seeds) - 1
-            outside = outside + _beyond(-away, seeds)
+            inside = inside + _beyond(away, seeds, accepted.confidence) - 1
+            outside = outside + _beyond(-away, seeds, accepted.confidence)
     if accepted.printed:
         least, most = accepted.printed
         short = np.maximum(np.maximum(least - mu, mu - most), 0)
-        outside = outside * (short > _t_width(seeds) * root * sigma * math.sqrt(1 + 1 / seeds))
+        width = _t_width(seeds, accepted.confidence) * root * math.sqrt(1 + 1 / seeds)
+        outside = outside * (short > width * sigma)
     return float(np.mean(np.maximum(inside, 0) + np.minimum(outside, 1)))
 
 
-def _beyond(noncentrality: Array, seeds: int) -> Array:
+def _beyond(noncentrality: Array, seeds: int, confidence: float) -> Array:
     """The probability that t, with this noncentrality, exceeds the width of the interval; the usual normal
     approximation (Johnson, Kotz & Balakrishnan 1995, 31.6), within a percent or two even at three seeds."""
-    freedom, critical = seeds - 1, _t_width(seeds) * math.sqrt(seeds)
+    freedom, critical = seeds - 1, _t_width(seeds, confidence) * math.sqrt(seeds)
     off = critical * (1 - 1 / (4 * freedom)) - noncentrality
     return np.asarray(special.ndtr(-off / math.sqrt(1 + critical**2 / (2 * freedom))))
 
@@ -340,6 +344,6 @@ def _exp(log: float) -> float:
 
 
 @cache
-def _t_width(count: int) -> float:
+def _t_width(count: int, confidence: float) -> float:
     """Half the width of a t interval for ``count`` values, in standard deviations of one."""
-    return float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2)) / math.sqrt(count)
+    return float(special.stdtrit(count - 1, (1 + confidence) / 2)) / math.sqrt(count)

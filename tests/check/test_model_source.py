@@ -10,7 +10,8 @@ import torch
 from factories import failure
 from torch import nn
 
-from vgharness.check.model_source import load_callable, load_factory
+from vgharness.check.model_source import load_factory
+from vgharness.system.user_code import load_callable
 
 pytestmark = pytest.mark.fast
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from vgharness.claims.combination import combine, standing_after_holm
+from vgharness.claims.combination import awaits_seeds, combine, lacks_more_than_seeds, standing_after_holm
 from vgharness.records import Outcome, Reading, Verdict
 
 pytestmark = pytest.mark.fast
@@ -49,6 +49,27 @@ def readings(signs: str, ps: Sequence[float | None] = (), **fields: Any) -> list
 def test_the_verdict_of_readings_that_decide(signs: str, outcome: str) -> None:
     for order in (signs, signs[::-1]):
         assert combine(readings(order)).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("signs", "awaits"),
+    [("?", True), ("+?", True), ("-?", True), ("+-?", True), ("+", False), ("+-", False), ("-", False), (".", False),
+     ("?.", False), ("-.", False), ("?!", False)],
+)  # fmt: skip
+def test_seeds_decide_what_is_open_where_nothing_else_is_lacking(signs: str, awaits: bool) -> None:
+    for order in (signs, signs[::-1]):
+        assert awaits_seeds(readings(order)) is awaits
+        assert bool(lacks_more_than_seeds(readings(order))) is ("." in signs or "!" in signs)
+
+
+def test_seeds_do_not_decide_what_is_open_for_good() -> None:
+    stuck = readings("?", open_for_good=True)
+    assert not awaits_seeds([*stuck, *readings("+?")])
+    assert lacks_more_than_seeds([*readings("+?"), *stuck]) == "because ?"
+    assert awaits_seeds([*readings("?"), *readings("?.", context=True)]), "context does not count"
+    assert awaits_seeds(readings("?.-", either="a") + readings("+")), "of alternatives one may yet hold"
+    assert not awaits_seeds(readings("+?.", either="a") + readings("+")), "one holds"
+    assert not awaits_seeds(readings(".-", either="a") + readings("+"))
 
 
 def test_context_does_not_decide() -> None:

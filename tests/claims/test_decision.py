@@ -238,3 +238,51 @@ def test_a_verdict_never_contradicts_the_mean(values: list[float], low: float, w
 def test_numbers_of_any_size_are_decided_without_an_exception(values: list[float], end: float) -> None:
     for scale in ("log", "linear"):
         decided(Accept(printed=(end,), within_factor=2), values, scale=scale)
+
+
+# --- one look of several --------------------------------------------------------------------------
+
+FIVE = (3.0, 3.2, 2.8, 3.1, 2.9)
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.99, 0.9975])
+def test_a_look_of_several_is_decided_at_its_share_of_the_error(confidence: float) -> None:
+    for end in (2.0, 2.6, 2.7, 2.75, 2.85, 3.1, 3.3, 4.0):
+        found = decide(Accept(at_least=end), Measurement(seeds(FIVE)), confidence=confidence)
+        low, high = interval(FIVE, confidence=confidence)
+        assert found.summary.low == low
+        expected = "reproduced" if low >= end else "not reproduced" if high < end else "inconclusive"
+        assert found.outcome == expected
+        if found.p is not None:
+            assert found.p <= 0.05, "of all looks together"
+            once = decide(Accept(at_least=end), Measurement(seeds(FIVE))).p
+            assert found.p == pytest.approx((once or 0.0) * 0.05 / (1 - confidence))
+
+
+def test_a_number_that_only_one_of_several_looks_cannot_refute_is_not_reproduced() -> None:
+    at = {0.95: "not reproduced", 0.99: "inconclusive"}  # 0.158 × 2.78 × √1.2 = 0.48 and × 4.60: 0.80
+    for confidence, outcome in at.items():
+        found = decide(Accept(printed=(3.6,)), Measurement(seeds(FIVE)), confidence=confidence)
+        assert found.outcome == outcome
+    assert decide(Accept(printed=(3.4,)), Measurement(seeds(FIVE)), confidence=0.99).outcome == "reproduced"
+    assert decide(Accept(printed=(4.4,)), Measurement(seeds(FIVE)), confidence=0.99).outcome == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("found", "for_good"),
+    [
+        (decided(AT_LEAST_2, (1.0, 3.0, 2.0)), False),
+        (decided(AT_LEAST_2, (9.0, None, 9.0)), True),
+        (decided(AT_LEAST_2, (None, None)), True),
+        (decided(AT_LEAST_2, (9.0, 9.1)), False),  # too few
+        (decided(Accept(at_least=20), (10.0, 60.0, 61.0), plateau=15.0), True),
+        (decided(AT_LEAST_2, (2.2, 2.2, 2.2), error=0.2, scale="log"), True),
+        (decided(AT_LEAST_2, (2.0, 3.0, 2.2), error=0.01, scale="log"), False),
+        (decide(AT_LEAST_2, Measurement(seeds((2.0,) * 3, ((1.0, 4.0),) * 3), "log")), True),
+        (decide(AT_LEAST_2, Measurement(seeds((2.0,) * 3, ((1.9, 9.0), (4.0, 9.0), (3.0, 9.0))), "log")), False),
+        (decide(AT_LEAST_2, Measurement(seeds((4.0,) * 3, ((4.0, None), (1.0, 2.0), (4.0, 5.0))), "log")), False),
+    ],
+)
+def test_what_keeps_it_open_is_told_from_too_few_seeds(found: Decided, for_good: bool) -> None:
+    assert found.outcome == "inconclusive"
+    assert found.open_for_good is for_good

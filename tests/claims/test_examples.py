@@ -13,12 +13,16 @@ from vgharness.claims.spec import Claim
 from vgharness.claims.subject import shown
 from vgharness.claims.verdicts import judge
 from vgharness.records import CellResult
+from vgharness.study.file import READY
 from vgharness.study.presets import plan
 
 pytestmark = pytest.mark.fast
 
-with as_file(files("vgharness.claims") / "examples") as folder:
-    EXAMPLES = {path.stem: load_claims(path) for path in sorted(folder.iterdir())}
+with as_file(files("vgharness")) as package:
+    FILES = {path.stem: path for path in sorted((package / "claims" / "examples").iterdir())}
+    # Those whose networks a ready-made study trains.
+    FILES |= {name: package / "study" / "ready" / f"{name}-claims.toml" for name in READY[4:]}
+    EXAMPLES = {name: load_claims(path) for name, path in FILES.items()}
 # The numbers that the documents print.
 PRINTED = {
     "deep-sigmoid-mlp": [],

@@ -170,7 +170,7 @@ OF = 'of = { activation = "sigmoid", skip = true }'
         ('id = "a-claim"', "id = 5", "claim 1: id: Input should be a valid string"),
         ('id = "a-claim"\n', "", "claim 1: id: it is missing"),
         ('data = "CIFAR-10"', "data = 10", "claim 'a-claim': data: Input should be a valid string"),
-        ('data = "CIFAR-10"', 'variant = "mine"', "claim 'a-claim': architecture: 'mine': Input should be 'readme'"),
+        ('data = "CIFAR-10"', 'variant = "mine"', "claim 'a-claim': architecture: 'mine'"),
         ('data = "CIFAR-10"', "diverged_holds = 1", "claim 'a-claim': diverged_holds: Input should be a valid boolean"),
         ('words = ["shrink"]', 'words = ["grow"]', "claim 'a-claim': words: 'grow' is in none of its sentences"),
         ('words = ["shrink"]', 'words = [" "]', "claim 'a-claim': words.0: it is empty"),

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import stat
 import sys
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from factories import CANONICAL, make_result, make_run, make_verdict
+from factories import CANONICAL, make_reading, make_result, make_run, make_verdict
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -82,14 +83,22 @@ EVERY_FACTOR = (
 )
 
 
-@pytest.mark.parametrize("asked_for", ["--depths 2,4", EVERY_FACTOR, f"--activations mish,prelu {EVERY_FACTOR}"])
+@pytest.mark.parametrize(
+    "asked_for",
+    [
+        "--seeds 2 --depths 2,4",
+        f"--seeds 2 {EVERY_FACTOR}",
+        f"--seeds 2 --activations mish,prelu {EVERY_FACTOR}",
+        "--seeds AUTO --most-seeds 7 --depths 2,4",
+    ],
+)
 def test_the_command_on_the_page_gives_the_same_study(asked_for: str, asked: list[tuple[Study, ImageSet]]) -> None:
-    full("--preset", "quick", "--seeds", "2", *asked_for.split())
+    full("--preset", "quick", *asked_for.split())
     saved = load_run(Path("reports/run.json"))
     CliRunner().invoke(app, ["full", *shlex.split(saved.command)[3:]])
     assert asked[0][0] == asked[1][0]
     varied = {cell.settings for cell in asked[0][0].cells if cell.epochs}
-    assert len(varied) == (2 if asked_for == "--depths 2,4" else 16)
+    assert len(varied) == (2 if asked_for.endswith("--depths 2,4") else 16)
 
 
 STUDY = """
@@ -237,6 +246,38 @@ def test_plan_with_bad_input_is_bad_input() -> None:
     assert "--depths 1" in only_line(full("--plan", "--depths", "1"))
 
 
+def test_plan_of_seeds_until_decided_says_when_it_would_be_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vgharness.training.estimate.expected_seconds", lambda *_: 60.0)
+    result = full("--preset", "quick", "--seeds", "auto", "--most-seeds", "10", "--plan")
+    assert result.exit_code == 0, result.output
+    assert "round 1 of up to 3, 5 seeds: 10 networks to train" in result.output
+    assert "judged at 5 (97.5 %), 7 (99 %), 10 (98.5 %), " in result.output
+    assert result.output.endswith("wrong as seldom as one look at 95 %; with all of them 2 min 0 s\n")
+
+
+def test_terminal_and_page_say_at_which_look_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_study(study: Study, images: ImageSet, *, command: str, **_: object) -> Run:
+        assert study.rounds
+        rounds = study.rounds.model_copy(update={"at": 2})
+        results = [make_result("relu", seed, curve=[50.0]) for seed in range(42, 49)]
+        cells = tuple(result.cell for result in results)
+        stuck = make_reading("inconclusive", open_for_good=True, reason="one diverged")
+        verdicts = [make_verdict("inconclusive"), make_verdict("inconclusive", stuck, claim="other")]
+        return make_run(
+            results, study=study.model_copy(update={"cells": cells, "rounds": rounds}), verdicts=tuple(verdicts)
+        )
+
+    monkeypatch.setattr("vgharness.study.run.run_study", run_study)
+    result = full("--seeds", "auto")
+    ended = "look 2 of up to 5, at 7 seeds: intervals are at 99.5 %, so that all looks together are wrong as seldom"
+    assert f"seeds until decided: {ended}" in result.output
+    assert (
+        "\nseeds alone do not decide other-script: one diverged\nmore seeds could decide it-is-so-script\n"
+        in result.output
+    )
+    assert ended in Path("reports/index.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -321,6 +362,10 @@ def test_options_reach_the_study(asked: list[tuple[Study, ImageSet]]) -> None:
         (["--seed", "-1"], "--seed -1: a seed is 0 or more"),
         (["--seed", "a,b"], "--seed a,b: give seeds like 42,43,44"),
         (["--seeds", "2", "--seed", "42"], "give one of them"),
+        (["--seeds", "few"], "--seeds few: give how many, or auto: until all is decided"),
+        (["--seeds", "auto", "--seed", "42"], "give one of them"),
+        (["--seeds", "auto", "--most-seeds", "4"], "--most-seeds 4: give 5 or more"),
+        (["--seeds", "5", "--most-seeds", "9"], "--most-seeds 9: it is of --seeds auto"),
         (["--activations", "sigmoid,swoosh"], "'swoosh' is not known; use sigmoid, tanh, relu, gelu, silu"),
         (["--depths", "1"], "a depth is 2 to 10"),
         (["--seeds", "1000000"], "--seeds 1000000: give 100,000 at most"),
@@ -402,18 +447,115 @@ def test_an_output_that_cannot_be_printed_to_ends_no_training(monkeypatch: pytes
             stream.close()
 
 
+def full_disk(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_a_run_that_cannot_be_saved_is_shown_and_its_page_written(
     asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr("vgharness.storage.store.write_whole", full_disk)
-    result = full()
-    assert result.exit_code == 2
+    result = full("--exit-zero")
+    assert result.exit_code == 4
     assert "was not saved (No space left on device)" in only_line(result)
+    assert only_line(result).endswith("The whole run is in reports/run.json")
     assert "page written to reports/index.html" in result.stdout
     assert len(load_run(Path("reports/run.json")).results) == 1
+
+
+def test_a_run_that_can_be_neither_saved_nor_shown_is_kept_elsewhere(
+    asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("vgharness.storage.store.write_whole", full_disk)
+    monkeypatch.setattr("vgharness.report.study_page.write_whole", full_disk)
+    result = full()
+    assert result.exit_code == 4
+    assert "architecture" in result.stdout or "not run" in result.stdout  # verdicts are printed all the same
+    no_page, not_saved = result.stderr.splitlines()
+    assert "the page was not written to reports (No space left on device)" in no_page
+    assert load_run(Path(not_saved.rpartition("The whole run is in ")[2])).results
+
+
+def test_a_page_that_cannot_be_written_after_all_costs_no_run(
+    asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vgharness.report.study_page.write_whole", full_disk)
+    result = full("--out", "my page")
+    (saved,) = Path(".gradflow").glob("*/0001_*.json")
+    assert result.exit_code == 4
+    assert f"vgharness report {saved} --out 'my page'" in only_line(result)
+
+
+def test_ctrl_c_while_the_page_is_drawn_loses_nothing_and_says_what_is_true(
+    asked: list[tuple[Study, ImageSet]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vgharness.report.study_page.draw", draw)
+    result = full()
+    (saved,) = Path(".gradflow").glob("*/0001_*.json")
+    assert result.exit_code == 130
+    assert only_line(result) == (
+        f"vgharness.full: interrupted: trained and saved as {saved}; the page was not written: vgharness report {saved}"
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_while_it_is_judged_or_saved_loses_nothing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def run_study(*_: object, **__: object) -> Run:
+        os.kill(os.getpid(), getattr(signal, name))
+        return make_run([make_result(status="failed")])
+
+    monkeypatch.setattr("vgharness.study.run.run_study", run_study)
+    result = full()
+    signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 130
+    assert "trained and saved as .gradflow/" in only_line(result)
+    assert not Path("reports/index.html").exists()
+
+
+def test_ctrl_c_before_the_training_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vgharness.data.images.load_images", load)
+    result = full()
+    assert (result.exit_code, only_line(result)) == (130, "vgharness.full: interrupted before the training began")
+
+
+def test_the_same_command_goes_on_and_fresh_starts_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgharness.cli.progress import StudyProgress
+
+    def interrupt(self: Callback, cell: Cell, *_: object) -> None:
+        if cell.activation == "relu":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("vgharness.report.study_page.draw", lambda run: [])  # figures take their time
+    both = ("--jobs", "1", "--activations", "sigmoid,relu")
+    with monkeypatch.context() as patched:
+        patched.setattr(StudyProgress, "step_done", interrupt)
+        first = full(*both)
+    assert "The same command goes on from there" in first.output
+    status = CliRunner().invoke(app, ["status"]).output
+    assert "quick: 1 of 2 networks done, 0 failed, 1 begun; ended\n" in status
+    assert "  script relu seed 42: epoch 0 of 1 kept\n" in status
+    assert "  to go on: python -m vgharness.full --preset quick --device cpu" in status
+    second = full(*both)
+    assert "resumed: 1 network done before; --fresh starts over" in second.output
+    assert "script sigmoid seed 42, epoch 1" not in second.output
+    run = load_run(next(Path(".gradflow").glob("*/0002_quick.json")))
+    assert run.status == "finished"
+    assert CliRunner().invoke(app, ["status"]).output == ".gradflow: no study is in work here\n"
+    with monkeypatch.context() as patched:
+        patched.setattr(StudyProgress, "step_done", interrupt)
+        full(*both)
+    third = full(*both, "--fresh")
+    assert "resumed" not in third.output
+    assert "script sigmoid seed 42, epoch 1" in third.output
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

@@ -12,9 +12,10 @@ from factories import CANONICAL, MACHINE, SYNTHETIC, make_flow, make_result, mak
 from typer.testing import CliRunner, Result
 
 from vgharness.cli.main import app
-from vgharness.records import Document, Outcome, Run, Sample, Session, Verdict
+from vgharness.records import Document, Outcome, Rounds, Run, Sample, Session, Verdict
 from vgharness.report.verdict_json import Judged
 from vgharness.storage.store import RunStore, load_run
+from vgharness.study.looks import planned_looks
 
 pytestmark = pytest.mark.fast
 
@@ -102,6 +103,14 @@ def test_a_run_and_a_session_are_judged_together() -> None:
     assert both.document == Document(title="A paper on depth")
     assert [(run.file, run.kind) for run in both.runs] == [("run.json", "run"), ("session.json", "session")]
     assert (both.counts["reproduced"], both.counts["not run"]) == (2, 0)
+
+
+def test_a_study_in_rounds_of_seeds_is_judged_at_the_level_of_its_look() -> None:
+    in_rounds = study().study.model_copy(update={"rounds": Rounds(looks=planned_looks(20))})
+    save("rounds.json", study(study=in_rounds))
+    text = " ".join(run("judge", "claims.toml", "rounds.json").output.split())
+    assert "98.75 % in " in text
+    assert "rounds.json: look 1 of up to 5, at 5 seeds: intervals are at 98.75 %" in text
 
 
 def test_cells_of_several_runs_count_as_one() -> None:
@@ -281,7 +290,7 @@ def test_a_page_keeps_the_verdicts_of_its_run() -> None:
 def test_a_run_without_verdicts_is_judged_by_the_readme() -> None:
     save("run.json", study())
     result = run("report", "run.json", "--out", "page")
-    assert "judged anew" in result.stdout
+    assert "judged anew" in result.stderr
     assert "CIFAR-10 Vanishing Gradient Experiment" in heading("page/index.html")
     assert load_run(Path("page/run.json")).verdicts
 

@@ -96,10 +96,3 @@ def test_what_cannot_be_compared_is_refused_with_what_to_do(store: RunStore) -> 
         assert line in result.stderr
         assert len(result.stderr.splitlines()) == 1
     assert invoke("a", "b", "--claims", "readme").exit_code == 0
-
-
-def test_compare_names_the_command_for_two_runs(store: RunStore) -> None:
-    paths = [str(store.save(run_of(day), "a")) for day in (1, 2)]
-    result = CliRunner().invoke(app, ["compare", *paths])
-    assert result.exit_code == 2
-    assert "`vgharness report A B` compares two" in result.stderr

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import typer
-from factories import MACHINE, make_flow, make_result, make_run
+from factories import MACHINE, make_flow, make_result, make_run, make_verdict
 from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from vgharness.cli.runs import register
+from vgharness.cli.main import app
 from vgharness.formatting import number, shorten
 from vgharness.gradflow.comparison import Comparison, compare
 from vgharness.gradflow.limits import parse_failures
@@ -272,8 +271,6 @@ def store(tmp_path: Path) -> RunStore:
 
 
 def invoke(store: RunStore, *arguments: str) -> Result:
-    app = typer.Typer()
-    register(app)
     return CliRunner().invoke(app, [*arguments, "--storage", str(store.root)], env={"COLUMNS": "80"})
 
 
@@ -298,6 +295,20 @@ def test_list_shows_every_run_and_says_what_it_skipped(store: RunStore) -> None:
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"skipped {bad}: not a whole JSON file")
     assert bad.read_bytes() == b"{"
+
+
+def test_list_shows_of_a_study_how_many_verdicts_and_its_settings(store: RunStore) -> None:
+    verdicts = [make_verdict(outcome, claim=outcome) for outcome in ("mixed", "not run", "not run")]
+    results = [make_result(activation, seed, curve=[50.0, 60.0]) for seed in (1, 2) for activation in ("relu", "tanh")]
+    saved = store.save(make_run([*results, make_result("gelu")], verdicts=tuple(verdicts)), "study")
+    line = "        1 mixed, 2 not run; 5 networks: relu, tanh, gelu; script; 3 seeds; 2 epochs"
+    assert invoke(store, "list").stdout.splitlines()[2] == line
+    kept = saved.parent / ".digests" / saved.name
+    kept.write_text(kept.read_text().replace("3 seeds", "from what is kept"))
+    assert "from what is kept" in invoke(store, "list").stdout
+    text = saved.read_text()
+    saved.write_text(text.replace('"not run"', '"unheard"'))
+    assert "        cannot be loaded: not a valid run: verdicts.1.outcome" in invoke(store, "list").stdout
 
 
 def test_list_of_nothing_says_so(store: RunStore) -> None:
@@ -407,7 +418,8 @@ def test_compare_as_csv_is_every_value_and_what_is_new_or_gone(store: RunStore) 
     [
         (("compare", "7"), "no session '7' here; `vgharness list` shows what is saved"),
         (("compare", "no/file.json"), "no/file.json: there is no such file"),
-        (("compare", "1", "3"), "a study's run, not a pytest session; `vgharness report RUN`"),
+        (("compare", "1", "3"), "a pytest session, and the other is a study's run; name two of one kind"),
+        (("compare", "1", "2", "--claims", "readme"), "--claims: is for studies' runs"),
         (("compare", "1", "--fail", "signal_l2"), "give QUANTITY:SIZE"),
         (
             ("compare", "1", "--fail", "signal_l2:-40"),

@@ -12,9 +12,10 @@ from factories import make_result, make_run
 from vgharness.claims.loading import load_claims
 from vgharness.cli import watch
 from vgharness.cli.watch import WatchedPage
-from vgharness.records import CellResult, Run
+from vgharness.records import CellResult, Rounds, Run
 from vgharness.report.study_page import INTERIM_MARK, render
 from vgharness.study.judging import judged
+from vgharness.study.looks import planned_looks
 
 pytestmark = pytest.mark.fast
 
@@ -66,6 +67,17 @@ def test_it_is_marked_reloads_itself_and_says_how_far_the_study_is(written: Watc
     assert "still training: 0 of 5 seeds" in first
     assert "still training: 2 of 5 seeds" in second
     assert [path.name for path in out.iterdir()] == ["index.html"]
+
+
+def test_a_later_round_keeps_what_the_earlier_ones_measured(written: WatchedPage, out: Path) -> None:
+    rounds = Rounds(looks=planned_looks(20), at=2)
+    study = BEGUN.study.model_copy(update={"rounds": rounds})
+    written.study_started(BEGUN.model_copy(update={"study": study, "results": FINAL.results[:3], "seconds": 9.0}), None)
+    written.cell_done(FINAL.results[3])
+    written.write()
+    text = (out / "index.html").read_text()
+    assert "still training, 4 of 10 networks done" in text
+    assert "the others are, at 7 seeds" in text
 
 
 def test_a_claim_settles_once_every_seed_has_what_it_takes(written: WatchedPage, out: Path) -> None:

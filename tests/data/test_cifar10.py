@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from factories import failure
 from image_files import assert_same_images, files_in
 from torchvision import datasets
 
@@ -171,6 +173,16 @@ def test_truncated_cifar10_archive_is_named_and_left_alone(server: Server, tmp_p
     assert "delete it" in str(caught.value)
     assert archive.read_bytes() == truncated
     assert files_in(archive.parent) == [archive]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_file_in_place_of_the_archive_is_named(
+    server: Server, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    make(archive)
+    line = failure(lambda: load_images("cifar10", cache=tmp_path))
+    assert line == f"{archive}: this is no file, so not CIFAR-10's archive: remove it and run again"
 
 
 def test_without_a_network_cifar10_names_the_ways_out_and_leaves_no_file(server: Server, tmp_path: Path) -> None:

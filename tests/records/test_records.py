@@ -320,6 +320,7 @@ def test_a_cells_defaults_are_the_published_recipe() -> None:
         "schedule": "constant",
         "learning_rate": 1e-3,
         "batch_size": 128,
+        "own": None,
     }
 
 

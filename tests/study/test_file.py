@@ -157,7 +157,7 @@ def test_the_readmes_example_is_a_study(tmp_path: Path) -> None:
     assert all(f"`vgharness run {name}`" in README for name in READY)
 
 
-@pytest.mark.parametrize("name", READY)
+@pytest.mark.parametrize("name", [name for name in READY if name != "reconcile"])  # which has no claims of its own
 def test_a_ready_made_study_decides_all_its_claims(name: str) -> None:
     design = load_design(ready_file(name))
     study = design.study()

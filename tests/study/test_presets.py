@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from factories import failure
 
+from vgharness.formatting import listing
 from vgharness.records import ACTIVATIONS, FIRST_SEED, Cell, Study
+from vgharness.study.file import READY
 from vgharness.study.presets import PRESETS, plan
 
 pytestmark = pytest.mark.fast
@@ -123,7 +125,10 @@ def test_changing_the_cells_leaves_the_presets_images_alone() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"preset": "quik"}, "preset 'quik': use quick, script, readme, full, depth, remedies, theory"),
+        (
+            {"preset": "quik"},
+            f"preset 'quik': use {listing((*PRESETS, *READY))}",
+        ),
         ({"seeds": 0}, "seeds 0: give how many, 1 or more, or a list of them"),
         ({"seeds": -3}, "seeds -3: give how many, 1 or more, or a list of them"),
         ({"seeds": []}, "seeds: give at least one"),
@@ -141,7 +146,7 @@ def test_changing_the_cells_leaves_the_presets_images_alone() -> None:
         ({"activations": "relu"}, "activations 'relu': give a list of them"),
         (
             {"activations": ["swish"]},
-            f"activation: Input should be {', '.join(map(repr, ACTIVATIONS[:-1]))} or {ACTIVATIONS[-1]!r}",
+            f"activation: Input should be {', '.join(map(repr, ACTIVATIONS))} or 'own'",
         ),
         ({"widths": [0]}, "width: Input should be greater than 0"),
         ({"norms": ["layer"]}, "norm: Input should be 'batch'"),

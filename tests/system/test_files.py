@@ -3,6 +3,9 @@
 import os
 import re
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 
 from vgharness.errors import UsageError
-from vgharness.system.files import check_file, check_folder, write_text, write_whole
+from vgharness.system.files import check_file, check_folder, remove_litter, write_text, write_whole
 
 pytestmark = pytest.mark.fast
 
@@ -209,3 +212,35 @@ def test_a_folder_that_cannot_be_written_to_is_named_with_the_fix(tmp_path: Path
     with pytest.raises(UsageError, match=r"index\.html: this is a folder"):
         check_folder(tmp_path / "out", "--out", ["run.json", "index.html"])
     assert files_under(tmp_path) == {"file"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from vgharness.system.files import write_whole
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+write_whole(Path(sys.argv[1]), b"content")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
+def test_what_killed_processes_leave_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path / "run.json"], check=False)
+    (killed,) = tmp_path.iterdir()
+    own = killed.name.replace(killed.name.split("-")[1], str(os.getpid()))
+    elsewhere = f".{'0' * 8}-{killed.name.split('-')[1]}-{'1' * 16}.part"
+    old = f".{'0' * 8}-1-{'2' * 16}.part"
+    kept = [own, elsewhere, "notes.part", ".mine.part"]
+    for name in (*kept, old):
+        (tmp_path / name).write_bytes(b"")
+    os.utime(tmp_path / old, (0, time.time() - 4000))
+    remove_litter(tmp_path)
+    assert files_under(tmp_path) == set(kept)
+    remove_litter(tmp_path / "nowhere")
+
+
+def test_a_full_disk_is_found_by_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", no_space)  # an empty file would still have its place
+    with pytest.raises(UsageError, match=r"cannot be written to \(No space left on device\)"):
+        check_folder(tmp_path, "--out")
+    assert files_under(tmp_path) == set()

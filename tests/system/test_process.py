@@ -10,7 +10,14 @@ import sys
 import pytest
 
 from vgharness.system import process
-from vgharness.system.process import configure_process, ended_as_by_ctrl_c, original_environment
+from vgharness.system.process import (
+    configure_process,
+    ended_as_by_ctrl_c,
+    interruptions_heard,
+    interruptions_held,
+    is_gone,
+    original_environment,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -81,3 +88,46 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def held_and_heard(done: list[str]) -> None:
+    with ended_as_by_ctrl_c(), interruptions_held():
+        try:
+            with interruptions_heard():
+                signal.raise_signal(signal.SIGTERM)
+                done.append("not reached")
+        except KeyboardInterrupt:
+            done.append("heard")
+        signal.raise_signal(signal.SIGTERM)
+        done.append("held")
+        try:
+            with interruptions_heard():
+                done.append("not reached")
+        except KeyboardInterrupt:
+            done.append("heard late")
+        signal.raise_signal(signal.SIGTERM)
+        done.append("held to the end")
+
+
+def test_signals_are_held_back_but_where_they_are_heard() -> None:
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        held_and_heard(done)
+    assert done == ["heard", "held", "heard late", "held to the end"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_nothing_is_raised_where_nothing_came() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interruptions_held(), interruptions_heard():
+        pass
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a process cannot be asked for there")
+def test_a_process_that_has_ended_is_gone() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert is_gone(ended.pid)
+    assert not is_gone(os.getpid())
+    assert not is_gone(1)

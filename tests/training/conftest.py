@@ -5,7 +5,7 @@ import torch
 from small_cells import TEST, TRAIN, Draw
 from torch import Tensor
 
-import vgharness.training.randomness
+import vgharness.data.on_device
 from vgharness.data.augmentation import augment
 from vgharness.data.on_device import DeviceImages
 from vgharness.data.synthetic import synthetic_images
@@ -38,5 +38,5 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[Draw]:
         seen.append(Draw(index.tolist(), offsets, flips, crops))
         return crops
 
-    monkeypatch.setattr(vgharness.training.randomness, "augment", record)
+    monkeypatch.setattr(vgharness.data.on_device, "augment", record)
     return seen

@@ -14,7 +14,7 @@ from vgharness.data.on_device import DeviceImages
 from vgharness.records import Cell, CellResult, Epoch
 from vgharness.training import executor as executors
 from vgharness.training.callback import Callback
-from vgharness.training.executor import Execution, packs_of
+from vgharness.training.executor import Execution, LocalExecutor, packs_of
 
 pytestmark = [pytest.mark.fast, pytest.mark.usefixtures("without_first_batch")]
 
@@ -34,7 +34,7 @@ def test_results_do_not_depend_on_what_trains_beside(few_images: DeviceImages) -
     found = []
     for jobs in (1, 3):
         execution = Execution(cells())
-        execution.run(few_images, "fp32", jobs=jobs)
+        execution.run(LocalExecutor([few_images], "fp32", jobs))
         assert execution.complete
         assert [result.cell for result in execution.results] == list(cells())
         found.append([without_seconds(result) for result in execution.results])
@@ -53,7 +53,7 @@ def test_cells_train_side_by_side_each_on_one_thread(few_images: DeviceImages, m
     before, execution = torch.get_num_threads(), Execution(cells())
     torch.set_num_threads(3)
     try:
-        execution.run(few_images, "fp32", jobs=2)
+        execution.run(LocalExecutor([few_images], "fp32", jobs=2))
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
@@ -76,7 +76,7 @@ def test_by_default_there_is_a_worker_for_each_core(few_images: DeviceImages, mo
     monkeypatch.setattr(executors, "train_pack", finished)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    Execution(cells()).run(few_images, "fp32")
+    Execution(cells()).run(LocalExecutor([few_images], "fp32"))
     assert workers == [3]
 
 
@@ -101,7 +101,7 @@ def test_precision_is_what_was_asked_for_and_only_while_training(
             raise KeyboardInterrupt
 
     before = now()
-    Execution(cells()).run(few_images, precision, Look())
+    Execution(cells()).run(LocalExecutor([few_images], precision), Look())
     assert seen == {(setting, setting)}
     assert now() == before
 
@@ -123,9 +123,9 @@ def test_a_pack_that_runs_out_of_memory_halves_itself_and_says_so(
         return finished(pack)
 
     monkeypatch.setattr(executors, "train_pack", train_pack)
-    monkeypatch.setattr(executors, "packs_of", lambda cells, device: [(0, 2, 1), (3,)])
+    monkeypatch.setattr(executors, "packs_of", lambda cells, device, devices: [(0, 2, 1), (3,)])
     splits, execution = Splits(), Execution(cells())
-    execution.run(few_images, "fp32", splits)
+    execution.run(LocalExecutor([few_images], "fp32"), splits)
     assert splits.seen == [(3, "OutOfMemoryError: CUDA out of memory.")]
     assert [(r.cell.activation, r.cell.seed) for r in execution.results] == [(c.activation, c.seed) for c in cells()]
     assert execution.complete
@@ -140,9 +140,9 @@ def test_a_pack_is_split_until_the_cell_that_raises_is_alone(
         return finished(pack)
 
     monkeypatch.setattr(executors, "train_pack", train_pack)
-    monkeypatch.setattr(executors, "packs_of", lambda cells, device: [(0, 1, 2, 3)])
+    monkeypatch.setattr(executors, "packs_of", lambda cells, device, devices: [(0, 1, 2, 3)])
     splits, execution = Splits(), Execution(cells())
-    execution.run(few_images, "fp32", splits)
+    execution.run(LocalExecutor([few_images], "fp32"), splits)
     assert [size for size, _ in splits.seen] == [4, 2]
     assert [r.status for r in execution.results] == ["finished", "finished", "failed", "finished"]
     assert execution.results[2].reason == "RuntimeError: broken"
@@ -177,7 +177,7 @@ def _heeding_sigint() -> Iterator[None]:
 @pytest.mark.parametrize("interrupt", [_raise, lambda: os.kill(os.getpid(), signal.SIGINT)])
 def test_ctrl_c_ends_all_that_are_under_way(few_images: DeviceImages, interrupt: Any) -> None:
     execution = Execution(cells(epochs=50))
-    execution.run(few_images, "fp32", InSecondEpochs(interrupt), jobs=2)
+    execution.run(LocalExecutor([few_images], "fp32", jobs=2), InSecondEpochs(interrupt))
     assert not execution.complete
     assert [result.cell for result in execution.results] == list(cells(epochs=50)[:2])
     assert {result.status for result in execution.results} == {"interrupted"}
@@ -191,4 +191,4 @@ def test_what_a_callback_raises_is_raised(few_images: DeviceImages, monkeypatch:
 
     monkeypatch.setattr(executors, "train_pack", finished)
     with pytest.raises(RuntimeError, match="broken callback"):
-        Execution(cells()).run(few_images, "fp32", Broken())
+        Execution(cells()).run(LocalExecutor([few_images], "fp32"), Broken())

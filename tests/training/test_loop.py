@@ -1,6 +1,6 @@
 """Training: reproducible, paired by seed, equal to a plain loop, and honest when it ends early."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -156,6 +156,21 @@ def test_a_callback_is_notified_of_each_step_and_epoch_the_tail_batch_included(f
         *[(1, 1, 3), (1, 2, 3), (1, 3, 3), (1, first)],
         *[(2, 1, 3), (2, 2, 3), (2, 3, 3), (2, second)],
     ]
+
+
+def test_what_is_measured_so_far_is_at_the_end_what_the_epoch_records(few_images: DeviceImages) -> None:
+    """Of each network of a pack, the tail batch counted by its images."""
+    seen: dict[Cell, list[tuple[float, float]]] = {}
+
+    class SoFar(Callback):
+        def step_measured(self, cell: Cell, read: Callable[[], tuple[float, float]]) -> None:
+            seen.setdefault(cell, []).append(read())
+
+    cells = pack_cells(2)
+    for result in train_pack(cells, few_images, "fp32", SoFar()):
+        ends = seen[result.cell][2::3]
+        assert ends == [pytest.approx((epoch.train_loss, epoch.train_accuracy)) for epoch in result.epochs]
+        assert seen[result.cell][0] != pytest.approx(ends[0])
 
 
 def test_128_and_80_images_are_two_steps(images: DeviceImages, draws: list[Draw]) -> None:

@@ -136,7 +136,7 @@ def _times(
     device_images = DeviceImages(synthetic_images(images, 1), device)
     packs = [Pack([cells[i] for i in pack], device_images, precision) for pack in packs_of(cells, device)]
     product, copy = matrix_product(device, precision), memory_copy(device)
-    asked = cells[0].architecture, str(device), precision, images
+    asked = cells[0].pools, str(device), precision, images
     with isolated_process(configured=False) as process, float32_precision(precision):
         arms = {
             "baseline": lambda: process.submit(baseline_seconds, *asked).result(),

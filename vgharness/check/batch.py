@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vgharness.check.input_shapes import Arguments, InputSpec, likely_inputs
 from vgharness.check.loss import ChosenLoss, infer_loss, named_loss
-from vgharness.check.model_source import Factory, load_object
+from vgharness.check.model_source import Factory
 from vgharness.check.outputs import Output, describe_output
 from vgharness.check.stated_inputs import bind, is_stated, parse_inputs, with_types
 from vgharness.check.trial import MOST_KEPT, TooLargeError, Trial, UndecidedError
@@ -28,6 +28,7 @@ from vgharness.gradflow.given_batch import BATCH_SIZE, Draw, draw_of, readings
 from vgharness.gradflow.measurement import InputsAndTargets
 from vgharness.gradflow.randomness import random_state_kept, seed_everything
 from vgharness.probe.layers import uninitialised_parameters
+from vgharness.system.user_code import load_object
 
 InputNumbers = Literal["float", "int"]
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vgharness.check.model_source import load_callable
 from vgharness.check.outputs import Output, OutputPart, describe_output, floating_tensors, tensor_at
 from vgharness.errors import UsageError
 from vgharness.formatting import in_one_line, listing
 from vgharness.gradflow.arguments import checked_loss, loss_caller, models_loss, takes_model, takes_targets
+from vgharness.system.user_code import load_callable
 
 LOSSES = ("cross_entropy", "mse", "mean_square")
 FORMS = f"{', '.join(LOSSES)}, output.NAME or MODULE:CALLABLE, called with output and target, or with the output"

@@ -54,6 +54,33 @@ def combine(readings: Sequence[Reading]) -> Combined:
     return Combined("inconclusive", _joined(share, undecided, missing))
 
 
+def awaits_seeds(readings: Sequence[Reading]) -> bool:
+    """Whether more seeds could decide a claim whose readings these are: one of those that decide is open, and none
+    lacks something else."""
+    unsettled = _unsettled(readings)
+    return bool(unsettled) and not any(map(_lacks, unsettled))
+
+
+def lacks_more_than_seeds(readings: Sequence[Reading]) -> str:
+    """Says what else than more seeds it takes to decide a claim whose readings these are; empty where it takes
+    nothing."""
+    return next((reason for group in _unsettled(readings) if (reason := _lacks(group))), "")
+
+
+def _unsettled(readings: Sequence[Reading]) -> list[list[Reading]]:
+    """Those that decide and are not settled: each by itself, or with its alternatives of which none is reproduced."""
+    groups = [group for group in _groups(readings) if all(each.outcome != "reproduced" for each in group)]
+    left = [[each for each in group if each.outcome != "not reproduced"] for group in groups]
+    return [group for group in left if group]
+
+
+def _lacks(unsettled: Sequence[Reading]) -> str:
+    """Why seeds settle none of these; empty where they could."""
+    if any(each.outcome == "inconclusive" and not each.open_for_good for each in unsettled):
+        return ""
+    return unsettled[0].reason or unsettled[0].outcome
+
+
 def standing_after_holm(verdicts: Iterable[Verdict]) -> frozenset[tuple[str, str]]:
     """Finds the verdicts, by claim and variant, that stand after Holm's correction (1979) over all claims that ran: the
     chance that any of them is due to chance is then 5 % at most. What ran and stayed open counts in their number."""
@@ -75,12 +102,17 @@ def is_decided(verdict: Verdict) -> bool:
     return verdict.outcome in ("reproduced", "mixed", "not reproduced")
 
 
-def _deciding(readings: Sequence[Reading]) -> list[Reading]:
+def _groups(readings: Sequence[Reading]) -> list[list[Reading]]:
+    """Those that decide: each by itself, or with its alternatives."""
     groups: dict[str, list[Reading]] = {}
     for index, reading in enumerate(readings):
         if not reading.context:
             groups.setdefault(reading.either or f"reading {index}", []).append(reading)
-    return [min(group, key=lambda each: _BEST_FIRST.index(each.outcome)) for group in groups.values()]
+    return list(groups.values())
+
+
+def _deciding(readings: Sequence[Reading]) -> list[Reading]:
+    return [min(group, key=lambda each: _BEST_FIRST.index(each.outcome)) for group in _groups(readings)]
 
 
 def _levels(judged: Iterable[Reading | Verdict]) -> list[float]:

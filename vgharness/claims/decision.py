@@ -4,6 +4,10 @@ A reading is **reproduced** where the 95 % interval of its mean over the seeds l
 reproduced** where it lies outside, else **inconclusive**. A number that a document prints from one run is one draw: it
 is refuted only where it could not be one further run of ours either. What the seeds cannot settle stays open: fewer
 than three, networks that diverged, and seeds that fall into two groups, some at chance and some that learn.
+
+A study that is judged more than once has intervals at more than 95 %, so that all its looks together are wrong as
+seldom as one. What rests on no interval of the mean but on a printed number that is not refuted gains by a wider one:
+it holds only where the number lies in the 95 % interval of one further run, as in any study.
 """
 
 from __future__ import annotations
@@ -14,26 +18,24 @@ from typing import Final, NamedTuple
 
 from vgharness.claims.accept import Accept
 from vgharness.claims.measurement import Measurement
+from vgharness.claims.seeds import Seeds
 from vgharness.formatting import count, number, percent
-from vgharness.records import Outcome, SeedValue, nan_if_none
+from vgharness.records import Outcome, nan_if_none
 from vgharness.statistics import (
+    CONFIDENCE,
     MOST_SEEDS,
     Decidable,
     Scale,
     Summary,
     from_scale,
-    interval,
     mean_of,
     mean_over_seeds,
     on_scale,
-    prediction_interval,
     seeds_to_decide,
-    spread_of,
-    two_sided_p,
 )
 
 FEWEST_SEEDS: Final = 3
-_LEAST_POSITIVE: Final = 1.4e-45  # of float32: a gradient that came out as exactly zero lies below it
+_OUTSIDE_95: Final = "outside the 95 % of further runs, but inside what one of several looks needs to refute it"
 _SETTLED: Final = ("reproduced", "not reproduced")
 
 
@@ -44,10 +46,12 @@ class Decided(NamedTuple):
     reason: why, where the interval's position alone does not say it.
     summary: the mean over the seeds and its interval; of seeds whose values have bounds, from the least that the mean
         can be to the most.
-    further: the 95 % prediction interval of one further run; ``None``: there is none.
+    further: the prediction interval of one further run; ``None``: there is none.
     could_be_one_run: whether what is printed lies in that; ``None``: nothing is printed, or there is no such interval.
     seeds_needed: how many seeds would decide, where more of them would.
-    p: the least two-sided level of error at which the outcome would be the same; ``None``: nothing was decided.
+    open_for_good: whether more seeds like these would leave it open: what keeps it open is not their scatter.
+    p: the least two-sided level of error, of all looks together, at which the outcome would be the same; ``None``:
+        nothing was decided.
     """
 
     outcome: Outcome
@@ -56,6 +60,7 @@ class Decided(NamedTuple):
     further: tuple[float, float] | None = None
     could_be_one_run: bool | None = None
     seeds_needed: int | None = None
+    open_for_good: bool = False
     p: float | None = None
 
     @property
@@ -64,8 +69,8 @@ class Decided(NamedTuple):
         return self.outcome in _SETTLED
 
     def left_open(self, reason: str) -> Decided:
-        """The same values, which for that ``reason`` decide nothing."""
-        return self._replace(outcome="inconclusive", reason=reason, seeds_needed=None, p=None)
+        """The same values, which for that ``reason`` decide nothing, however many there are."""
+        return self._replace(outcome="inconclusive", reason=reason, seeds_needed=None, open_for_good=True, p=None)
 
 
 def too_few(seeds: int) -> str:
@@ -73,11 +78,14 @@ def too_few(seeds: int) -> str:
     return f"{count(seeds, 'seed')}; a verdict needs {FEWEST_SEEDS}"
 
 
-def decide(accept: Accept | None, measured: Measurement, *, diverged_holds: bool = False) -> Decided:
+def decide(
+    accept: Accept | None, measured: Measurement, *, diverged_holds: bool = False, confidence: float = CONFIDENCE
+) -> Decided:
     """Decides what ``measured`` says of a reading.
 
     accept: what is accepted; ``None`` for the distance of a published curve, which is held against the seeds' own.
     diverged_holds: whether a network that diverged is one that the claim speaks of: it then counts as holding.
+    confidence: of the intervals: over 95 % at one of several looks.
     """
     finite = [value for value in measured.values if value.value is not None]
     if measured.exact:
@@ -87,8 +95,8 @@ def decide(accept: Accept | None, measured: Measurement, *, diverged_holds: bool
         diverged = f"{lost} of {count(lost, 'seed')} diverged"
         if diverged_holds:
             return Decided("reproduced", f"{diverged}, which the sentence covers", Summary(math.nan), p=0.0)
-        return Decided("inconclusive", diverged, Summary(math.nan))
-    seeds = _Seeds(finite, measured)
+        return Decided("inconclusive", diverged, Summary(math.nan), open_for_good=True)
+    seeds = Seeds(finite, measured, confidence)
     decided = _against_curve(seeds, measured.published) if accept is None else _decide(accept, seeds, measured)
     if not lost:
         return decided
@@ -98,66 +106,7 @@ def decide(accept: Accept | None, measured: Measurement, *, diverged_holds: bool
     return decided.left_open(diverged)
 
 
-class _Seeds:
-    """Finite values per seed, between their bounds, on the scale on which they are averaged."""
-
-    def __init__(self, values: Sequence[SeedValue], measured: Measurement) -> None:
-        self.scale: Scale = measured.scale
-        if self.scale == "log" and any(nan_if_none(each.value) < 0 for each in values):
-            self.scale = "linear"  # what can be negative has no logarithm
-        self.grain = measured.grain
-        self.figures = [nan_if_none(each.value) for each in values]
-        ends = [self._ends(each) for each in values]
-        self.lows, self.highs = [low for low, _ in ends], [high for _, high in ends]
-
-    def __len__(self) -> int:
-        return len(self.figures)
-
-    def _ends(self, seed: SeedValue) -> tuple[float, float]:
-        value = nan_if_none(seed.value)
-        if seed.bounds is not None:
-            low = -math.inf if seed.bounds.low is None else on_scale(self.scale, seed.bounds.low)
-            return low, math.inf if seed.bounds.high is None else on_scale(self.scale, seed.bounds.high)
-        if self.scale == "log" and value == 0:
-            return -math.inf, math.log(_LEAST_POSITIVE)
-        return (on_scale(self.scale, value),) * 2
-
-    @property
-    def coarse(self) -> bool:
-        """Whether some seed's value is known only between bounds."""
-        return self.lows != self.highs
-
-    def interval(self, further: bool = False) -> tuple[float, float]:
-        """The interval of the mean, or of one ``further`` value, on the scale; infinite ends are open."""
-        of = prediction_interval if further else interval
-        low = of(self.lows, self.grain)[0] if all(map(math.isfinite, self.lows)) else -math.inf
-        high = of(self.highs, self.grain)[1] if all(map(math.isfinite, self.highs)) else math.inf
-        return low, high
-
-    def summary(self) -> Summary:
-        """Mean and interval in the values' own unit."""
-        value = float(mean_over_seeds(self.figures, self.scale))
-        if len(self) < 2:
-            return Summary(value, scale=self.scale)
-        low, high = (from_scale(self.scale, end) for end in self.interval())
-        return Summary(value, low, high, "t", self.scale)
-
-    def further(self) -> tuple[float, float] | None:
-        """The prediction interval in the values' own unit."""
-        if len(self) < 2:
-            return None
-        low, high = self.interval(further=True)
-        return from_scale(self.scale, low), from_scale(self.scale, high)
-
-    def p_beyond(self, distance: float, ends: Sequence[float], further: bool = False) -> float:
-        """The level at which an interval made of ``ends`` would still be this far away, on the scale."""
-        if not math.isfinite(distance):
-            return 0.0 if distance > 0 else 1.0
-        error = spread_of(ends, self.grain) * math.sqrt((1 if further else 0) + 1 / len(ends))
-        return two_sided_p(distance / error, len(ends)) if error else float(distance < 0)
-
-
-def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
+def _decide(accept: Accept, seeds: Seeds, measured: Measurement) -> Decided:
     summary, further = seeds.summary(), seeds.further()
     could = _could_be_one_run(accept, further)
     decided = Decided("inconclusive", "", summary, further, could)
@@ -169,7 +118,8 @@ def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
     if outcome in _SETTLED and together:
         return decided._replace(outcome=outcome, reason=groups, p=p)
     if groups:
-        return decided._replace(reason=groups)
+        return decided._replace(reason=groups, open_for_good=not together)
+    decided = decided._replace(open_for_good=_is_open_for_good(accept, seeds, measured.error))
     if measured.error and _position(accept, seeds, found, could)[0] in _SETTLED:
         off = percent(measured.error)
         return decided._replace(reason=f"the numerical error at this precision, {off}, is larger than the margin")
@@ -177,13 +127,15 @@ def _decide(accept: Accept, seeds: _Seeds, measured: Measurement) -> Decided:
 
 
 def _position(
-    accept: Accept, seeds: _Seeds, found: tuple[float, float], could: bool | None
+    accept: Accept, seeds: Seeds, found: tuple[float, float], could: bool | None
 ) -> tuple[Outcome, float | None]:
     """The outcome by where the interval, on the scale, lies, and the level at which it would be the same."""
     if not accept.has_interval:
         if could is None:
             return "inconclusive", None
-        return "reproduced" if could else "not reproduced", None if could else _p_of_printed(accept, seeds)
+        if not could:
+            return "not reproduced", _p_of_printed(accept, seeds)
+        return "reproduced" if _could_be_one_run(accept, seeds.further(CONFIDENCE)) else "inconclusive", None
     ends = from_scale(seeds.scale, found[0]), from_scale(seeds.scale, found[1])
     least, most = _scaled(seeds.scale, accept)
     if accept.covers(*ends):
@@ -199,6 +151,13 @@ def _position(
         p = seeds.p_beyond(distance, own)
         return "not reproduced", max(p, _p_of_printed(accept, seeds)) if accept.printed else p
     return "inconclusive", None
+
+
+def _is_open_for_good(accept: Accept, seeds: Seeds, error: float | None) -> bool:
+    """Whether bounds or numerical error alone leave it open: an end of what is accepted lies between the least and the
+    most that the mean can be, wherever in their intervals those are."""
+    low, high = _despite_error(seeds.scale, seeds.between(), error)
+    return low < high and _position(accept, seeds, (low, high), could=False)[0] not in _SETTLED
 
 
 def _scaled(scale: Scale, accept: Accept) -> tuple[float, float]:
@@ -224,7 +183,7 @@ def _printed(accept: Accept, scale: Scale) -> tuple[float, float]:
     return on_scale(scale, min(accept.printed)), on_scale(scale, max(accept.printed))
 
 
-def _p_of_printed(accept: Accept, seeds: _Seeds) -> float:
+def _p_of_printed(accept: Accept, seeds: Seeds) -> float:
     least, most = _printed(accept, seeds.scale)
     over = seeds.p_beyond(least - mean_of(seeds.highs), seeds.highs, further=True)
     under = seeds.p_beyond(mean_of(seeds.lows) - most, seeds.lows, further=True)
@@ -256,18 +215,22 @@ def _groups(accept: Accept, figures: Sequence[float], plateau: float | None) -> 
     return text, len({accept.contains(x) for x in figures}) == 1
 
 
-def _open(decided: Decided, accept: Accept, seeds: _Seeds) -> Decided:
+def _open(decided: Decided, accept: Accept, seeds: Seeds) -> Decided:
     """Says why it is open, and how many seeds would decide."""
     if not all(map(math.isfinite, (*seeds.lows, *seeds.highs))):
         return decided._replace(reason=_open_bounds(seeds))
     low, high = (from_scale(seeds.scale, end) for end in seeds.interval())
     if decided.could_be_one_run and accept.excludes(low, high):
         return decided._replace(reason="our mean is outside, but the printed number could be one run of ours")
+    if not accept.has_interval:
+        return decided._replace(reason=_OUTSIDE_95)
     reason = "the interval reaches over an end of what is accepted"
     if seeds.coarse:
         return decided._replace(reason=f"{reason}: an epoch is too coarse a measure to decide")
     printed = _printed(accept, seeds.scale) if accept.printed else None
-    needed = seeds_to_decide(seeds.lows, Decidable(*_scaled(seeds.scale, accept), printed), seeds.grain)
+    needed = seeds_to_decide(
+        seeds.lows, Decidable(*_scaled(seeds.scale, accept), printed, seeds.confidence), seeds.grain
+    )
     if needed is None:
         return decided._replace(reason=f"{reason}; not even {MOST_SEEDS} seeds would decide in nine of ten studies")
     return decided._replace(
@@ -275,7 +238,7 @@ def _open(decided: Decided, accept: Accept, seeds: _Seeds) -> Decided:
     )
 
 
-def _open_bounds(seeds: _Seeds) -> str:
+def _open_bounds(seeds: Seeds) -> str:
     if all(x == 0 for x in seeds.figures):
         return "exactly zero with every seed"
     if any(x == 0 for x in seeds.figures) and seeds.scale == "log":
@@ -292,12 +255,12 @@ def _exactly(accept: Accept | None, measured: Measurement) -> Decided:
     figures = [nan_if_none(each.value) for each in measured.values]
     found = Summary(mean_of(figures), min(figures), max(figures), "exact")
     if not all(map(math.isfinite, figures)):
-        return Decided("inconclusive", "it is not known with every seed", Summary(math.nan))
+        return Decided("inconclusive", "it is not known with every seed", Summary(math.nan), open_for_good=True)
     holds = all(map(accept.contains, figures))
     return Decided("reproduced" if holds else "not reproduced", "", found, p=0.0)
 
 
-def _against_curve(seeds: _Seeds, published: float | None) -> Decided:
+def _against_curve(seeds: Seeds, published: float | None) -> Decided:
     """Holds the distance of a published curve from the seeds' mean against that of each seed from the others'.
 
     Reproduced where it is no further than one of ours; not reproduced where it is over the upper end of what one

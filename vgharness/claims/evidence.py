@@ -12,6 +12,7 @@ from vgharness.claims.subject import KNOWN_FACTORS, Factors, Subject, factor_of,
 from vgharness.errors import UsageError
 from vgharness.formatting import count
 from vgharness.records import Cell, CellResult, Precision, Provenance, Run, Sample, Session, Study
+from vgharness.statistics import CONFIDENCE
 
 CIFAR10: Final = "CIFAR-10"
 
@@ -23,6 +24,7 @@ class Evidence:
     cells: each with its result; without one where it is only planned.
     data: the images that they are trained on; ``None``: there are no cells.
     precision: of the arithmetic.
+    confidence: of the intervals that decide; of several runs' the greatest.
     planned: every cell that the runs' studies were to hold, trained or not.
     sessions: pytest sessions.
     training: those of ``planned`` that still train, or are yet to.
@@ -31,6 +33,7 @@ class Evidence:
     cells: tuple[tuple[Cell, CellResult | None], ...] = ()
     data: Provenance | None = None
     precision: Precision = "fp32"
+    confidence: float = CONFIDENCE
     planned: tuple[Cell, ...] = ()
     sessions: tuple[Session, ...] = ()
     training: frozenset[Cell] = frozenset()
@@ -57,6 +60,7 @@ class Evidence:
             cells=tuple(cells.items()),
             data=runs[0].data if runs else None,
             precision=runs[0].study.precision if runs else "fp32",
+            confidence=max((run.study.confidence for run in runs), default=CONFIDENCE),
             planned=tuple(cell for run in runs for cell in run.study.cells),
             sessions=tuple(each for each in saved if isinstance(each, Session)),
             training=frozenset().union(*map(_in_training, runs)),

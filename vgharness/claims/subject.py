@@ -24,7 +24,9 @@ Value = str | int | float | bool
 Factors = Mapping[str, Value]
 _ANY_SEED: Final = 0
 # The factors of a study's cells that a claims file may use without declaring them.
-KNOWN_FACTORS: Final = tuple(name for name in Cell.model_fields if name not in ("seed", "epochs"))
+KNOWN_FACTORS: Final = tuple(name for name in Cell.model_fields if name not in ("seed", "epochs", "own"))
+# Those that a user's own network has too; its others are its own.
+_OF_EVERY_NETWORK: Final = ("architecture", "activation", "batch_size")
 NO_NORM: Final = "none"
 
 
@@ -77,12 +79,20 @@ def check_factor(name: str, value: object, declared: Mapping[str, tuple[Value, .
     try:
         Cell.model_validate({**fields, name: given}, strict=True)
     except ValueError as error:
-        detail = error.errors()[0]["msg"] if hasattr(error, "errors") else str(error)
+        detail = error.errors()[0]["msg"].removeprefix("Value error, ") if hasattr(error, "errors") else str(error)
         raise ValueError(f"{name}: {value!r}: {detail}; another value is declared under [factors]") from None
 
 
 def factor_of(cell: Cell, name: str) -> Value | None:
     """A cell's value of a factor; ``None`` for one that a study's cells do not have."""
+    if cell.own is not None:
+        own = cell.own.factor(name)
+        if own is not None:
+            return own
+        if name in ("loss", "optimizer", "schedule"):
+            named: str = getattr(cell.own, name)
+            return named
+        return getattr(cell, name) if name in _OF_EVERY_NETWORK else None
     value: Value | None = getattr(cell, name) if name in KNOWN_FACTORS else None
     return NO_NORM if name == "norm" and value is None else value
 
@@ -118,7 +128,9 @@ def pick(cells: Iterable[tuple[Cell, int, Item]], wanted: Factors) -> tuple[dict
     first = fitting[0][0]
     for cell, *_ in fitting:
         if not cell.same_network(first):
-            differ = next(name for name in KNOWN_FACTORS if factor_of(cell, name) != factor_of(first, name))
+            own = [name for each in (cell, first) if each.own for name, _ in each.own.factors]
+            names = [*own, *KNOWN_FACTORS, "loss"]
+            differ = next((name for name in names if factor_of(cell, name) != factor_of(first, name)), "recipe")
             return {}, f"several kinds of network fit: say which {differ}, for the subject or in [recipe]"
     longest: dict[int, tuple[int, Item]] = {}
     for cell, epochs, item in fitting:

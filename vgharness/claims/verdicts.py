@@ -50,22 +50,22 @@ def _judge_reading(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evid
         if reason := awaited(spec, claim, variant, evidence):
             raise NotRunError(reason)
         measured = measure(spec, claim, variant, evidence)
-        decided = _despite_unknown_error(_decide(spec, measured, claim), measured, evidence)
+        decided = _despite_unknown_error(_decide(spec, measured, claim, evidence), measured, evidence)
         if decided.is_settled:
             others = [
-                _decide(spec, measure(spec, claim, variant, evidence, shifts), claim)
+                _decide(spec, measure(spec, claim, variant, evidence, shifts), claim, evidence)
                 for shifts in _shifts(spec, claim, evidence)
             ]
             decided = _on_other_files(decided, others)
-        return _reading(spec, decided, measured, _networks(spec, claim, variant, evidence))
+        return _reading(spec, decided, measured, _networks(spec, claim, variant, evidence), evidence.confidence)
     except NotRunError as missing:
         return _undecided(spec, "not run", str(missing))
     except Exception as error:  # one claim's broken computation must not take the other verdicts with it
         return _undecided(spec, "error", in_one_line(error))
 
 
-def _decide(spec: ReadingSpec, measured: Measurement, claim: Claim) -> Decided:
-    return decide(spec.accept, measured, diverged_holds=claim.diverged_holds)
+def _decide(spec: ReadingSpec, measured: Measurement, claim: Claim, evidence: Evidence) -> Decided:
+    return decide(spec.accept, measured, diverged_holds=claim.diverged_holds, confidence=evidence.confidence)
 
 
 def _shifts(spec: ReadingSpec, claim: Claim, evidence: Evidence) -> tuple[Shifts, ...]:
@@ -117,7 +117,9 @@ def _undecided(spec: ReadingSpec, outcome: Outcome, reason: str) -> Reading:
     )
 
 
-def _reading(spec: ReadingSpec, decided: Decided, measured: Measurement, networks: dict[str, Any]) -> Reading:
+def _reading(
+    spec: ReadingSpec, decided: Decided, measured: Measurement, networks: dict[str, Any], confidence: float
+) -> Reading:
     found, further = decided.summary, decided.further
     shown = measured.published if measured.published is not None else found.value
     return Reading(
@@ -130,12 +132,14 @@ def _reading(spec: ReadingSpec, decided: Decided, measured: Measurement, network
             "high": _end(found.high),
             "further_low": _end(further[0]) if further else None,
             "further_high": _end(further[1]) if further else None,
+            "confidence": confidence,
             "could_be_one_run": decided.could_be_one_run,
             "mean_is_printed": _mean_is_printed(spec, decided),
             "scale": found.scale,
             "method": found.method,
             "numerical_error": measured.error,
             "seeds_needed": decided.seeds_needed,
+            "open_for_good": decided.open_for_good,
             "p": decided.p,
         }
     )

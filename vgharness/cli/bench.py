@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 
 from vgharness.cli.bench_tables import print_check_costs, print_costs, print_growths, print_judged, print_speeds
-from vgharness.cli.diagnosis_tables import print_gates, print_trainability, print_verdicts, print_zoo
+from vgharness.cli.diagnosis_tables import print_gates, print_rounds, print_trainability, print_verdicts, print_zoo
 from vgharness.cli.errors import named_precision, usage_errors
 from vgharness.cli.errors import run as run_program
 from vgharness.cli.progress import counted
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vgharness.benchmarks.check_overhead import CheckCosts
     from vgharness.benchmarks.gates import Gates
     from vgharness.benchmarks.probe_overhead import ProbeCosts
+    from vgharness.benchmarks.rounds import RoundsRates
     from vgharness.benchmarks.scaling import Growths
     from vgharness.benchmarks.throughput import TrainSpeeds
     from vgharness.benchmarks.trainability import Trainability
@@ -252,11 +253,12 @@ def zoo(
 def verdicts(
     studies: Annotated[int, typer.Option(help="simulated for each row")] = 2000,
     seed: Annotated[int, typer.Option(help="of the simulation")] = 1,
+    rounds: Annotated[bool, typer.Option("--rounds", help="of studies with --seeds auto beside fixed numbers")] = False,
     json: Json = None,
 ) -> None:
     """Judge simulated studies whose truth is known: how often verdicts are wrong, and intervals miss.
 
-    Some two minutes. Exit status: 0 done, 2 bad input.
+    Some two minutes; with --rounds twice as many. Exit status: 0 done, 2 bad input.
     """
 
     def measure(where: torch.device, machine: Machine) -> Verdicts:
@@ -265,9 +267,18 @@ def verdicts(
         rows = counted(console(), "simulating", simulate(studies, seed), ROWS)
         return as_verdicts(tuple(rows), studies, seed, machine)
 
+    def measure_rounds(where: torch.device, machine: Machine) -> RoundsRates:
+        from vgharness.benchmarks.rounds import ROWS, as_rounds_rates, simulate_rounds
+
+        rows = counted(console(), "simulating", simulate_rounds(studies, seed), ROWS)
+        return as_rounds_rates(tuple(rows), studies, seed, machine)
+
     with usage_errors(_PROGRAM):
         _check({"--studies": (studies, 40), "--seed": (seed, 0)})
-        _run("cpu", json, measure, print_verdicts)
+        if rounds:
+            _run("cpu", json, measure_rounds, print_rounds)
+        else:
+            _run("cpu", json, measure, print_verdicts)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from vgharness.formatting import count, duration, escaped, listing, number, perc
 
 if TYPE_CHECKING:
     from vgharness.benchmarks.gates import Gate, Gates
+    from vgharness.benchmarks.rounds import RoundsRates
     from vgharness.benchmarks.trainability import Optimizers, Separation, Trainability
     from vgharness.benchmarks.verdicts import Verdicts
     from vgharness.benchmarks.zoo import Zoo
@@ -121,6 +122,33 @@ def print_verdicts(screen: Console, found: Verdicts) -> None:
         "one kind: no rule sees a kind that none of them showed (of five, one that fewer than 45 % take).",
         soft_wrap=True,
     )
+
+
+def print_rounds(screen: Console, found: RoundsRates) -> None:
+    """Prints, for each law and each scheme, false verdicts, how often a true claim is reproduced, and seeds used."""
+    from vgharness.benchmarks.rounds import EFFECTS, OFF
+
+    print_machine(screen, found.machine)
+    table = new_table(
+        f"{found.studies:,} simulated studies for each row, seed {found.seed}; true claims by how far inside, in sd",
+        "seeds are",
+        "scheme",
+        "false “reproduced”",
+        "false “not reproduced”",
+        *(f"reproduced at {effect:g}" for effect in EFFECTS),
+        "seeds at the end, " + ", ".join(f"{effect:g}" for effect in EFFECTS),
+    )
+    for x in found.laws:
+        rates = (x.false_reproduced, x.false_not_reproduced, *x.reproduced)
+        seeds = ", ".join(f"{many:.1f}" for many in (x.seeds_at_end, *x.seeds))
+        table.add_row(x.law, x.scheme, *(f"{100 * rate:.1f} %" for rate in rates), seeds)
+    screen.print(table)
+    table = new_table("could it be one run?", "scheme", "honest, refuted", f"{OFF:g} sd off, reproduced", "seeds")
+    for y in found.printed:
+        table.add_row(
+            y.scheme, f"{100 * y.false_not_reproduced:.1f} %", f"{100 * y.false_reproduced:.1f} %", f"{y.seeds:.1f}"
+        )
+    screen.print(table)
 
 
 def print_gates(screen: Console, found: Gates) -> None:

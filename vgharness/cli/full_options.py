@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -14,9 +14,10 @@ from vgharness.cli.verdicts import CLAIMS_HELP
 from vgharness.errors import UsageError
 from vgharness.formatting import listing
 from vgharness.records import ACTIVATIONS, FIRST_SEED, INITS, MOST_WIDTH, OPTIMIZERS, SCHEDULES, Precision
-from vgharness.study.design import MOST_SEEDS
+from vgharness.study.design import AUTO, MOST_SEEDS
 from vgharness.study.file import READY
 from vgharness.study.grid import NO_NORM
+from vgharness.study.looks import FIRST_LOOK, MOST_BY_DEFAULT
 from vgharness.study.presets import PRESETS
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
@@ -32,7 +33,16 @@ Data = Annotated[
     typer.Option(help="cifar10, synthetic, or a folder with train/<class>/ and test/<class>/ 32×32 RGB images"),
 ]
 Epochs = Annotated[int | None, typer.Option(help="epochs to train, in place of the study's own")]
-Seeds = Annotated[int | None, typer.Option(help=f"how many seeds, counted from {FIRST_SEED}")]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        help=f"how many seeds, counted from {FIRST_SEED}; auto: more of them until every claim is decided that these "
+        "settings can decide, with intervals that allow for looking more than once"
+    ),
+]
+MostSeeds = Annotated[
+    int | None, typer.Option(help=f"with --seeds auto, the most that there may be; by default {MOST_BY_DEFAULT}")
+]
 Seed = Annotated[str | None, typer.Option(help="which seeds, in place of --seeds: 42,43,44")]
 Activations = Annotated[str | None, typer.Option(help=f"which to train, as sigmoid,mish: {', '.join(ACTIVATIONS)}")]
 Depths = Annotated[
@@ -57,6 +67,14 @@ Plan = Annotated[
     bool, typer.Option("--plan", help="print what can be decided and how long it takes, train and write nothing")
 ]
 ExitZero = Annotated[bool, typer.Option("--exit-zero", help="exit 0 whatever the verdicts are")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="start over, and forget what an ended study has left to go on from")
+]
+Where = Annotated[
+    str,
+    typer.Option("--executor", help="local: on this machine, on all its GPUs if --device is cuda; ray: on a cluster"),
+]
+Address = Annotated[str, typer.Option(help="of the Ray cluster; auto: the one that this machine is a part of")]
 Yes = Annotated[bool, typer.Option("--yes", help="train a study of more than 10,000 networks without asking")]
 REPORTS: Final = Path("reports")
 
@@ -70,6 +88,7 @@ class Options:
     program: the command as its messages name it.
     study: the name of a preset or of a ready-made study, or a study file.
     factors: by name, values that take the place of the study's own.
+    cluster: the address of the Ray cluster that trains; ``None``: this machine does.
     """
 
     program: str
@@ -77,14 +96,17 @@ class Options:
     device: str
     data: str | None
     epochs: int | None
-    seeds: tuple[int, ...] | None
+    seeds: tuple[int, ...] | Literal["auto"] | None
+    most_seeds: int
     factors: Mapping[str, Sequence[Any]]
     jobs: int | None
     precision: Precision | None
     claims: Path | None
     out: Path
     watch: bool
+    fresh: bool
     yes: bool
+    cluster: str | None
 
 
 def given_options(
@@ -94,14 +116,18 @@ def given_options(
     device: str,
     data: str | None,
     epochs: int | None,
-    seeds: int | None,
+    seeds: str | None,
+    most_seeds: int | None,
     seed: str | None,
     jobs: int | None,
     precision: str | None,
     claims: Path | None,
     out: Path,
     watch: bool,
+    fresh: bool,
     yes: bool,
+    executor: str,
+    address: str,
 ) -> Options:
     """Makes the options from what was typed. Raises :class:`~vgharness.errors.UsageError` where it is wrong."""
     return Options(
@@ -111,13 +137,16 @@ def given_options(
         data=given_data(data),
         epochs=given_positive("--epochs", epochs),
         seeds=given_seeds(seeds, seed),
+        most_seeds=given_most_seeds(most_seeds, seeds),
         factors={name: _FACTORS[name](listed) for name, listed in factors.items() if listed is not None},
         jobs=given_positive("--jobs", jobs),
         precision=None if precision is None else named_precision(precision),
         claims=claims,
         out=out,
         watch=watch,
+        fresh=fresh,
         yes=yes,
+        cluster=given_cluster(executor, address),
     )
 
 
@@ -143,13 +172,11 @@ def given_positive(option: str, value: int | None) -> int | None:
     return value
 
 
-def given_seeds(count: int | None, listed: str | None) -> tuple[int, ...] | None:
-    """As many seeds as ``count`` says, or those that are listed; ``None``: neither was given."""
+def given_seeds(count: str | None, listed: str | None) -> tuple[int, ...] | Literal["auto"] | None:
+    """As many seeds as ``count`` says, or those that are listed; ``auto``: as many as decide; ``None``: neither was
+    given."""
     if listed is None:
-        count = given_positive("--seeds", count)
-        if count is not None and count > MOST_SEEDS:
-            raise UsageError(f"--seeds {count}: give {MOST_SEEDS:,} at most")
-        return None if count is None else tuple(range(FIRST_SEED, FIRST_SEED + count))
+        return None if count is None else _counted_seeds(count)
     if count is not None:
         raise UsageError("--seeds and --seed: give one of them, a number of seeds or a list")
     seeds = _integers("--seed", listed, "seeds like 42,43,44")
@@ -158,12 +185,49 @@ def given_seeds(count: int | None, listed: str | None) -> tuple[int, ...] | None
     return seeds
 
 
+def given_most_seeds(most: int | None, count: str | None) -> int:
+    """The most seeds that ``--seeds auto`` goes on to; ``count``: what ``--seeds`` was given."""
+    if most is None:
+        return MOST_BY_DEFAULT
+    if count is None or not _is_auto(count):
+        raise UsageError(f"--most-seeds {most}: it is of --seeds auto, which goes on until all is decided")
+    if most < FIRST_LOOK:
+        raise UsageError(f"--most-seeds {most}: give {FIRST_LOOK} or more, as many as the first round has")
+    if most > MOST_SEEDS:
+        raise UsageError(f"--most-seeds {most}: give {MOST_SEEDS:,} at most")
+    return most
+
+
+def _counted_seeds(count: str) -> tuple[int, ...] | Literal["auto"]:
+    if _is_auto(count):
+        return AUTO
+    try:
+        number = int(count)
+    except ValueError:
+        raise UsageError(f"--seeds {count}: give how many, or auto: until all is decided") from None
+    given_positive("--seeds", number)
+    if number > MOST_SEEDS:
+        raise UsageError(f"--seeds {count}: give {MOST_SEEDS:,} at most")
+    return tuple(range(FIRST_SEED, FIRST_SEED + number))
+
+
+def _is_auto(count: str) -> bool:
+    return count.strip().lower() == AUTO
+
+
 def given_depths(listed: str) -> tuple[int, ...]:
     """Depths, 2 to 10."""
     depths = _integers("--depths", listed, "depths like 2,4,6")
     if not all(2 <= depth <= 10 for depth in depths):
         raise UsageError(f"--depths {listed}: a depth is 2 to 10")
     return depths
+
+
+def given_cluster(executor: str, address: str) -> str | None:
+    """The address of the Ray cluster to train on; ``None``: this machine trains."""
+    if executor not in ("local", "ray"):
+        raise UsageError(f"--executor {executor}: use local or ray")
+    return address if executor == "ray" else None
 
 
 def _integers(option: str, listed: str, example: str) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from vgharness.cli.runs import Storage, load_saved
 from vgharness.cli.verdicts import README_CLAIMS, chosen_claims, print_verdicts, verdict_status
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped
+from vgharness.records import Run
 from vgharness.storage.store import DEFAULT_ROOT
 from vgharness.system.files import check_file, shown, write_whole
 from vgharness.system.terminal import console, say, say_json
@@ -51,6 +52,7 @@ def judge(
         if junit is not None:
             _check_is_no_input(junit, [Path(file), *(path for path, _ in saved)])
         from vgharness.report.junit import junit_xml
+        from vgharness.report.rounds import rounds_line
         from vgharness.report.verdict_json import as_json
         from vgharness.study.judging import judge as judge_claims
 
@@ -61,6 +63,9 @@ def judge(
         else:
             say(f"{escaped(document.title)}, judged on {', '.join(shown(path) for path, _ in saved)}")
             print_verdicts(console(), verdicts)
+            for path, loaded in saved:
+                if isinstance(loaded, Run) and (looked := rounds_line(loaded.study)):
+                    say(f"{shown(path)}: {looked}")
         if junit is not None:
             write_whole(junit, junit_xml(document, verdicts))
             say(f"JUnit XML written to {shown(junit)}", stderr=json)

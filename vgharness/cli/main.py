@@ -9,12 +9,16 @@ import typer
 from vgharness import __version__
 from vgharness.cli import bench, runs
 from vgharness.cli.check import check
+from vgharness.cli.compare import compare_runs
 from vgharness.cli.errors import run as run_program
+from vgharness.cli.export import export
 from vgharness.cli.full import full, run
 from vgharness.cli.history import history
 from vgharness.cli.judge import judge
+from vgharness.cli.reconcile import reconcile
 from vgharness.cli.report import report
 from vgharness.cli.schema import schema
+from vgharness.cli.status import status
 from vgharness.system.terminal import say
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -22,8 +26,12 @@ app.command()(full)
 app.command()(run)
 app.command()(check)
 app.command()(judge)
+app.command()(reconcile)
 app.command()(report)
 runs.register(app)
+app.command()(status)
+app.command("compare")(compare_runs)
+app.command()(export)
 app.command()(history)
 app.command()(schema)
 app.add_typer(bench.app, name="bench")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vgharness.cli.errors import usage_errors
-from vgharness.cli.runs import Storage, check_report, load_saved, past_runs
-from vgharness.cli.verdicts import README_CLAIMS, chosen_claims
+from vgharness.cli.runs import Storage, check_one_kind, check_report, load_saved, past_runs
+from vgharness.cli.verdicts import README_CLAIMS, chosen_claims, with_verdicts
 from vgharness.errors import UsageError
 from vgharness.records import Run
 from vgharness.storage.store import DEFAULT_ROOT
@@ -68,19 +68,8 @@ def _write_run(path: Path, run: Run, claims: tuple[Claim, ...] | None, out: Path
     from vgharness.report.study_page import write_report  # matplotlib is slow to import
 
     check_report(out)
-    run = _with_verdicts(run, claims)
+    run = with_verdicts(run, claims)
     return write_report(run, out, past_runs(path, run, out))
-
-
-def _with_verdicts(run: Run, claims: tuple[Claim, ...] | None) -> Run:
-    from vgharness.study.judging import judged
-
-    if claims is not None:
-        return judged(run, claims)
-    if not run.verdicts:
-        say("the run holds no verdicts: judged anew by the studied README's claims")
-        return judged(run, chosen_claims(None))
-    return run
 
 
 def _compare(
@@ -88,16 +77,14 @@ def _compare(
 ) -> Path:
     """Says what changed and writes the page."""
     (old_path, old), (new_path, new) = before, after
+    check_one_kind([before, after])
     if not (isinstance(old, Run) and isinstance(new, Run)):
-        if isinstance(old, Run) or isinstance(new, Run):
-            session = new_path if isinstance(old, Run) else old_path
-            raise UsageError(f"{shown(session)}: a pytest session, and the other is a study's run; name two runs")
         raise UsageError("these are two pytest sessions: `vgharness compare` compares those")
     from vgharness.report.versus.page import PAGE, write_comparison
     from vgharness.report.versus.pairs import comparison_lines, versus
 
     check_folder(out, "--out", [PAGE])
-    found = versus(_with_verdicts(old, claims), _with_verdicts(new, claims))
+    found = versus(with_verdicts(old, claims), with_verdicts(new, claims))
     say(f"before: {shown(old_path)}\nafter:  {shown(new_path)}")
     for line in comparison_lines(found):
         say(line)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from vgharness.records import Verdict
+from vgharness.records import Run, Verdict
+from vgharness.system.terminal import say
 
 if TYPE_CHECKING:
     from vgharness.claims.spec import Claim
@@ -24,6 +25,18 @@ def chosen_claims(file: Path | str | None) -> tuple[Claim, ...]:
     from vgharness.claims.loading import load_claims  # scipy is slow to import
 
     return load_claims(file)
+
+
+def with_verdicts(run: Run, claims: tuple[Claim, ...] | None) -> Run:
+    """The run, judged anew where ``claims`` are given or it holds no verdicts: then by the studied README's."""
+    from vgharness.study.judging import judged
+
+    if claims is not None:
+        return judged(run, claims)
+    if not run.verdicts:
+        say("the run holds no verdicts: judged anew by the studied README's claims", stderr=True)
+        return judged(run, chosen_claims(None))
+    return run
 
 
 def print_verdicts(screen: Console, verdicts: Sequence[Verdict]) -> None:

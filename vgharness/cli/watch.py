@@ -58,9 +58,15 @@ class WatchedPage(Callback):
     # --- what happens in the training ----------------------------------------------------------------------
 
     def study_started(self, run: Run, expected_seconds: float | None) -> None:
-        self._run, self._began = run, time.monotonic()
+        self._run, self._began = run, time.monotonic() - run.seconds
+        self._results |= {result.cell: result for result in run.results}
         self._changed.set()
-        self._thread.start()
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def study_resumed(self, results: Sequence[CellResult]) -> None:
+        for result in results:
+            self.cell_advanced(result)
 
     def cell_advanced(self, result: CellResult) -> None:
         self._results[result.cell] = result
@@ -177,9 +183,11 @@ def _notice(run: Run, seconds_left: float | None) -> str:
     cells = len(run.study.cells)
     waiting = sum(map(is_awaited, run.verdicts))
     left = f"; about {duration(seconds_left)} left" if seconds_left is not None and seconds_left >= 1 else ""
+    rounds = run.study.rounds
+    stays = "nothing to come changes the others" if rounds is None else f"the others are, at {rounds.look.seeds} seeds"
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return (
         f"this study is still training, {ended} of {count(cells, 'network')} done{left}. "
-        f"{waiting} of {count(len(run.verdicts), 'claim')} not settled yet; nothing to come changes the others. "
+        f"{waiting} of {count(len(run.verdicts), 'claim')} not settled yet; {stays}. "
         f"Written {now}; the page loads itself again."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from http.client import HTTPException
 from pathlib import Path
@@ -13,6 +14,7 @@ from torchvision.datasets.utils import calculate_md5, download_url, extract_arch
 
 from vgharness.data.image_set import Arrays, ImageSet, with_provenance
 from vgharness.errors import UsageError
+from vgharness.system.files import shown
 
 DESCRIPTION = "CIFAR-10, the canonical files"
 
@@ -34,7 +36,11 @@ def load_cifar10(cache: Path) -> ImageSet:
             extract_archive(str(archive), str(cache))
         except OSError as error:
             raise UsageError(f"cannot unpack {archive} ({error}): make room in {cache}") from error
-        splits = read()
+        try:
+            splits = read()
+        except (OSError, RuntimeError) as error:
+            folder = shown(cache / datasets.CIFAR10.base_folder)
+            raise UsageError(f"{folder}: cannot be read as CIFAR-10 ({error}): remove it and run again") from error
     arrays: list[Tensor] = []
     for split in splits:
         arrays += [torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(split.targets)]
@@ -48,8 +54,14 @@ def _fetch_cifar10_archive(cache: Path) -> Path:
     """
     name, md5 = datasets.CIFAR10.filename, datasets.CIFAR10.tgz_md5
     archive: Path = cache / name
-    if archive.exists():
-        if (found := calculate_md5(archive)) != md5:
+    if os.path.lexists(archive):
+        if not archive.is_file():  # a folder, a pipe, which would wait for a writer, or a link to nothing
+            raise UsageError(f"{shown(archive)}: this is no file, so not CIFAR-10's archive: remove it and run again")
+        try:
+            found = calculate_md5(archive)
+        except OSError as error:
+            raise UsageError(f"{shown(archive)}: cannot be read ({error.strerror}); let this user read it") from error
+        if found != md5:
             raise UsageError(
                 f"{archive} is truncated or damaged (md5 {found}, expected {md5}): delete it and run again, "
                 "or give a folder of images with --data DIR"

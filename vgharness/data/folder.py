@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
-from torchvision import datasets
 
+from vgharness.data.image_files import Files, LabelledFile, list_folder, refusal
 from vgharness.data.image_set import SIZE, Arrays, ImageSet, digest_of, with_provenance
-from vgharness.errors import UsageError
-from vgharness.system.files import write_whole
+from vgharness.system.files import shown, write_whole
 
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Folders of known content, by the hash of their pixels and labels.
 KNOWN_FOLDERS = {
     "d3cbda2f0ce4cad5420163b4f5d07acf512775a7007153633c824abb91c0d9bb": (
@@ -29,26 +27,6 @@ KNOWN_FOLDERS = {
 }
 
 Progress = Callable[[int, int], None]
-_LabelledFile = tuple[str, int]
-
-
-class Files(NamedTuple):
-    """The image files of a folder.
-
-    train: path and label of those to train on, sorted by class and name.
-    test: of those to test on.
-    classes: their names, in the order of the labels.
-    """
-
-    train: list[_LabelledFile]
-    test: list[_LabelledFile]
-    classes: tuple[str, ...]
-
-    @property
-    def look_like_cifar10(self) -> bool:
-        """Whether they have CIFAR-10's classes, and as many images of each."""
-        counts = [set(Counter(label for _, label in files).values()) for files in (self.train, self.test)]
-        return self.classes == CIFAR10_CLASSES and counts == [{5000}, {1000}]
 
 
 def load_folder(folder: Path, cache: Path, progress: Progress) -> ImageSet:
@@ -60,8 +38,9 @@ def load_folder(folder: Path, cache: Path, progress: Progress) -> ImageSet:
     Raises :class:`~vgharness.errors.UsageError` where the folder is of another form or an image cannot be read.
     """
     files = list_folder(folder)
-    kept = cache / "packed" / f"{_fingerprint(folder, [*files.train, *files.test])}.pt"
-    arrays = _kept(kept)
+    place = _digest(os.fsencode(folder.resolve()))
+    kept = cache / "packed" / f"{place}-{_fingerprint(folder, [*files.train, *files.test])}.pt"
+    arrays = _kept(kept, files)
     if arrays is None:
         arrays = _decode(folder, files, progress)
         _keep(kept, arrays)
@@ -74,48 +53,24 @@ def folder_images(folder: Path, files: Files, arrays: Arrays, sha256: str) -> Im
     known = KNOWN_FOLDERS.get(sha256)
     if known is None and files.look_like_cifar10:
         known = "CIFAR-10's classes and image counts, not the canonical files"
-    description = f"image folder “{folder.resolve().name}”" + (f": {known}" if known else "")
+    description = f"image folder “{shown(folder.resolve().name)}”" + (f": {known}" if known else "")
     return with_provenance(
         arrays, files.classes, "folder", "re-encoded" if files.look_like_cifar10 else "no", description, sha256
     )
 
 
-def list_folder(folder: Path) -> Files:
-    """Lists the image files. Raises :class:`~vgharness.errors.UsageError` that says what the folder lacks."""
-    wanted = "it needs train/<class>/ and test/<class>/ with 32×32 RGB images"
-    if not folder.is_dir():
-        raise UsageError(f"--data {folder}: no such folder; give an existing one, 'cifar10' or 'synthetic'")
-    if not any(folder.iterdir()):
-        raise UsageError(f"--data {folder}: the folder is empty; {wanted}")
-    classes: dict[str, set[str]] = {}
-    for split in ("train", "test"):
-        if not (folder / split).is_dir():
-            raise UsageError(f"--data {folder}: there is no {split}/ in it; {wanted}")
-        classes[split] = {entry.name for entry in (folder / split).iterdir() if entry.is_dir()}
-    for here, there in (("train", "test"), ("test", "train")):
-        if alone := sorted(classes[here] - classes[there]):
-            raise UsageError(
-                f"--data {folder}: class {alone[0]!r} is in {here}/ but not in {there}/; "
-                "every class needs images in both"
-            )
-    if len(classes["train"]) < 2:
-        raise UsageError(f"--data {folder}: fewer than two class folders in train/; {wanted}")
-    listed = []
-    for split in ("train", "test"):
-        found = datasets.ImageFolder(folder / split, allow_empty=True)
-        if empty := sorted(set(range(len(found.classes))) - set(found.targets)):
-            raise UsageError(f"--data {folder}: no image in {split}/{found.classes[empty[0]]}/; put some there")
-        listed.append(found.samples)
-    return Files(listed[0], listed[1], tuple(found.classes))
-
-
-def _fingerprint(folder: Path, files: Sequence[_LabelledFile]) -> str:
+def _fingerprint(folder: Path, files: Sequence[LabelledFile]) -> str:
     """Hashes names, labels, sizes and times: much quicker than hashing the content, to notice that it has changed."""
-    digest = hashlib.sha256(f"vgharness packed 1\0{folder.resolve()}".encode())
+    parts = [b"vgharness packed 2", os.fsencode(folder.resolve())]
     for path, label in files:
         stat = Path(path).stat()
-        digest.update(f"\0{path}\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}".encode())
-    return digest.hexdigest()[:32]
+        parts.append(os.fsencode(path))
+        parts.append(f"{label}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}".encode())
+    return _digest(b"\0".join(parts))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _decode(folder: Path, files: Files, progress: Progress) -> Arrays:
@@ -125,20 +80,18 @@ def _decode(folder: Path, files: Files, progress: Progress) -> Arrays:
 
     def decode(index: int) -> None:
         path = Path(samples[index][0])
-        name = path.relative_to(folder)
         try:
             with Image.open(path) as image:
-                if image.size != (SIZE, SIZE) or image.mode != "RGB":
-                    width, height = image.size
-                    raise UsageError(
-                        f"--data {folder}: {name} is {width}×{height} {image.mode}, not {SIZE}×{SIZE} RGB; "
-                        "convert or remove it"
-                    )
-                pixels[index] = np.asarray(image)
-        except UsageError:
-            raise
+                width, height = image.size
+                mode = image.mode
+                if (height, width, mode) == (SIZE, SIZE, "RGB"):
+                    pixels[index] = np.asarray(image)
+                    return
+        except PermissionError as error:
+            raise refusal(folder, path, f"cannot be read ({error.strerror}); let this user read it") from error
         except Exception as error:  # whatever Pillow's decoders raise
-            raise UsageError(f"--data {folder}: {name} cannot be read as an image; replace or remove it") from error
+            raise refusal(folder, path, "cannot be read as an image; replace or remove it") from error
+        raise refusal(folder, path, f"is {width}×{height} {mode}, not {SIZE}×{SIZE} RGB; convert or remove it")
 
     with ThreadPoolExecutor() as pool:
         try:
@@ -154,7 +107,8 @@ def _decode(folder: Path, files: Files, progress: Progress) -> Arrays:
 
 
 def _keep(path: Path, arrays: Arrays) -> None:
-    """Writes the decoded tensors with their hash; warns where they cannot be written."""
+    """Writes the decoded tensors with their hash, and removes what was decoded of the same folder before it changed;
+    warns where they cannot be written."""
     buffer = io.BytesIO()
     torch.save({"arrays": [x.clone() for x in arrays], "sha256": digest_of(arrays)}, buffer)
     try:
@@ -162,13 +116,37 @@ def _keep(path: Path, arrays: Arrays) -> None:
         write_whole(path, buffer.getvalue())
     except OSError as error:
         warnings.warn(f"decoded images not kept in {path.parent}: {error}; the next start decodes again", stacklevel=2)
+        return
+    place = path.name.partition("-")[0]
+    for old in path.parent.glob(f"{place}-*.pt"):
+        if old != path:
+            with contextlib.suppress(OSError):
+                old.unlink()
 
 
-def _kept(path: Path) -> Arrays | None:
-    """Reads the decoded tensors; None where there are none, or where they are not what was written."""
+def _kept(path: Path, files: Files) -> Arrays | None:
+    """Reads the decoded tensors; None where there are none, or where they cannot be those of ``files``: a hash beside
+    them says only that they are what somebody wrote."""
+    if not path.is_file():
+        return None
     try:
         content = torch.load(path, weights_only=True)
         arrays = Arrays(*content["arrays"])
-        return arrays if content["sha256"] == digest_of(arrays) else None
+        right = content["sha256"] == digest_of(arrays) and _are_of(arrays, files)
     except Exception:  # whatever is wrong with it: the images are decoded again
         return None
+    return arrays if right else None
+
+
+def _are_of(arrays: Arrays, files: Files) -> bool:
+    """Whether they are of the form of decoded files, as many, with their labels."""
+    parts = (
+        (arrays.train_images, arrays.train_labels, files.train),
+        (arrays.test_images, arrays.test_labels, files.test),
+    )
+    return all(
+        images.dtype == torch.uint8
+        and images.shape == (len(listed), 3, SIZE, SIZE)
+        and torch.equal(labels, torch.tensor([label for _, label in listed]))
+        for images, labels, listed in parts
+    )

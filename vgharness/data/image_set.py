@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ class ImageSet:
     train_labels: int64 [N], in 0..len(provenance.classes)-1.
     test_images: uint8 [M, 3, 32, 32], to test on.
     test_labels: int64 [M].
+    ready: whether they are a user's own data, which goes into networks as it is: inputs and targets of any shape.
     """
 
     provenance: Provenance
@@ -30,14 +31,18 @@ class ImageSet:
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    ready: bool = False
 
     def to(self, device: torch.device | str) -> ImageSet:
         """Returns the same images on ``device``."""
-        moved = (x.to(device) for x in (self.train_images, self.train_labels, self.test_images, self.test_labels))
-        return ImageSet(self.provenance, *moved)
+        moved = {
+            name: getattr(self, name).to(device)
+            for name in ("train_images", "train_labels", "test_images", "test_labels")
+        }
+        return replace(self, **moved)
 
 
-SourceKind = Literal["cifar10", "folder", "synthetic"]
+SourceKind = Literal["cifar10", "folder", "synthetic", "torchvision", "own"]
 HowFarCifar10 = Literal["canonical", "re-encoded", "part", "no"]
 
 
@@ -91,7 +96,8 @@ def limit(images: ImageSet, train: int | None, test: int | None) -> ImageSet:
         return images
     old = images.provenance
     cifar10: HowFarCifar10 = "no" if old.cifar10 == "no" else "part"
-    return with_provenance(kept, old.classes, old.kind, cifar10, f"{old.description}, a part of it")
+    part = with_provenance(kept, old.classes, old.kind, cifar10, f"{old.description}, a part of it")
+    return replace(part, ready=images.ready)
 
 
 def _choice(images: Tensor, labels: Tensor, count: int | None) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ for training and for testing, with the provenance that the JSON and the page rep
                tensors kept in the user's cache until a file's name, size or time changes
 ``synthetic``  ten shapes in low contrast and noise, drawn on the fly with integer arithmetic, so that
                they are the same on every machine
+``PLACE:NAME`` data of a user's own, or an image set of torchvision: see :mod:`vgharness.data.own`
 =============  ================================================================================
 """
 
@@ -21,6 +22,7 @@ import platformdirs
 from vgharness.data.cifar10 import load_cifar10
 from vgharness.data.folder import Progress, load_folder
 from vgharness.data.image_set import ImageSet, limit
+from vgharness.data.own import is_own, load_own
 from vgharness.data.synthetic import synthetic_images
 
 
@@ -34,7 +36,8 @@ def load_images(
 ) -> ImageSet:
     """Loads the images of a source.
 
-    source: ``"cifar10"``, ``"synthetic"`` or a folder's path.
+    source: ``"cifar10"``, ``"synthetic"``, a folder's path, ``"torchvision:FashionMNIST"``, or a function of the user's
+        own, ``"path/file.py:data"``.
     train_images, test_images: take that many, the same on every call: a random choice with a fixed seed. None: all.
     cache: the folder for downloaded and decoded images, by default the user's.
     progress: called with the files decoded so far and all that there are.
@@ -44,5 +47,8 @@ def load_images(
     cache = cache or platformdirs.user_cache_path("vgharness")
     if source == "synthetic":
         return synthetic_images(train_images or 50_000, test_images or 10_000)
-    images = load_cifar10(cache) if source == "cifar10" else load_folder(Path(source), cache, progress)
+    if source == "cifar10":
+        images = load_cifar10(cache)
+    else:
+        images = load_own(source, cache) if is_own(source) else load_folder(Path(source), cache, progress)
     return limit(images, train_images, test_images)

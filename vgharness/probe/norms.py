@@ -28,8 +28,12 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
 
 def norm(tensor: Tensor) -> Tensor:
     """‖tensor‖₂ as a scalar of at least float32, accurate to 1e-6; of complex numbers, of their absolute values."""
+    if tensor.device.type != "cpu":  # a GPU adds up in float32 what is of half that, without a copy in float32 first
+        line = _line(tensor)
+        exact: Tensor = torch.linalg.vector_norm(line, dtype=torch.promote_types(line.dtype, torch.float32))
+        return exact
     flat = _flat(tensor)
-    whole = flat.numel() // _ROW * _ROW if flat.device.type == "cpu" else 0
+    whole = flat.numel() // _ROW * _ROW
     if not whole:
         return norm_of([flat])
     # On a CPU `vector_norm` adds millions of squares one after the other and loses four digits; by short rows, with
@@ -100,6 +104,28 @@ def _wide(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64  # which Apple's GPUs lack
 
 
+def stacked(values: Sequence[Tensor]) -> Tensor:
+    """Scalars of one device → one vector, of the type that all can be cast to.
+
+    Each type by itself, then all at once: a GPU stacks numbers of several types by a cast and a copy for each.
+    """
+    places: dict[torch.dtype, list[int]] = {}
+    for place, value in enumerate(values):
+        places.setdefault(value.dtype, []).append(place)
+    groups = [torch.stack([values[place] for place in own]) for own in places.values()]
+    if len(groups) == 1:
+        return groups[0]
+    widest = functools.reduce(torch.promote_types, places)
+    order = tuple(place for own in places.values() for place in own)
+    return torch.cat([group.to(widest) for group in groups])[_back_from(order, groups[0].device)]
+
+
+@functools.cache
+def _back_from(order: tuple[int, ...], device: torch.device) -> Tensor:
+    """The index, int64, that puts what lies in that ``order`` back in its place."""
+    return torch.tensor(order).argsort().to(device)
+
+
 def norm_of(parts: Sequence[Tensor]) -> Tensor:
     """‖parts‖₂ of the one-dimensional ``parts``, put together; on a CPU in float64."""
     whole = parts[0] if len(parts) == 1 else torch.cat(list(parts))
@@ -109,14 +135,18 @@ def norm_of(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    """One-dimensional, in the order in which the elements lie in memory, which needs no copy. In at least float32:
-    the squares of float16 numbers underflow and their norm overflows."""
+    """:func:`_line` in at least float32: the squares of float16 numbers underflow and their norm overflows."""
+    line = _line(tensor)
+    if torch.finfo(line.dtype).bits >= 32:
+        return line
+    return line.to(torch.promote_types(line.dtype, torch.float32))
+
+
+def _line(tensor: Tensor) -> Tensor:
+    """One-dimensional, in the order in which the elements lie in memory, which needs no copy."""
     tensor = tensor.detach()
     if tensor.is_sparse:
         tensor = tensor.coalesce().values()
     if not tensor.is_contiguous():
         tensor = tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
-    wide = (
-        tensor if torch.finfo(tensor.dtype).bits >= 32 else tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-    )
-    return wide.reshape(-1)
+    return tensor.reshape(-1)

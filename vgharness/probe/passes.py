@@ -23,7 +23,8 @@ from vgharness.probe.through_time import RecurrentPass
 from vgharness.records import QUANTITIES, LayerGradient, LayerKey, State
 
 COLUMNS: Final = (*QUANTITIES, "relative_update", "saturated")
-_MOST_WEIGHTS = 2**20  # of a portion
+# Of a portion: what a CPU's cache holds. A GPU takes as long for one portion as for each of several.
+_MOST_WEIGHTS, _MOST_WEIGHTS_ON_A_GPU = 2**20, 2**24
 
 
 class LayerState:
@@ -173,14 +174,14 @@ class Row:
 
 
 def portions(layers: Sequence[LayerState]) -> list[list[LayerState]]:
-    """The layers by portions of at most ``_MOST_WEIGHTS`` weights, or one layer where it has more."""
+    """The layers by portions of at most ``_MOST_WEIGHTS`` weights, on a GPU more, or one layer where it has more."""
     found: list[list[LayerState]] = []
     room = 0
     for layer in layers:
         size = sum(weight.numel() for weight in layer.weights)
         if size > room:
             found.append([])
-            room = _MOST_WEIGHTS
+            room = _MOST_WEIGHTS if layer.weights[0].device.type == "cpu" else _MOST_WEIGHTS_ON_A_GPU
         found[-1].append(layer)
         room -= size
     return found

@@ -37,7 +37,7 @@ from torch.utils.hooks import RemovableHandle
 from vgharness.probe.graph import links, nodes_of
 from vgharness.probe.hooks import subscribe, unsubscribe
 from vgharness.probe.layers import LayerChoice, find_layers
-from vgharness.probe.norms import FlatBuffer, constant, norm, tensors_in
+from vgharness.probe.norms import FlatBuffer, constant, norm, stacked, tensors_in
 from vgharness.probe.on_request import output_scales, parameter_gradients, through_time
 from vgharness.probe.outputs import output_sizes, output_spread
 from vgharness.probe.passes import (
@@ -264,7 +264,7 @@ class GradientProbe:
             norms |= weight_norms(portion, self._scratch)
         values = [value for row in self._rows for value in row.values(norms.get(row.layer))]
         nothing = torch.full((), math.nan, device=self._rows[0].layer.weights[0].device)
-        read = torch.stack([nothing if value is None else value.to(nothing.device) for value in values])
+        read = stacked([nothing if value is None else value.to(nothing.device) for value in values])
         read = read.view(-1, len(COLUMNS))
         read[:, COLUMNS.index("signal_rms")] /= constant(tuple(row.root_numel for row in self._rows), read.device)
         if self._scaler is not None:  # as a tensor: its `get_scale` would wait for the device

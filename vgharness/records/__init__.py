@@ -11,6 +11,7 @@ from vgharness.records.base import (
     FIRST_SEED,
     FROM_FILE,
     INITS,
+    ONE_LOOK_CONFIDENCE,
     OPTIMIZERS,
     OUTCOMES,
     PRECISIONS,
@@ -48,6 +49,7 @@ from vgharness.records.flow import (
     last_passes,
     quotient,
 )
+from vgharness.records.own_network import OwnNetwork, Settings
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.remedy import DescentRecord, RemedyRecord
 from vgharness.records.run import (
@@ -71,7 +73,8 @@ from vgharness.records.session import (
     Steps,
     TestOutcome,
 )
-from vgharness.records.study import MOST_WIDTH, Cell, Study
+from vgharness.records.study import MOST_WIDTH, Cell, Look, Rounds, Study
+from vgharness.records.tables import TABLES, Table, TableName, table_of
 from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
 
 __all__ = [
@@ -83,6 +86,7 @@ __all__ = [
     "INITS",
     "LAYER_QUANTITIES",
     "MOST_WIDTH",
+    "ONE_LOOK_CONFIDENCE",
     "OPTIMIZERS",
     "OUTCOMES",
     "PRECISIONS",
@@ -91,6 +95,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "SESSION_STATUSES",
     "SESSION_VERSION",
+    "TABLES",
     "TRAINED_ACTIVATIONS",
     "Activation",
     "Architecture",
@@ -111,6 +116,7 @@ __all__ = [
     "LayerKey",
     "LayerPrediction",
     "LayerShape",
+    "Look",
     "Machine",
     "MarkLimits",
     "MomentErrors",
@@ -119,6 +125,7 @@ __all__ = [
     "Norm",
     "OptimizerName",
     "Outcome",
+    "OwnNetwork",
     "ParameterGradient",
     "Precision",
     "Provenance",
@@ -126,15 +133,19 @@ __all__ = [
     "Reading",
     "Record",
     "RemedyRecord",
+    "Rounds",
     "Run",
     "Sample",
     "Schedule",
     "SeedValue",
     "Session",
     "SessionStatus",
+    "Settings",
     "State",
     "Steps",
     "Study",
+    "Table",
+    "TableName",
     "TestOutcome",
     "TimePath",
     "Verdict",
@@ -143,4 +154,5 @@ __all__ = [
     "last_passes",
     "nan_if_none",
     "quotient",
+    "table_of",
 ]

@@ -43,6 +43,7 @@ Activation = Literal[
     "tanhshrink",
     "softshrink",
     "hardshrink",
+    "own",  # what a user's own network has, where its study does not say
 ]
 Init = Literal["default", "xavier", "kaiming"]
 Norm = Literal["batch"]
@@ -54,7 +55,7 @@ State = Literal["ok", "zero", "frozen", "unused", "nonfinite"]
 Outcome = Literal["reproduced", "mixed", "not reproduced", "inconclusive", "not run", "error"]
 
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
-ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+ACTIVATIONS: tuple[Activation, ...] = tuple(name for name in get_args(Activation) if name != "own")
 INITS: tuple[Init, ...] = get_args(Init)
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
@@ -64,6 +65,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
+ONE_LOOK_CONFIDENCE = 0.95  # of the intervals by which a study that is judged once is
 FIRST_SEED = 42  # the published run's only seed; seeds that are not listed are counted from it
 
 

@@ -17,12 +17,12 @@ class Provenance(Record):
     cifar10: how far they are CIFAR-10: its ``canonical`` files, ``re-encoded`` (its ten classes and image counts, from
         other files), a ``part`` of either, or ``no``.
     sha256: over the pixels and labels themselves.
-    classes: their names, in the order of the labels.
+    classes: their names, in the order of the labels; none where the targets are no classes.
     train_images: how many there are to train on.
     test_images: how many there are to test on.
     """
 
-    kind: Literal["cifar10", "folder", "synthetic"]
+    kind: Literal["cifar10", "folder", "synthetic", "torchvision", "own"]
     description: Name
     cifar10: Literal["canonical", "re-encoded", "part", "no"]
     sha256: str

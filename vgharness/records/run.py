@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -22,7 +22,11 @@ from vgharness.records.base import (
 from vgharness.records.flow import GradientFlow
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.study import Cell, Study
+from vgharness.records.tables import TableName, table_of
 from vgharness.records.verdict import Verdict
+
+if TYPE_CHECKING:
+    import pandas
 
 SCHEMA_VERSION: Final = 3
 
@@ -226,6 +230,16 @@ class Run(Record):
         changes = {"status": status, "results": tuple(results), "seconds": seconds, "document": None, "verdicts": ()}
         return Run(**{**dict(self), **changes})
 
+    def to_frame(self, what: TableName = "curves") -> pandas.DataFrame:
+        """The run as a table of pandas, which the extra ``[frame]`` brings.
+
+        what: ``curves``, a row for each network and epoch; ``gradients``, for each network, moment and layer;
+            ``verdicts``, for each reading of each verdict. Every row has all settings of its network.
+
+        Raises :class:`~vgharness.errors.UsageError` for another name, and without pandas.
+        """
+        return table_of(self, what).to_frame()
+
     @model_validator(mode="after")
     def _ended(self, info: ValidationInfo) -> Run:
         _check_ended(self.status, info)
@@ -249,7 +263,7 @@ class Run(Record):
         for result in self.results:
             cell = result.cell
             of_its_own = cell.activation if cell.activation in TRAINED_ACTIVATIONS else None
-            known = shapes.setdefault((cell.architecture, cell.depth, cell.norm, of_its_own), {})
+            known = shapes.setdefault((cell.architecture, cell.depth, cell.norm, of_its_own, cell.own), {})
             for what, layers in _layers_of(result).items():
                 if layers and known.setdefault(what, layers) != layers:
                     raise ValueError(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from vgharness.records.base import Activation, Count, FiniteRecord, Name, Outcome, Record
+from vgharness.records.base import ONE_LOOK_CONFIDENCE, Activation, Count, FiniteRecord, Name, Outcome, Record
 
 
 class Bounds(Record):
@@ -55,10 +55,11 @@ class Reading(FiniteRecord):
     reason: why, where the interval's position alone does not say it.
     values: one per seed.
     value: over the seeds: their mean on ``scale``.
-    low: lower end of the 95 % interval of ``value``; ``None``: open, or there is none.
+    low: lower end of the interval of ``value`` at ``confidence``; ``None``: open, or there is none.
     high: upper end.
-    further_low: lower end of the 95 % prediction interval of one further run.
+    further_low: lower end of the prediction interval of one further run, at ``confidence``.
     further_high: upper end.
+    confidence: of the two intervals: 95 %; of a study in rounds of seeds that of the round that it ended at.
     could_be_one_run: whether what is printed lies in that; ``None``: nothing is printed, or there is no such interval.
     mean_is_printed: whether ``value`` is what is printed, as far as the claim asks: ``yes``: its interval lies in what
         is accepted; ``no``: outside; ``None``: nothing is printed, or this is not asked.
@@ -66,7 +67,10 @@ class Reading(FiniteRecord):
     method: how the interval was taken; ``exact``: a count that no seed changes.
     numerical_error: bound of the relative error that the run's precision may have put into ``value``.
     seeds_needed: how many seeds would decide an inconclusive reading in nine of ten studies.
-    p: the least level of error at which the outcome would still be what it is; ``None``: nothing was decided.
+    open_for_good: whether an inconclusive reading would stay so with any number of seeds like these: a network
+        diverged, or only other images or another precision could decide.
+    p: the least level of error at which the outcome would still be what it is, that of all rounds of seeds together;
+        ``None``: nothing was decided.
     """
 
     label: str
@@ -90,12 +94,14 @@ class Reading(FiniteRecord):
     high: float | None = None
     further_low: float | None = None
     further_high: float | None = None
+    confidence: float = Field(default=ONE_LOOK_CONFIDENCE, gt=0, lt=1)
     could_be_one_run: bool | None = None
     mean_is_printed: Literal["yes", "no", "open"] | None = None
     scale: Literal["linear", "log", "logit"] = "linear"
     method: Literal["t", "exact"] | None = None
     numerical_error: float | None = None
     seeds_needed: int | None = None
+    open_for_good: bool = False
     p: float | None = Field(default=None, ge=0, le=1)
 
 

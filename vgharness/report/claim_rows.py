@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from vgharness.claims.interim import is_awaited
 from vgharness.claims.quantities import QUANTITIES
-from vgharness.formatting import number
+from vgharness.formatting import level, number
 from vgharness.records import Document, Reading, Verdict
 from vgharness.report.svg.strips import can_be_drawn, strip, strip_axes
 from vgharness.report.verdict_table import (
@@ -31,6 +31,7 @@ from vgharness.report.verdict_table import (
     standing_line,
     tally,
 )
+from vgharness.statistics import CONFIDENCE
 
 _AWAITED: Final = "still training"
 
@@ -120,12 +121,18 @@ def claim_values(document: Document | None, verdicts: Sequence[Verdict], figures
         "document_link": document_link(document),
         "counts": _counts(verdicts),
         "standing": standing_line(verdicts),
+        "confidence": level(_confidence(verdicts)).replace(" ", "\N{NO-BREAK SPACE}"),
         "symbols": {**SYMBOLS, _AWAITED: "…"},
         "tiles": [(anchor_of(verdict), short_name(verdict, several=several), verdict) for verdict in verdicts],
         "groups": ran,
         "not_run": [row for group in groups if group.heading == _NOT_RUN for row in group.rows],
         "many_claims": len(verdicts) > _MANY,
     }
+
+
+def _confidence(verdicts: Iterable[Verdict]) -> float:
+    """Of the intervals that decide."""
+    return max((each.confidence for verdict in verdicts for each in verdict.readings), default=CONFIDENCE)
 
 
 def document_link(document: Document | None) -> str:

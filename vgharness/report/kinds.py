@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from vgharness.records import Activation, Cell, CellResult, Epoch, GradientFlow, Quantity, Reading, Run, nan_if_none
-from vgharness.statistics import Array, Scale, Summary, grain_on, mean_of, percent_grain, summarise
+from vgharness.statistics import CONFIDENCE, Array, Scale, Summary, grain_on, mean_of, percent_grain, summarise
 
 CONVOLUTIONS: Final = "conv*"
 
@@ -99,17 +99,17 @@ def series_of(kind: Kind, value: Callable[[Epoch], float | None], scale: Scale, 
     return _series(kind, 1, seeds, scale, images)
 
 
-def flow_series(kind: Kind, value: Callable[[GradientFlow], float]) -> Series:
+def flow_series(kind: Kind, value: Callable[[GradientFlow], float], confidence: float = CONFIDENCE) -> Series:
     """A value of the gradients of the convolutions: at the initial weights, where all have those, then of each
-    epoch."""
+    epoch. ``confidence``: of the means' intervals."""
     first, flows = _flows(kind)
     seeds = {seed: [value(flow) for flow in own] for seed, own in flows.items()}
-    return _series(kind, first, seeds, "log")
+    return _series(kind, first, seeds, "log", confidence=confidence)
 
 
-def factor_series(kind: Kind, quantity: Quantity) -> Series:
-    """The factor toward the input per layer, of the convolutions."""
-    return flow_series(kind, lambda flow: flow.factor(quantity) if len(flow.layers) > 1 else math.nan)
+def factor_series(kind: Kind, quantity: Quantity, confidence: float = CONFIDENCE) -> Series:
+    """The factor toward the input per layer, of the convolutions. ``confidence``: of the means' intervals."""
+    return flow_series(kind, lambda flow: flow.factor(quantity) if len(flow.layers) > 1 else math.nan, confidence)
 
 
 def readings_of(run: Run, kind: Kind) -> Iterable[tuple[str, Reading]]:
@@ -176,15 +176,22 @@ def initial_factors(kind: Kind) -> dict[int, float]:
     }
 
 
-def _series(kind: Kind, first: int, seeds: dict[int, list[float]], scale: Scale, images: int = 0) -> Series:
+def _series(
+    kind: Kind,
+    first: int,
+    seeds: dict[int, list[float]],
+    scale: Scale,
+    images: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Series:
     shortest = min(map(len, seeds.values()), default=0)
     moments = [[values[place] for values in seeds.values()] for place in range(shortest)]
-    return Series(kind, first, seeds, [summary_of(values, scale, images) for values in moments])
+    return Series(kind, first, seeds, [summary_of(values, scale, images, confidence) for values in moments])
 
 
-def summary_of(values: Sequence[float], scale: Scale, images: int = 0) -> Summary:
+def summary_of(values: Sequence[float], scale: Scale, images: int = 0, confidence: float = CONFIDENCE) -> Summary:
     """The mean over the seeds and its interval. ``images``: how many an accuracy is a percentage of."""
-    return summarise(values, scale, _grain(values, scale, images))
+    return summarise(values, scale, _grain(values, scale, images), confidence)
 
 
 def _grain(values: Sequence[float], scale: Scale, images: int) -> float:

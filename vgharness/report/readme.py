@@ -23,7 +23,7 @@ def architectures(run: Run, kinds: Iterable[Kind]) -> str:
     """What the names of the studied README's networks mean."""
     known = {"script": "script: as the README’s author ran it", "readme": "readme: as the README describes it"}
     names = dict.fromkeys(kind.cell.architecture for kind in kinds)
-    return f"{'; '.join(known[name] for name in names)}." if is_studied_readme(run) else ""
+    return f"{'; '.join(known[name] for name in names if name in known)}." if is_studied_readme(run) else ""
 
 
 def published(run: Run, kind: Kind, column: str) -> list[float]:

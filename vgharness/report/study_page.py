@@ -4,6 +4,7 @@ Of a run that is saved in a store there is a page of its own besides."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +14,7 @@ from vgharness.formatting import count, duration
 from vgharness.gradflow.summary import SIGNAL
 from vgharness.records import Run
 from vgharness.report.claim_rows import FILTERS, claim_values, claims_of_figures
-from vgharness.report.figures.pictures import DRAWINGS, FIGURES, draw
+from vgharness.report.figures.pictures import DRAWINGS, FIGURES, Picture, draw
 from vgharness.report.junit import junit_xml
 from vgharness.report.past.runs import FOLDER, Past
 from vgharness.report.past.section import PastSection, section_of
@@ -29,6 +30,7 @@ from vgharness.report.templates import environment
 from vgharness.report.verdict_json import as_json
 from vgharness.storage.store import to_json
 from vgharness.system.files import write_text, write_whole
+from vgharness.system.locks import turn_at
 from vgharness.theory import FUNCTIONS
 
 # What a report consists of.
@@ -53,13 +55,18 @@ class Interim(NamedTuple):
 
 def write_report(run: Run, out: Path, past: Past | None = None) -> Path:
     """Writes what :data:`FILES` names into ``out``, the run's own page, and last ``index.html``; returns the last one's
-    path.
+    path. Processes that write into one folder take turns, so that what lies there in the end is of one run.
 
     past: the other runs of the store that the run is saved in, which ``index.html`` ends with; ``None``: it is saved in
         none, and there is no page of its own.
     """
     pictures = draw(run)
     out.mkdir(parents=True, exist_ok=True)
+    with turn_at(out):
+        return _write(run, out, past, pictures)
+
+
+def _write(run: Run, out: Path, past: Past | None, pictures: Sequence[Picture]) -> Path:
     for picture in pictures:
         write_whole(out / f"{picture.name}.png", picture.png)
         write_whole(out / f"{picture.name}.svg", picture.svg)

@@ -61,6 +61,7 @@ class Sheet(NamedTuple):
     notes: lines below it.
     folded: per row, whether Markdown hides it until it is asked for; empty: none.
     folded_as: why.
+    wrapped: whether names that are wider wrap in the terminal; else their middle is left out.
     """
 
     title: str
@@ -71,15 +72,17 @@ class Sheet(NamedTuple):
     notes: tuple[str, ...] = ()
     folded: tuple[bool, ...] = ()
     folded_as: str = ""
+    wrapped: bool = False
 
     def __rich__(self) -> Group:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for index, heading in enumerate(self.headings):
             named = index < len(self.names)
-            wraps = heading in (FACTOR_HEADING, "change")
+            wraps = heading in (FACTOR_HEADING, "change") or (named and self.wrapped)
             table.add_column(Text(heading), justify="left" if named else "right", no_wrap=not wraps)
         for row, style in zip(self.rows, self.styles, strict=True):
-            names = (shorten(cell, width) for cell, width in zip(row, self.names, strict=False))
+            wide = zip(row, self.names, strict=False)
+            names = (cell if self.wrapped else shorten(cell, width) for cell, width in wide)
             table.add_row(*(Text(cell, style) for cell in (*names, *row[len(self.names) :])))
         return Group(Text(escaped(self.title), "bold"), *([table] if self.rows else []), *map(Text, self.notes))
 

@@ -87,7 +87,7 @@ def as_json(
     standing = standing_after_holm(verdicts)
     return Judged(
         document=document,
-        runs=tuple(_of_run(file, run) if isinstance(run, Run) else _of_session(file, run) for file, run in runs),
+        runs=tuple(judged_run(file, run) if isinstance(run, Run) else _of_session(file, run) for file, run in runs),
         verdicts=tuple(verdicts),
         counts={**dict.fromkeys(OUTCOMES, 0), **dict(tally(verdicts))},
         standing_after_holm=tuple(
@@ -98,7 +98,8 @@ def as_json(
     )
 
 
-def _of_run(file: str, run: Run) -> JudgedRun:
+def judged_run(file: str, run: Run) -> JudgedRun:
+    """What is said of a study's run, whose file is ``file``."""
     return JudgedRun(
         file=file,
         kind="run",

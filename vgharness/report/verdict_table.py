@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vgharness.claims.combination import has_run, is_decided, standing_after_holm
-from vgharness.formatting import count, escaped, listing, number, percent, span
+from vgharness.formatting import count, escaped, level, listing, number, percent, span
 from vgharness.records import OUTCOMES, Outcome, Reading, SeedValue, Verdict
 
 SYMBOLS: Final[dict[Outcome, str]] = {
@@ -71,8 +71,8 @@ def interval(reading: Reading) -> str:
         return f"exact, {seeds}"
     ends = _ends(reading.low, reading.high)
     if ends and _is_distance_of_a_curve(reading):
-        return f"our seeds' own: 95 % {ends}, {seeds}"
-    return f"95 % {ends}, {seeds}" if ends else seeds
+        return f"our seeds' own: {level(reading.confidence)} {ends}, {seeds}"
+    return f"{level(reading.confidence)} {ends}, {seeds}" if ends else seeds
 
 
 def _ends(low: float | None, high: float | None) -> str:
@@ -110,7 +110,9 @@ def remarks(reading: Reading) -> list[str]:
     if reading.could_be_one_run is not None:
         answer = "yes" if reading.could_be_one_run else "no"
         runs = _ends(reading.further_low, reading.further_high)
-        shown = f" (95 % of runs {runs}{f' {reading.unit}' if reading.unit else ''})" if runs else ""
+        shown = (
+            f" ({level(reading.confidence)} of runs {runs}{f' {reading.unit}' if reading.unit else ''})" if runs else ""
+        )
         found.append(f"could {printed} be one run of ours? {answer}{shown}")
     if reading.reason:
         found.append(reading.reason)

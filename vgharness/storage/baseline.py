@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from filelock import FileLock
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
@@ -18,8 +14,7 @@ from vgharness.records import Baseline, Session, first_of
 from vgharness.storage.reading import read_content
 from vgharness.storage.store import baseline_of, load_session
 from vgharness.system.files import shown, write_whole
-
-_LOCK_SECONDS: Final = 60.0
+from vgharness.system.locks import turn_at
 
 
 class Updated(NamedTuple):
@@ -61,7 +56,7 @@ def update_baseline(path: Path, session: Session, gone: Collection[str] = ()) ->
     :class:`~vgharness.errors.UsageError`; the file is then as it was.
     """
     try:
-        with _locked(path):
+        with turn_at(path):
             old = load_baseline(path)
             try:
                 new = old.updated(session.as_baseline(), gone)
@@ -81,11 +76,3 @@ def update_baseline(path: Path, session: Session, gone: Collection[str] = ()) ->
         kept=tuple(label for label in after if label not in measured),
         dropped=tuple(label for label in before if label not in after),
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """The lock's file is not beside the baseline, where it would be one more file in a repository."""
-    name = hashlib.sha256(os.path.realpath(path).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    with FileLock(Path(tempfile.gettempdir()) / f"vgharness-{name}.lock", timeout=_LOCK_SECONDS):
-        yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -31,8 +31,9 @@ from vgharness.records import (
 from vgharness.storage.entries import FINISHED, Entry, Kind, Place, Skipped, look, places_in
 from vgharness.storage.reading import read_content, upgraded, validated
 from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content
+from vgharness.storage.work import StudySeen, StudyWork, forget, studies_in
 from vgharness.system.environment import commit_named, machine_prefix
-from vgharness.system.files import check_folder, shown, write_whole
+from vgharness.system.files import check_folder, remove_litter, shown, write_whole
 
 DEFAULT_ROOT = Path(".gradflow")
 
@@ -95,6 +96,27 @@ class RunStore:
         check_folder(self.root, option)
         for folder in self.root.glob(f"{machine_prefix()}*"):
             check_folder(folder, option)
+            remove_litter(folder)
+
+    def work(self, run: Run, warn: Callable[[str], None]) -> StudyWork:
+        """What is kept of the cells of ``run`` while they train; ``warn`` is called with a line for what cannot be.
+
+        Raises :class:`~vgharness.errors.UsageError` where nothing can be saved here.
+        """
+        try:
+            self._make_root()
+        except OSError as error:
+            raise UsageError(f"{shown(self.root)}: cannot be written to ({error.strerror}); {_fix(error)}") from error
+        check_folder(self.root / run.machine.id, "the folder of saved runs")
+        return StudyWork(self.root / run.machine.id, run, warn)
+
+    def forget_work(self, run: Run) -> None:
+        """Removes what was kept of the cells of ``run`` while they trained; to be called once it is saved."""
+        forget(self.root / run.machine.id, run)
+
+    def studies(self) -> list[StudySeen]:
+        """The studies that are not finished, of every machine."""
+        return [study for folder in self._folders() for study in studies_in(folder)]
 
     def entries(self) -> Listing:
         """Every saved run and session. Only the ends of each file are read: what is wrong in between is found when it
@@ -129,14 +151,15 @@ class RunStore:
                 return self._latest(per_machine, which, kind, whole=whole, commit=commit)
         return self._latest(named, which, kind, whole=whole)
 
-    def find_all(self, which: str) -> tuple[Path, ...]:
-        """The sessions that ``which`` means, in the order of their numbers: all whose name a glob such as ``nightly*``
-        matches, and else the one that :meth:`find` finds. Raises :class:`~vgharness.errors.UsageError`."""
+    def find_all(self, which: str, kind: Kind = "session") -> tuple[Path, ...]:
+        """The files of that ``kind`` that ``which`` means, in the order of their numbers: all whose name a glob such as
+        ``nightly*`` matches, and else the one that :meth:`find` finds. Raises
+        :class:`~vgharness.errors.UsageError`."""
         if not set(which) & set("*?[") or Path(which).exists():
-            return (self.find(which).path,)
-        entries = [x for x in self.entries().entries if x.kind == "session" and fnmatchcase(x.name, which)]
+            return (self.find(which, kind).path,)
+        entries = [x for x in self.entries().entries if x.kind == kind and fnmatchcase(x.name, which)]
         if not entries:
-            raise UsageError(f"{shown(self.root)}: no session {which!r} here; `vgharness list` shows what is saved")
+            raise NotFoundError(f"{shown(self.root)}: no {kind} {which!r} here; `vgharness list` shows what is saved")
         return tuple(entry.path for entry in entries)
 
     def _of_path_or_number(self, which: str | None) -> Path | None:
@@ -246,7 +269,7 @@ def _session(path: Path, content: Content) -> Session:
     if "kind" not in content and "study" in content:
         raise UsageError(
             f"{shown(path)}: a study's run, not a pytest session; `vgharness report RUN` writes its page, "
-            "`vgharness report A B` compares two"
+            "`vgharness compare A B` compares two"
         )
     return validated(path, upgraded(path, content, SESSION_VERSION, SESSION_UPGRADES), Session, "session")
 

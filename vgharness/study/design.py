@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
-from vgharness.records import FIRST_SEED, Precision, Study, first_of
-from vgharness.study.grid import Grid, cells_of, check_size
+from vgharness.records import FIRST_SEED, Precision, Rounds, Study, first_of
+from vgharness.study.grid import Grid, OwnGrid, cells_of, check_size
+from vgharness.study.looks import MOST_BY_DEFAULT, planned_looks
 
 MOST_SEEDS: Final = 100_000
+AUTO: Final = "auto"  # as many seeds as decide
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Design:
     test_images: how many are tested on; ``None``: all there are.
     precision: of the arithmetic.
     claims: the file of claims that it is for; ``None``: the studied README's.
+    rounds: the looks at which more seeds are added until all is decided; ``None``: the seeds are what they are.
     """
 
     name: str
@@ -38,6 +41,12 @@ class Design:
     test_images: int | None = None
     precision: Precision = "fp32"
     claims: Path | None = None
+    rounds: Rounds | None = None
+
+    @property
+    def of_own_networks(self) -> bool:
+        """Whether some of its networks are the user's own."""
+        return any(isinstance(grid, OwnGrid) for grid in self.grids)
 
     @property
     def size(self) -> int:
@@ -49,26 +58,36 @@ class Design:
         *,
         factors: Mapping[str, Sequence[Any]] | None = None,
         epochs: int | None = None,
-        seeds: int | Sequence[int] | None = None,
+        seeds: int | Sequence[int] | Literal["auto"] | None = None,
+        most_seeds: int = MOST_BY_DEFAULT,
         precision: Precision | None = None,
     ) -> Design:
         """The same with other values in place of its own.
 
         factors: by name, values that each grid has in place of its own for that factor.
         epochs: of every network that is trained at all.
-        seeds: the seeds themselves, or how many there are, counted from ``FIRST_SEED``.
+        seeds: the seeds themselves, or how many there are, counted from ``FIRST_SEED``; ``auto``: as many as decide,
+            up to ``most_seeds``, of which it has those of the first round.
         precision: of the arithmetic.
 
         Raises :class:`~vgharness.errors.UsageError` for seeds that are none.
         """
         grids = tuple(
-            Grid({**grid.factors, **(factors or {})}, grid.epochs if epochs is None or not grid.epochs else epochs)
+            replace(
+                grid,
+                factors={**grid.factors, **(factors or {})},
+                epochs=grid.epochs if epochs is None or not grid.epochs else epochs,
+            )
             for grid in self.grids
         )
+        rounds = Rounds(looks=planned_looks(most_seeds)) if seeds == AUTO else None
+        if rounds is not None:
+            seeds = rounds.look.seeds
         return replace(
             self,
             grids=grids,
             seeds=self.seeds if seeds is None else counted(seeds),
+            rounds=rounds,
             precision=precision or self.precision,
         )
 
@@ -79,6 +98,7 @@ class Design:
                 preset=self.name,
                 cells=cells_of(self.grids, self.seeds),
                 precision=self.precision,
+                rounds=self.rounds,
                 train_images=self.train_images,
                 test_images=self.test_images,
             )
@@ -86,7 +106,7 @@ class Design:
             raise UsageError(first_of(error)) from error
 
 
-def counted(seeds: int | Sequence[int]) -> Sequence[int]:
+def counted(seeds: int | Sequence[Any]) -> Sequence[int]:
     """The seeds themselves, or as many as ``seeds`` says, counted from ``FIRST_SEED``."""
     if not isinstance(seeds, int):
         return several("seeds", seeds)

@@ -11,7 +11,16 @@
     depth = [2, 4, 8]
     norm = ["none", "batch"]
 
-Several ``[[grid]]`` are put together; each may have ``epochs`` of its own.
+Several ``[[grid]]`` are put together; each may have ``epochs`` of its own. Networks of one's own::
+
+    data = "rows.py:rows"
+    network = "networks.py:make"
+    loss = "binary_cross_entropy_with_logits"
+    optimizer = { name = "SGD", lr = 0.1 }
+
+    [grid]
+    skip = [true, false]
+    batch_size = [8, 128]
 """
 
 from __future__ import annotations
@@ -31,8 +40,17 @@ from vgharness.records import FIRST_SEED, PRECISIONS, Cell, first_of
 from vgharness.storage.store import check_name
 from vgharness.study.design import MOST_SEEDS, Design
 from vgharness.study.grid import FACTORS, NO_NORM, Grid, check_size
+from vgharness.study.own_file import OWN_KEYS, beside, own_grid
 
-READY: Final = ("depth", "remedies", "theory")  # the ready-made studies, by name
+READY: Final = (
+    "depth",
+    "remedies",
+    "theory",
+    "reconcile",
+    "normalisation",
+    "two-pipelines",
+    "he-2015",
+)  # the ready-made studies, by name
 _MOST_EPOCHS: Final = 1_000_000
 _LONGEST_NAME: Final = 100  # it becomes part of a file's
 _LONGEST_LINE: Final = 1000
@@ -61,37 +79,47 @@ def load_design(path: Path | str) -> Design:
 
 
 def _design(table: Mapping[str, Any], path: Path) -> Design:
-    _check_keys("", table, (*_READERS, "grid"))
+    _check_keys("", table, (*_READERS, "grid", *OWN_KEYS))
     given = {key: read(table[key]) for key, read in _READERS.items() if key in table}
     epochs = given.pop("epochs", 20)
     seeds = given.pop("seeds", range(FIRST_SEED, FIRST_SEED + 5))
-    grids = _grids(table.get("grid"), epochs)
+    grids = _grids(table, epochs, path.parent)
     try:
         check_size(grids, len(seeds))
     except UsageError as error:
         raise WrongError(str(error)) from None
     source = given.pop("data", "cifar10")
     if source not in _SOURCES:
-        source = str(path.parent / source)
+        source = beside(path.parent, source)
     if "claims" in given:
         given["claims"] = path.parent / given["claims"]
     name = given.pop("name", _NOT_IN_NAMES.sub("-", path.stem).lstrip(".")[:_LONGEST_NAME] or "study")
     return Design(name=name, grids=grids, seeds=seeds, source=source, **given)
 
 
-def _grids(found: object, epochs: int) -> tuple[Grid, ...]:
+def _grids(study: Mapping[str, Any], epochs: int, folder: Path) -> tuple[Grid, ...]:
+    found, of_all = study.get("grid"), {key: study[key] for key in OWN_KEYS if key in study}
+    if of_all and found is None:  # one network
+        found = {}
     tables = found if isinstance(found, tuple) else () if found is None else (found,)
     if not tables:
         raise WrongError('grid: there is none; it begins with [grid] and has lines such as activation = ["relu"]')
     return tuple(
-        _grid(table, f"grid {number}: " if len(tables) > 1 else "grid: ", epochs)
+        _grid(table, f"grid {number}: " if len(tables) > 1 else "grid: ", epochs, of_all, folder)
         for number, table in enumerate(tables, 1)
     )
 
 
-def _grid(table: object, where: str, epochs: int) -> Grid:
+def _grid(table: object, where: str, epochs: int, of_all: Mapping[str, Any], folder: Path) -> Grid:
     if not isinstance(table, dict):
         raise WrongError(f'{where}it is no table with lines such as activation = ["relu"]')
+    if of_all or "network" in table:
+        given = {**of_all, **table}
+        try:
+            length = _epochs(given.pop("epochs", epochs))
+            return own_grid(given, length, folder)
+        except WrongError as error:
+            raise WrongError(f"{where}{error}") from None
     if not table:
         raise WrongError(f'{where}it is empty; give at least one factor, as activation = ["relu"]')
     _check_keys(where, table, (*FACTORS, "epochs"))

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
-from vgharness.records import Cell, first_of
+from vgharness.records import Cell, OwnNetwork, first_of
 
 # What a grid can vary, the outermost loop first: cells that train beside each other in time differ in activation.
 FACTORS: Final = (
@@ -27,6 +27,8 @@ FACTORS: Final = (
     "batch_size",
     "activation",
 )
+# What of a network of the user's own is no argument of what makes it.
+RECIPE: Final = ("network", "outputs", "loss", "optimizer", "schedule")
 NO_NORM: Final = "none"
 MOST_CELLS: Final = 1_000_000
 # The options of ``vgharness.full`` that give a factor's values.
@@ -71,6 +73,31 @@ class Grid:
                 fields.pop("momentum", None)
             try:
                 yield Cell(seed=seed, epochs=self.epochs, **fields)
+            except ValidationError as error:
+                raise UsageError(first_of(error)) from error
+
+
+@dataclass(frozen=True)
+class OwnGrid(Grid):
+    """Every combination of some values of the factors of networks of the user's own.
+
+    factors: by name, its values. Those of ``RECIPE`` say what makes a network and how it is trained, ``optimizer`` and
+        ``schedule`` as a name with arguments; ``architecture``, ``activation`` and ``batch_size`` are a cell's; all
+        others are what the network is called with.
+    """
+
+    def cells(self, seed: int) -> Iterator[Cell]:
+        for values in itertools.product(*self.factors.values()):
+            given = dict(zip(self.factors, values, strict=True))
+            fields = {name: given.pop(name) for name in ("architecture", "activation", "batch_size") if name in given}
+            own: dict[str, Any] = {name: given.pop(name) for name in RECIPE if name in given}
+            for name in ("optimizer", "schedule"):
+                if name in own:
+                    own[name], own[f"{name}_settings"] = own[name]
+            fields.setdefault("architecture", own["network"].rpartition(":")[2])
+            fields.setdefault("activation", "own")
+            try:
+                yield Cell(seed=seed, epochs=self.epochs, own=OwnNetwork(**own, factors=tuple(given.items())), **fields)
             except ValidationError as error:
                 raise UsageError(first_of(error)) from error
 

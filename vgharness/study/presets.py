@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from vgharness.errors import UsageError
 from vgharness.formatting import listing
@@ -25,6 +25,7 @@ from vgharness.records import Activation, Architecture, Init, Norm, OptimizerNam
 from vgharness.study.design import Design, counted, several
 from vgharness.study.file import READY, load_design, ready_file
 from vgharness.study.grid import Grid
+from vgharness.study.looks import MOST_BY_DEFAULT
 
 _TRAINED: Final[tuple[Activation, ...]] = ("sigmoid", "relu")
 _ONLY_INITIAL: Final[tuple[Activation, ...]] = ("tanh", "identity", "gelu", "silu")
@@ -74,7 +75,8 @@ def plan(
     preset: str,
     *,
     epochs: int | None = None,
-    seeds: int | Sequence[int] | None = None,
+    seeds: int | Sequence[int] | Literal["auto"] | None = None,
+    most_seeds: int = MOST_BY_DEFAULT,
     activations: Sequence[Activation] | None = None,
     depths: Sequence[int] | None = None,
     widths: Sequence[float] | None = None,
@@ -89,7 +91,8 @@ def plan(
 
     preset: a key of ``PRESETS``, or one of ``READY``.
     epochs: of every network that is trained.
-    seeds: the seeds themselves, or how many there are, counted from ``FIRST_SEED``.
+    seeds: the seeds themselves, or how many there are, counted from ``FIRST_SEED``; ``auto``: as many as decide, up to
+        ``most_seeds``, of which the study has those of its first round (:mod:`~vgharness.study.looks`).
     activations: to train. Without them, a key of ``PRESETS`` trains sigmoid and ReLU, and the others are added with no
         epochs, depth 4 and the published recipe: what is said of them is said of the initialisation.
     depths, widths, norms, inits, optimizers, learning_rates, schedules: the values of those factors.
@@ -106,7 +109,11 @@ def plan(
     factors = {name: several(_ASKED[name], values) for name, values in given.items() if values is not None}
     if activations is not None:
         factors["activation"] = several("activations", activations)
-    return design_of(preset, factors).changed(epochs=epochs, seeds=seeds, precision=precision).study()
+    return (
+        design_of(preset, factors)
+        .changed(epochs=epochs, seeds=seeds, most_seeds=most_seeds, precision=precision)
+        .study()
+    )
 
 
 def design_of(preset: str, factors: Mapping[str, Sequence[Any]]) -> Design:

@@ -10,10 +10,11 @@ import torch
 from vgharness.errors import UsageError
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, *, all_gpus: bool = False) -> torch.device:
     """``auto`` (a GPU where there is one), ``cpu`` or ``cuda[:N]`` → a device that is really there.
 
-    Raises :class:`~vgharness.errors.UsageError` where it is not.
+    ``all_gpus``: where there are several and the name says no number, ``cuda`` is returned, which stands for all.
+    Raises :class:`~vgharness.errors.UsageError` where it is not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -29,8 +30,17 @@ def pick_device(name: str) -> torch.device:
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             raise UsageError(f"--device {name}: there are {count} GPUs here; use cuda:0 to cuda:{count - 1}")
+        if all_gpus and device.index is None and count > 1:
+            return device
         return torch.device("cuda", device.index or 0)
     return device
+
+
+def all_of(device: torch.device) -> list[torch.device]:
+    """Returns the devices that ``device`` stands for: each GPU for ``cuda``, else itself."""
+    if device.type == "cuda" and device.index is None:
+        return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return [device]
 
 
 def synchronize(device: torch.device) -> None:

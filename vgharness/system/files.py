@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import platform
+import re
 import secrets
 import stat
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped
+from vgharness.system.process import is_gone
 
-_TRIES = 100
+_TRIES: Final = 100
+_TRIAL_BYTES: Final = 65_536  # that a folder must take: of a full disk an empty file says nothing
+_LITTER_SECONDS: Final = 3600.0
+# Of a temporary file: the host and the process that write it.
+_PART: Final = re.compile(r"\.(?:([0-9a-f]{8})-(\d+)-)?[0-9a-f]{16}\.part")
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -69,13 +79,11 @@ def check_file(path: Path, option: str) -> None:
 def check_folder(folder: Path, option: str, files: Iterable[str] = ()) -> None:
     """Checks that ``files`` can be written in ``folder``, which is made where it is not there.
 
-    Raises :class:`~vgharness.errors.UsageError` as :func:`check_file` does.
+    Raises :class:`~vgharness.errors.UsageError` as :func:`check_file` does, and where the disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = _beside(folder / "file")
-        os.close(descriptor)
-        temporary.unlink()
+        _try_to_write(folder)
     except (OSError, ValueError) as error:
         if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110, PTH112 - these never raise
             raise UsageError(f"{option} {shown(folder)}: this is no folder; give a folder") from error
@@ -84,6 +92,15 @@ def check_folder(folder: Path, option: str, files: Iterable[str] = ()) -> None:
         ) from error
     for name in files:
         check_file(folder / name, option)
+
+
+def remove_litter(folder: Path) -> None:
+    """Removes what :func:`write_whole` has left in ``folder`` where it was killed: temporary files of a process that is
+    gone, and those older than an hour. What cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if (found := _PART.fullmatch(path.name)) and _is_litter(path, *found.groups()):
+                path.unlink(missing_ok=True)
 
 
 def shown(path: Path | str) -> str:
@@ -99,7 +116,7 @@ def _mode_of_regular(target: Path) -> int | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, f"this is {_kind(found.st_mode)}, not a file")
+        raise OSError(errno.EINVAL, f"this is {kind_of(found.st_mode)}, not a file")
     if not os.access(target, os.W_OK):  # a rename would not ask
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return stat.S_IMODE(found.st_mode)
@@ -108,13 +125,38 @@ def _mode_of_regular(target: Path) -> int | None:
 def _beside(target: Path) -> tuple[int, Path]:
     """A new file in ``target``'s folder, with the mode that the umask gives, open for writing."""
     for _ in range(_TRIES):
-        path = target.parent / f".{secrets.token_hex(8)}.part"
+        path = target.parent / f".{_host()}-{os.getpid()}-{secrets.token_hex(8)}.part"
         with contextlib.suppress(FileExistsError):
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), path
     raise FileExistsError(errno.EEXIST, "no free name for a temporary file", str(target.parent))
 
 
-def _kind(mode: int) -> str:
+def _try_to_write(folder: Path) -> None:
+    descriptor, temporary = _beside(folder / "file")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(bytes(_TRIAL_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        temporary.unlink()
+
+
+def _host() -> str:
+    """Stands for this machine's name in a file's."""
+    return hashlib.sha256(platform.node().encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _is_litter(path: Path, host: str | None, process: str | None) -> bool:
+    if host == _host() and process is not None and is_gone(int(process)):
+        return True
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > _LITTER_SECONDS
+    return False
+
+
+def kind_of(mode: int) -> str:
+    """What a path is that is no regular file, by its mode: ``a folder``, ``a pipe``, ``a device``."""
     kinds = (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a pipe"),

@@ -7,7 +7,7 @@ import ctypes
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -59,19 +59,78 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
     A signal that the process was started to ignore, as under ``nohup``, stays ignored. In another thread than the main
     one, where Python can set no handler, nothing changes.
     """
-    if threading.current_thread() is not threading.main_thread():
+    with _handled(_interrupt, lambda handler: handler == signal.SIG_DFL):
         yield
-        return
+
+
+@contextmanager
+def interruptions_held() -> Iterator[None]:
+    """Holds SIGINT, SIGTERM and SIGHUP back while it is open, but for :func:`interruptions_heard`: one that came raises
+    ``KeyboardInterrupt`` at its end.
+
+    A signal that would not have raised it is left as it is; so are all in another thread than the main one.
+    """
+    held = _Held()
+    with _handled(held, lambda handler: handler in (signal.default_int_handler, _interrupt)):
+        yield
+    if held.came:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def interruptions_heard() -> Iterator[None]:
+    """Within :func:`interruptions_held`, lets the signals raise ``KeyboardInterrupt`` at once again, also one that came
+    before; elsewhere nothing changes."""
+    for held in map(signal.getsignal, _numbers("SIGINT", "SIGTERM", "SIGHUP")):
+        if isinstance(held, _Held) and held.came:
+            held.came = False
+            raise KeyboardInterrupt
+    with _handled(_interrupt, lambda handler: isinstance(handler, _Held)):
+        yield
+
+
+class _Held:
+    """A handler that notes that a signal came."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None], where: Callable[[object], bool]) -> Iterator[None]:
+    """Sets ``handler`` for those of the three signals whose own is one that ``where`` picks."""
     before = {}
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # there is no SIGHUP on Windows
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-            before[number] = signal.signal(number, _interrupt)
+    if threading.current_thread() is threading.main_thread():
+        for number in _numbers("SIGINT", "SIGTERM", "SIGHUP"):
+            if where(signal.getsignal(number)):
+                before[number] = signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, own in before.items():
+            signal.signal(number, own)
+
+
+def _numbers(*names: str) -> list[signal.Signals]:
+    """Of the signals that this system has: there is no SIGHUP on Windows."""
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
+def is_gone(process: int) -> bool:
+    """Whether no process of this machine has that number. On Windows, where asking could end it, it is said to be
+    there."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # it is another user's
+        return False
+    return False
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

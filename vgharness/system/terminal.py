@@ -46,6 +46,12 @@ def say_json(record: BaseModel) -> None:
     say(json.dumps(record.model_dump(mode="json"), indent=1))
 
 
+def say_table(text: str) -> None:
+    """Prints text that other programs read as it is; only on a terminal, which would obey them, are control characters
+    in it shown escaped."""
+    say(escaped(text, keep=lambda x: x == "\n" or x.isprintable()) if sys.stdout.isatty() else text, end="")
+
+
 def complain(program: str, message: object) -> None:
     """Prints one line to stderr, whatever the message holds."""
     say(f"{program}: {escaped(str(message))}", stderr=True)

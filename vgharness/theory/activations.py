@@ -5,6 +5,7 @@ It holds every elementwise activation of ``torch.nn`` that needs no argument, ea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -95,6 +96,14 @@ def _hardswish_slope(x: Array) -> Array:
 
 def _outside_shrink(x: Array) -> Array:
     return np.asarray((np.abs(x) > _SHRINK).astype(np.float64))
+
+
+class _Unknown(nn.Module):
+    """What no module of a network is: stands for the activation of a user's own network that nobody has named."""
+
+
+def _unknown(x: Array) -> Array:
+    raise ValueError("nothing is known of the activation of a user's own network: name it in the study")
 
 
 FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
@@ -225,6 +234,9 @@ FUNCTIONS: Final[dict[Activation, ActivationFunction]] = {
         kinks=(-_SHRINK, _SHRINK),
         marker="|",
         dash=(5, 5),
+    ),
+    "own": ActivationFunction(
+        _Unknown, _unknown, _unknown, steepest=math.inf, monotone=False, marker=".", dash=(12, 2)
     ),
 }
 _BY_MODULE: Final[dict[type[nn.Module], Activation]] = {function.module: name for name, function in FUNCTIONS.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vgharness.records import Cell, CellResult, Epoch, Run
 
@@ -15,10 +15,16 @@ class Callback:
     """
 
     def study_started(self, run: Run, expected_seconds: float | None) -> None:
-        """Called before the first cell.
+        """Called before the first cell, and of a study in rounds of seeds before the first one of each round.
 
-        run: what is known beforehand, still without results; its status is ``running``.
-        expected_seconds: how long all will take; ``None`` on a GPU, where that is not known.
+        run: what is known beforehand, with the results of earlier rounds; its status is ``running``.
+        expected_seconds: how long what is left of it will take; ``None`` on a GPU, where that is not known.
+        """
+
+    def study_resumed(self, results: Sequence[CellResult]) -> None:
+        """Called before the first cell trains, where earlier processes have left something.
+
+        results: what there is of each cell of which there is anything; the status is ``running`` where it goes on.
         """
 
     def cell_started(self, cell: Cell) -> None:
@@ -27,6 +33,13 @@ class Callback:
     def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
         """Called after step number ``step`` of ``steps`` of an epoch, both numbered from 1; on a GPU once the step is
         launched."""
+
+    def step_measured(self, cell: Cell, read: Callable[[], tuple[float, float]]) -> None:
+        """Called on a CPU before :meth:`step_done`; on a GPU never, where to read a step's values is to wait for it.
+
+        read: gives the mean training loss over the epoch's images so far and the percentage of them that were right;
+            to be called at once or not at all.
+        """
 
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         """Called after an epoch's training and test."""
@@ -37,6 +50,19 @@ class Callback:
 
         result: all that there is of the cell; its status is ``running``, or ``diverged`` where it trains no more.
         """
+
+    def waiting(self) -> None:
+        """Called now and then while a pack that trains elsewhere reports nothing."""
+
+    def checkpoint(self, result: CellResult, state: Callable[[], bytes]) -> None:
+        """Called after each epoch, with what it takes to go on from there; from several threads at a time.
+
+        result: all that there is of the cell if nothing more comes: ``interrupted``, or ``diverged``.
+        state: gives the state of its network, optimizer and generators.
+        """
+
+    def warned(self, message: str) -> None:
+        """Called with a line for whoever watches: something of what was trained cannot be kept or read."""
 
     def cell_done(self, result: CellResult) -> None:
         """Called after a cell that was started has ended, in whatever status."""
@@ -55,6 +81,10 @@ class Callbacks(Callback):
         for each in self._callbacks:
             each.study_started(run, expected_seconds)
 
+    def study_resumed(self, results: Sequence[CellResult]) -> None:
+        for each in self._callbacks:
+            each.study_resumed(results)
+
     def cell_started(self, cell: Cell) -> None:
         for each in self._callbacks:
             each.cell_started(cell)
@@ -63,6 +93,10 @@ class Callbacks(Callback):
         for each in self._callbacks:
             each.step_done(cell, epoch, step, steps)
 
+    def step_measured(self, cell: Cell, read: Callable[[], tuple[float, float]]) -> None:
+        for each in self._callbacks:
+            each.step_measured(cell, read)
+
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         for each in self._callbacks:
             each.epoch_done(cell, epoch)
@@ -70,6 +104,18 @@ class Callbacks(Callback):
     def cell_advanced(self, result: CellResult) -> None:
         for each in self._callbacks:
             each.cell_advanced(result)
+
+    def waiting(self) -> None:
+        for each in self._callbacks:
+            each.waiting()
+
+    def checkpoint(self, result: CellResult, state: Callable[[], bytes]) -> None:
+        for each in self._callbacks:
+            each.checkpoint(result, state)
+
+    def warned(self, message: str) -> None:
+        for each in self._callbacks:
+            each.warned(message)
 
     def cell_done(self, result: CellResult) -> None:
         for each in self._callbacks:

@@ -70,6 +70,7 @@ class Recorder:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, self._pool, self._side):
+        # Other threads, which train on other GPUs, may do meanwhile what a recording must not.
+        with torch.cuda.graph(graph, self._pool, self._side, capture_error_mode="thread_local"):
             result = work()
         return Recorded(graph, result)

@@ -4,36 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vgharness.data.augmentation import normalise
 from vgharness.data.on_device import DeviceImages
 from vgharness.precision import autocast
-from vgharness.records import Precision
+from vgharness.records import Cell, Precision
+from vgharness.training.own_network import count_correct, loss_of
 from vgharness.training.values import EvaluationValues
 
 TEST_BATCH = 1000
 
 
-def evaluate(models: nn.ModuleList, images: DeviceImages, precision: Precision, count: int) -> EvaluationValues:
+def evaluate(
+    models: nn.ModuleList, cell: Cell, images: DeviceImages, precision: Precision, count: int
+) -> EvaluationValues:
     """Runs ``models`` in evaluation mode on the first ``count`` test images, ``TEST_BATCH`` at a time, and gives their
-    losses and right answers, on the device. Puts them back into training mode."""
+    losses and right answers, on the device; ``cell``: one of theirs. Puts them back into training mode."""
     totals = EvaluationValues.zeros(len(models), images.device)
-    chunks = zip(
-        torch.split(images.test_images[:count], TEST_BATCH),
-        torch.split(images.test_labels[:count], TEST_BATCH),
-        strict=True,
-    )
     with evaluation_mode(models), torch.no_grad(), autocast(precision, images.device):
-        for pixels, targets in chunks:
-            inputs = normalise(pixels)
+        for inputs, targets in images.test_batches(count, TEST_BATCH):
             for number, model in enumerate(models):
                 outputs = model(inputs)
-                loss = functional.cross_entropy(outputs.float(), targets, reduction="sum")
-                totals.add(number, loss, count_correct(outputs, targets))
+                totals.add(number, _total_loss(cell, outputs, targets), count_correct(cell, outputs, targets))
     return totals
 
 
@@ -47,7 +43,8 @@ def evaluation_mode(models: nn.ModuleList) -> Iterator[None]:
         models.train()
 
 
-def count_correct(outputs: Tensor, targets: Tensor) -> Tensor:
-    """How many of ``outputs`` [B, classes] are largest at the target, ``targets`` being int64 [B]: a float scalar on
-    their device."""
-    return (outputs.argmax(1) == targets).sum().float()
+def _total_loss(cell: Cell, outputs: Any, targets: Tensor) -> Tensor:
+    if cell.own is None:
+        return functional.cross_entropy(outputs.float(), targets, reduction="sum")
+    widened = outputs.float() if isinstance(outputs, Tensor) and outputs.is_floating_point() else outputs
+    return loss_of(cell.own)(widened, targets) * len(targets)

@@ -12,11 +12,12 @@ from torch import nn
 from vgharness.data.image_set import ImageSet
 from vgharness.data.on_device import DeviceImages
 from vgharness.precision import autocast, float32_precision
-from vgharness.records import Cell, LayerPrediction, MomentErrors, Precision, Study
+from vgharness.records import Activation, Cell, LayerError, LayerPrediction, MomentErrors, Precision, Study
 from vgharness.training.numerics import LayerGradients, exact_gradients, gradient_errors, layer_gradients
+from vgharness.training.own_network import mean_loss
 from vgharness.training.pack import initial_network
-from vgharness.training.prediction import predict
-from vgharness.training.randomness import Batches
+from vgharness.training.prediction import activation_in, predict
+from vgharness.training.randomness import Batches, drawing_from, generator
 
 
 class FirstBatch:
@@ -27,34 +28,55 @@ class FirstBatch:
     """
 
     def __init__(self, cell: Cell, images: DeviceImages, precision: Precision) -> None:
-        self._cell, self._precision = cell, precision
+        self._cell, self._precision, self._loss = cell, precision, mean_loss(cell)
         batches = Batches((cell,), images)
         batches.shuffle()
         (self._inputs,), (self._targets,) = batches.take(batches.sizes[0])
 
-    def errors(self, model: nn.Module, epoch: int) -> MomentErrors:
+    def errors(self, model: nn.Module, epoch: int) -> MomentErrors | None:
         """Measures how far the gradients at the precision in use are from float64's, ``model`` being the cell's network
-        as it is after ``epoch`` epochs."""
-        return self._errors(model, epoch, self._exact(model))
-
-    def at_initialisation(self, model: nn.Module) -> tuple[MomentErrors, tuple[LayerPrediction, ...]]:
-        """Measures the errors of the initial ``model`` and, per layer but the last, the factor toward the input beside
-        theory's; of a network with a norm there are no such predictions."""
+        as it is after ``epoch`` epochs. ``None`` for a user's own network of which that cannot be said: its gradients
+        are not the same twice, as with dropout, or it does not compute in float64."""
         exact = self._exact(model)
-        # Mean field speaks of layers without a norm between them.
+        return None if exact is None else self._errors(model, epoch, exact)
+
+    def at_initialisation(self, model: nn.Module) -> tuple[MomentErrors | None, tuple[LayerPrediction, ...]]:
+        """Measures the errors of the initial ``model``, as :meth:`errors` does, and, per layer but the last, the factor
+        toward the input beside theory's; of a network that theory does not speak of there are no such predictions."""
+        exact = self._exact(model)
+        if exact is None:
+            return None, ()
+        activation = self._activation(model)
         predictions = (
-            () if self._cell.norm else predict(model, self._cell.activation, self._inputs, self._targets, exact)
+            () if activation is None else predict(model, activation, self._inputs, self._targets, exact, self._loss)
         )
         return self._errors(model, 0, exact), predictions
 
+    def _activation(self, model: nn.Module) -> Activation | None:
+        """The one that theory is to be asked about; mean field speaks of layers without a norm between them."""
+        if self._cell.own is not None:
+            return activation_in(model)
+        return None if self._cell.norm else self._cell.activation
+
     def _errors(self, model: nn.Module, epoch: int, exact: list[LayerGradients]) -> MomentErrors:
+        return MomentErrors(epoch=epoch, layers=gradient_errors(self._found(model), exact))
+
+    def _found(self, model: nn.Module) -> list[LayerGradients]:
         context = autocast(self._precision, self._inputs.device)
         # On a copy, for a batch norm would learn from this batch once more.
-        found = layer_gradients(copy.deepcopy(model), self._inputs, self._targets, context)
-        return MomentErrors(epoch=epoch, layers=gradient_errors(found, exact))
+        return layer_gradients(copy.deepcopy(model), self._inputs, self._targets, context, loss=self._loss)
 
-    def _exact(self, model: nn.Module) -> list[LayerGradients]:
-        return exact_gradients(model, self._inputs, self._targets)
+    def _exact(self, model: nn.Module) -> list[LayerGradients] | None:
+        if self._cell.own is None:
+            return exact_gradients(model, self._inputs, self._targets)
+        try:
+            with drawing_from(generator(self._cell, "network")):
+                first, second = self._found(model), self._found(model)
+            if not first or not all(torch.equal(a.weight, b.weight) for a, b in zip(first, second, strict=True)):
+                return None
+            return exact_gradients(model, self._inputs, self._targets, self._loss, whole=True)
+        except Exception:  # nobody knows what it does in float64; that it trains is seen elsewhere
+            return None
 
 
 class WorstError(NamedTuple):
@@ -70,19 +92,20 @@ class WorstError(NamedTuple):
     layer: str
 
 
-def worst_error(study: Study, images: ImageSet, device: torch.device | str) -> WorstError:
+def worst_error(study: Study, images: ImageSet, device: torch.device | str) -> WorstError | None:
     """Finds the largest error at initialisation at the study's precision, on the first batch of the first seed's
-    networks."""
+    networks; ``None`` where there is none to be measured."""
     device_images = DeviceImages(images, torch.device(device))
     with float32_precision(study.precision):
         errors = [
             WorstError(math.inf if error.weight_l2 is None else error.weight_l2, cell, error.name)
             for cell in study.cells
             if cell.seed == study.cells[0].seed
-            for error in _initial_errors(cell, device_images, study.precision).layers
+            for error in _initial_errors(cell, device_images, study.precision)
         ]
-    return max(errors, key=lambda worst: worst.error)
+    return max(errors, key=lambda worst: worst.error, default=None)
 
 
-def _initial_errors(cell: Cell, images: DeviceImages, precision: Precision) -> MomentErrors:
-    return FirstBatch(cell, images, precision).errors(initial_network(cell, images), 0)
+def _initial_errors(cell: Cell, images: DeviceImages, precision: Precision) -> tuple[LayerError, ...]:
+    found = FirstBatch(cell, images, precision).errors(initial_network(cell, images), 0)
+    return found.layers if found else ()

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vgharness.data.on_device import DeviceImages
 from vgharness.precision import autocast
 from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerPrediction, MomentErrors, Precision
+from vgharness.storage.checkpoints import Checkpoint
 from vgharness.training.callback import Callback
+from vgharness.training.checkpoint import CheckpointError, restore, state_of
 from vgharness.training.evaluation import evaluation_mode
 from vgharness.training.first_batch import FirstBatch
 from vgharness.training.network_facts import Heatmap, facts_of, heatmap_of
@@ -42,7 +44,7 @@ class NetworkTraining:
     """
 
     def __init__(self, cell: Cell, model: nn.Module, images: DeviceImages, precision: Precision) -> None:
-        self.cell, self.model, self.facts = cell, model, facts_of(model, images.device)
+        self.cell, self.model, self.facts = cell, model, facts_of(model, images, own=cell.own is not None)
         self._images, self._precision = images, precision
         self.numerics: list[MomentErrors] = []
         self.predictions: tuple[LayerPrediction, ...] = ()
@@ -51,6 +53,15 @@ class NetworkTraining:
         self.heatmap: Heatmap | None = None
         self.status: Literal["running", "finished", "diverged", "interrupted"] = "running"
         self.reason = ""
+        self._earlier_seconds = 0.0  # of the process that it goes on from
+
+    def go_on_from(self, result: CellResult) -> None:
+        """Takes what an earlier process found of it. Raises ``ValueError`` where that began from other weights."""
+        if result.initial_weights_sha256 != self.facts.weights_sha256:
+            raise ValueError("it began from other weights")
+        self.numerics, self.epochs = list(result.numerics), list(result.epochs)
+        self.predictions, self.initial = result.predictions, result.initial
+        self._earlier_seconds = result.seconds
 
     @cached_property
     def _first_batch(self) -> FirstBatch:
@@ -66,10 +77,10 @@ class NetworkTraining:
         if self.diverged:
             return
         if self.epochs:
-            self.numerics.append(self._first_batch.errors(self.model, len(self.epochs)))
+            errors = self._first_batch.errors(self.model, len(self.epochs))
         else:
             errors, self.predictions = self._first_batch.at_initialisation(self.model)
-            self.numerics.append(errors)
+        self.numerics += [errors] if errors else []
 
     def end_if_not_finite(self) -> None:
         """Ends the training as diverged if a loss of the last epoch was not finite."""
@@ -88,8 +99,17 @@ class NetworkTraining:
         where = f"in epoch {begun}" if begun <= self.cell.epochs else "after the last epoch"
         self.status, self.reason = "interrupted", f"interrupted {where}"
 
+    def if_interrupted(self, seconds: float) -> CellResult:
+        """Makes the record of what there is if nothing more comes; ``seconds`` as in :meth:`result`."""
+        before = self.status, self.reason
+        if not self.diverged:
+            self.interrupt()
+        found = self.result(seconds)
+        self.status, self.reason = before
+        return found
+
     def result(self, seconds: float) -> CellResult:
-        """Makes the record of all that there is so far; ``seconds``: how long its pack has trained."""
+        """Makes the record of all that there is so far; ``seconds``: how long its pack has trained in this process."""
         return CellResult(
             cell=self.cell,
             status=self.status,
@@ -102,14 +122,21 @@ class NetworkTraining:
             predictions=self.predictions,
             epochs=tuple(self.epochs),
             heatmap=self.heatmap,
-            seconds=seconds,
+            seconds=self._earlier_seconds + seconds,
         )
 
 
 def train_pack(
-    cells: Sequence[Cell], images: DeviceImages, precision: Precision, callback: Callback | None = None
+    cells: Sequence[Cell],
+    images: DeviceImages,
+    precision: Precision,
+    callback: Callback | None = None,
+    checkpoints: Sequence[Checkpoint] = (),
 ) -> tuple[CellResult, ...]:
     """Trains ``cells``, alike but for activation and seed, and gives their results, in their order.
+
+    ``checkpoints``: what each of them goes on from, all after the same epoch; none: they begin. Raises
+    :class:`~vgharness.training.checkpoint.CheckpointError` where one is of another network.
 
     Each trains to its end, to its divergence (a loss that is not finite), or to Ctrl-C, which ends all that train as
     ``interrupted`` and is not raised. Float32 on a GPU is computed as the caller has set it by
@@ -118,6 +145,8 @@ def train_pack(
     started = time.perf_counter()
     pack = Pack(cells, images, precision)
     networks = [NetworkTraining(cell, model, images, precision) for cell, model in zip(cells, pack.models, strict=True)]
+    for number, (network, checkpoint) in enumerate(zip(networks, checkpoints, strict=bool(checkpoints))):
+        _go_on(pack, number, network, checkpoint)
     try:
         _train(pack, networks, callback or Callback(), started)
         for network in networks:
@@ -130,6 +159,14 @@ def train_pack(
     return tuple(network.result(seconds) for network in networks)
 
 
+def _go_on(pack: Pack, number: int, network: NetworkTraining, checkpoint: Checkpoint) -> None:
+    restore(pack, number, checkpoint.state)
+    try:
+        network.go_on_from(checkpoint.result)
+    except ValueError as error:
+        raise CheckpointError(number, str(error)) from error
+
+
 def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback, started: float) -> None:
     """Trains the pack to its end and notes in ``networks``, one for each of its networks, what is found; ``started``:
     when."""
@@ -138,25 +175,34 @@ def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback, 
         for network in those:
             callback.cell_advanced(network.result(time.perf_counter() - started))
 
-    for network in networks:
-        network.measure_first_batch()
-    advanced(networks)
+    def keep(those: Sequence[NetworkTraining]) -> None:
+        seconds = time.perf_counter() - started
+        for number, network in enumerate(networks):
+            if network in those:
+                callback.checkpoint(network.if_interrupted(seconds), partial(state_of, pack, number))
+
+    done = len(networks[0].epochs)
+    if not done:
+        for network in networks:
+            network.measure_first_batch()
+        advanced(networks)
     if not pack.cell.epochs:
         for network, flow in zip(networks, _initial_flows(pack), strict=True):
             network.initial = flow
         return
-    for number in range(1, pack.cell.epochs + 1):
+    for number in range(done + 1, pack.cell.epochs + 1):
         training = [network for network in networks if not network.diverged]
         _train_epoch(pack, number, networks, callback)
         if number in (1, pack.cell.epochs):  # the moments that claims speak of
             for network in networks:
                 network.measure_first_batch()
+        keep(training)
         advanced(training)
         if all(network.diverged for network in networks):
             return
     with evaluation_mode(pack.models), autocast(pack.precision, pack.images.device):
         for network in networks:
-            if not network.diverged:
+            if not network.diverged and network.cell.own is None:
                 network.heatmap = heatmap_of(network.model, pack.images)
 
 
@@ -172,11 +218,13 @@ def _train_epoch(pack: Pack, number: int, networks: Sequence[NetworkTraining], c
     """Trains and tests for one epoch and adds it to the networks that have not diverged; the first epoch gives their
     initial flow too."""
     started = time.perf_counter()
-    sizes, test_count = pack.batches.sizes, len(pack.images.test_images)
+    sizes, test_count = pack.batches.sizes, pack.images.test_count
     training = {i: network for i, network in enumerate(networks) if not network.diverged}
 
     def step_done(step: int) -> None:
-        for network in training.values():
+        for i, network in training.items():
+            if pack.images.device.type == "cpu":
+                callback.step_measured(network.cell, partial(pack.so_far, i, step))
             callback.step_done(network.cell, number, step, len(sizes))
 
     set_learning_rate(pack.optimizer, learning_rate_at(pack.cell, number))
@@ -194,12 +242,17 @@ def _train_epoch(pack: Pack, number: int, networks: Sequence[NetworkTraining], c
         epoch = Epoch(
             epoch=number,
             train_loss=float((by_network[i].losses * images_per_step).sum() / images),
-            train_accuracy=float(100 * by_network[i].correct.sum() / images),
+            train_accuracy=_percent(by_network[i].correct.sum() / images),
             test_loss=float(tested.losses[i]) / test_count,
-            test_accuracy=100 * float(tested.correct[i]) / test_count,
+            test_accuracy=_percent(tested.correct[i] / test_count),
             seconds=seconds,
             flow=flows[i],
         )
         network.epochs.append(epoch)
         callback.epoch_done(network.cell, epoch)
         network.end_if_not_finite()
+
+
+def _percent(share: Tensor) -> float | None:
+    """``None`` where nothing is right or wrong, of targets that are no classes."""
+    return None if share.isnan() else 100 * float(share)

@@ -7,10 +7,9 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-from vgharness.data.augmentation import normalise
 from vgharness.data.image_set import SIZE
 from vgharness.data.on_device import DeviceImages
 from vgharness.records import LayerShape
@@ -33,12 +32,12 @@ class NetworkFacts(NamedTuple):
     weights_sha256: str
 
 
-def facts_of(model: nn.Module, device: torch.device) -> NetworkFacts:
-    """States what ``model`` is, on ``device`` and in training mode, whose children run one after the other; changes
-    nothing in it."""
+def facts_of(model: nn.Module, images: DeviceImages, *, own: bool = False) -> NetworkFacts:
+    """States what ``model`` is, in training mode on the device of ``images``; changes nothing in it. Its children run
+    one after the other, unless it is a user's ``own``."""
     return NetworkFacts(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        layers=_layer_shapes(model, device),
+        layers=_own_layer_shapes(model, images) if own else _layer_shapes(model, images.device),
         weights_sha256=_weights_sha256(model),
     )
 
@@ -49,9 +48,9 @@ def heatmap_of(model: nn.Module, images: DeviceImages) -> Heatmap | None:
 
     ``model`` runs in the mode it is in, its children one after the other. Returns ``None`` where a value is not finite.
     """
-    pixels, targets = images.test_images[:HEATMAP_IMAGES], images.test_labels[:HEATMAP_IMAGES]
+    inputs, targets = next(images.test_batches(HEATMAP_IMAGES, HEATMAP_IMAGES))
     conv1, *rest = model.children()
-    outputs = pre_activation = conv1(normalise(pixels))
+    outputs = pre_activation = conv1(inputs)
     for module in rest:
         outputs = module(outputs)
     (gradient,) = torch.autograd.grad(functional.cross_entropy(outputs, targets), pre_activation)
@@ -70,6 +69,31 @@ def _layer_shapes(model: nn.Module, device: torch.device) -> tuple[LayerShape, .
             shapes.append(LayerShape(name=name, kind=type(module).__name__, shape=tuple(hidden.shape[1:])))
     model.train()
     return tuple(shapes)
+
+
+def _own_layer_shapes(model: nn.Module, images: DeviceImages) -> tuple[LayerShape, ...]:
+    """Of every innermost module that puts out one tensor for one input, in the order in which they first run."""
+    shapes: dict[str, LayerShape] = {}
+
+    def note(name: str, module: nn.Module, output: object) -> None:
+        if isinstance(output, Tensor) and output.dim() and all(output.shape):
+            shapes.setdefault(name, LayerShape(name=name, kind=type(module).__name__, shape=tuple(output.shape[1:])))
+
+    innermost = [(name, module) for name, module in model.named_modules() if name and not any(module.children())]
+    handles = [
+        module.register_forward_hook(lambda m, inputs, output, name=name: note(name, m, output))
+        for name, module in innermost
+    ]
+    inputs, _ = next(images.test_batches(1, 1))
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(inputs)
+    finally:
+        model.train()
+        for handle in handles:
+            handle.remove()
+    return tuple(shapes.values())
 
 
 def _weights_sha256(model: nn.Module) -> str:

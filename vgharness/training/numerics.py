@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vgharness.records import LayerError
+from vgharness.training.own_network import Loss
 
 _PART = 32  # images; of 128 at once a CPU spends a third of the time on fetching memory
 
@@ -43,14 +44,21 @@ def gradient_errors(found: Sequence[LayerGradients], exact: Sequence[LayerGradie
     return tuple(_error(a, b) for a, b in zip(found, exact, strict=True))
 
 
-def exact_gradients(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[LayerGradients]:
+def exact_gradients(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    loss: Loss = functional.cross_entropy,
+    *,
+    whole: bool = False,
+) -> list[LayerGradients]:
     """Computes the gradients of :func:`layer_gradients` with the same weights and inputs in float64, a part of the
-    batch at a time unless a batch norm mixes its images."""
+    batch at a time unless a batch norm mixes its images, or ``whole`` says that something may."""
     exact = copy.deepcopy(model).double()
     mixed = any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules())
-    size = len(inputs) if mixed else _PART
+    size = len(inputs) if mixed or whole else _PART
     parts = [
-        layer_gradients(exact, part.double(), labels, nullcontext(), share=len(part) / len(inputs))
+        layer_gradients(exact, _wide(part), _wide(labels), nullcontext(), loss=loss, share=len(part) / len(inputs))
         for part, labels in zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
     ]
     return [
@@ -69,10 +77,11 @@ def layer_gradients(
     targets: Tensor,
     context: AbstractContextManager[object],
     *,
+    loss: Loss = functional.cross_entropy,
     share: float = 1.0,
 ) -> list[LayerGradients]:
     """Computes the gradients of every linear and convolution layer of ``model``, in the order in which they run, each
-    once; L is the mean cross-entropy of the classes ``targets`` int64 [B], times ``share``.
+    once; L is ``loss`` of outputs and ``targets``, a mean over the batch, times ``share``.
 
     ``context`` is entered around the forward pass. No parameter's ``grad`` is touched.
     """
@@ -90,11 +99,11 @@ def layer_gradients(
     ]
     try:
         with context:
-            loss = share * functional.cross_entropy(model(inputs), targets)
+            value = share * loss(model(inputs), targets)
     finally:
         for handle in handles:
             handle.remove()
-    gradients = torch.autograd.grad(loss, [*weights, *outputs])
+    gradients = torch.autograd.grad(value, [*weights, *outputs])
     return [LayerGradients(*each) for each in zip(names, gradients[: len(names)], gradients[len(names) :], strict=True)]
 
 
@@ -108,3 +117,8 @@ def _error(found: LayerGradients, exact: LayerGradients) -> LayerError:
         signal_l2=l2,
         signal_rms=l2,
     )
+
+
+def _wide(values: Tensor) -> Tensor:
+    """In float64, where they are no whole numbers."""
+    return values.double() if values.is_floating_point() else values

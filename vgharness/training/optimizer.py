@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from vgharness.records import Cell
+from vgharness.training.own_network import make_own_optimizer, own_learning_rate
 
 
 def make_optimizer(cell: Cell, parameters: Iterable[nn.Parameter], device: torch.device) -> Optimizer:
@@ -18,6 +19,8 @@ def make_optimizer(cell: Cell, parameters: Iterable[nn.Parameter], device: torch
     On a GPU, where a step is recorded once and repeated, a learning rate that changes lies on the device, so that what
     is repeated reads the one of the moment.
     """
+    if cell.own is not None:
+        return make_own_optimizer(cell.own, parameters)
     on_gpu = device.type == "cuda"
     changes = cell.schedule != "constant"
     rate: float | Tensor = torch.tensor(cell.learning_rate, device=device) if on_gpu and changes else cell.learning_rate
@@ -32,6 +35,8 @@ def learning_rate_at(cell: Cell, epoch: int) -> float:
     ``cosine`` is ``torch.optim.lr_scheduler.CosineAnnealingLR``'s with ``T_max`` the number of epochs, stepped after
     each epoch: the first epoch has the cell's own, and after the last it would be 0.
     """
+    if cell.own is not None:
+        return own_learning_rate(cell.own, epoch)
     if cell.schedule == "constant":
         return cell.learning_rate
     return cell.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / cell.epochs)) / 2

@@ -8,13 +8,13 @@ code runs without graphs and streams.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+import copy
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vgharness.data.on_device import DeviceImages
 from vgharness.models import DeepCNN
@@ -23,12 +23,11 @@ from vgharness.probe.probe import GradientProbe
 from vgharness.records import TRAINED_ACTIVATIONS, Cell, GradientFlow, Precision
 from vgharness.training.cuda_graph import WARM_UP, Recorded, Recorder
 from vgharness.training.cuda_streams import NetworkStreams
-from vgharness.training.evaluation import count_correct, evaluate
+from vgharness.training.evaluation import evaluate
 from vgharness.training.optimizer import make_optimizer
-from vgharness.training.randomness import Batch, Batches, generator
+from vgharness.training.own_network import count_correct, make_network, mean_loss
+from vgharness.training.randomness import Batch, Batches, drawing_from, generator
 from vgharness.training.values import EpochBuffer, EvaluationValues, StepValues
-
-_seeding = threading.Lock()  # of PyTorch's global generator, which layers initialise from
 
 
 class Pack:
@@ -56,6 +55,7 @@ class Pack:
         device = images.device
         self.models = nn.ModuleList(initial_network(cell, images) for cell in cells)
         self.optimizer = make_optimizer(self.cell, self.models.parameters(), device)
+        self._loss = mean_loss(self.cell)
         self.probe = GradientProbe(self.models)
         self.batches = Batches(cells, images)
         self._measured = EpochBuffer(len(self.batches.sizes), device)
@@ -87,15 +87,24 @@ class Pack:
                 step_done(number)
         return self._measured.values
 
+    def so_far(self, number: int, steps: int) -> tuple[float, float]:
+        """Reads a network's mean training loss, and its percentage of right answers, over the epoch's first ``steps``
+        steps. On a GPU that waits for them."""
+        values, sizes = self._measured.values, torch.tensor(self.batches.sizes[:steps])
+        images = sizes.sum()
+        loss = (values.losses[:steps, number] * sizes).sum() / images
+        return float(loss), float(100 * values.correct[:steps, number].sum() / images)
+
     def step(self, size: int) -> StepValues:
         """Makes one optimizer step on the next batch, of ``size`` images, and gives what it measured, on the device;
         gradients, losses and right answers are of before the update. Enter the probe around it."""
         batch = self.batches.take(size)
         self.optimizer.zero_grad()
-        losses, correct = self._forward(batch)
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-        self._streams.join()
-        self.optimizer.step()
+        with self._drawing():
+            losses, correct = self._forward(batch)
+            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+            self._streams.join()
+            self.optimizer.step()
         gradients = self.probe.read().view(len(self), -1)
         return StepValues.join(gradients, torch.stack(losses).detach(), torch.stack(correct))
 
@@ -106,6 +115,8 @@ class Pack:
         used: the batches are of the order drawn last.
         """
         before = {name: tensor.clone() for name, tensor in self.models.state_dict().items()}
+        # There is some where it goes on from a checkpoint.
+        state_before = {parameter: copy.deepcopy(state) for parameter, state in self.optimizer.state.items()}
         with self._recorder.aside(), self.probe:
             for size in self._distinct_sizes():
                 for _ in range(steps):
@@ -114,9 +125,11 @@ class Pack:
                     self._measure_step(size)
         self.models.load_state_dict(before)
         self.optimizer.zero_grad()
-        for state in self.optimizer.state.values():
-            for value in state.values():
-                if isinstance(value, Tensor):  # SGD without momentum keeps none
+        for parameter, state in self.optimizer.state.items():
+            for name, value in state.items():
+                if parameter in state_before and isinstance(value, Tensor):
+                    value.copy_(state_before[parameter][name])
+                elif isinstance(value, Tensor):
                     value.zero_()
 
     def flows(self, gradients: Tensor) -> list[GradientFlow]:
@@ -131,18 +144,19 @@ class Pack:
     def evaluate(self, count: int) -> EvaluationValues:
         """Tests the networks on the first ``count`` test images and gives their losses and right answers, on the
         device."""
-        if self._recorded_evaluation is not None and count == len(self.images.test_images):
+        if self._recorded_evaluation is not None and count == self.images.test_count:
             return self._recorded_evaluation.replay()
-        return evaluate(self.models, self.images, self.precision, count)
+        return evaluate(self.models, self.cell, self.images, self.precision, count)
 
     # --- the parts of a step, and their recording --------------------------------------------------
 
     def _record_once(self) -> None:
         """On a GPU, the first time: records a step for each size of batch, and the evaluation."""
-        if not self._recorder.can_record or self._recorded_steps:
+        # What a user's own network does may differ from step to step, or wait for the GPU: it is not recorded.
+        if not self._recorder.can_record or self._recorded_steps or self.cell.own is not None:
             return
         self.rehearse(WARM_UP)
-        evaluate_all = partial(evaluate, self.models, self.images, self.precision, len(self.images.test_images))
+        evaluate_all = partial(evaluate, self.models, self.cell, self.images, self.precision, self.images.test_count)
         with self._recorder.aside():
             evaluate_all()
         self._recorded_evaluation = self._recorder.record(evaluate_all)
@@ -150,6 +164,27 @@ class Pack:
             for size in self._distinct_sizes():
                 self.optimizer.zero_grad()  # the recording then allocates gradients in its own memory
                 self._recorded_steps[size] = self._recorder.record(partial(self._measure_step, size))
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Within, what a user's own network draws on the CPU comes from the cell's own generator. Networks that train
+        beside it wait where it draws at all: PyTorch has one generator for the whole process."""
+        if self.cell.own is None or not self._draws:
+            yield
+            return
+        with drawing_from(self.batches.drawn[0]):
+            yield
+
+    @cached_property
+    def _draws(self) -> bool:
+        """Whether a forward pass of a user's own network draws random numbers, by a trial on a copy."""
+        model = copy.deepcopy(self.models[0])
+        inputs, _ = next(self.images.test_batches(2, 2))
+        trial = torch.Generator()
+        before = trial.get_state()
+        with drawing_from(trial), torch.no_grad():
+            model(inputs)
+        return not torch.equal(before, trial.get_state())
 
     def _distinct_sizes(self) -> list[int]:
         return sorted(set(self.batches.sizes), reverse=True)
@@ -164,29 +199,30 @@ class Pack:
         for number, (model, images, labels) in enumerate(zip(self.models, *batch, strict=True)):
             with self._streams.of_network(number), autocast(self.precision, self.images.device):
                 outputs = model(images)
-                losses.append(functional.cross_entropy(outputs, labels))
-                correct.append(count_correct(outputs, labels))
+                losses.append(self._loss(outputs, labels))
+                correct.append(count_correct(self.cell, outputs, labels))
         self._streams.join()
         return losses, correct
 
 
 def pack_key(cell: Cell) -> Hashable:
     """What cells must have in common to share a pack: the values of every field but activation and seed, and whether
-    their activations are layers of their own."""
+    their activations are layers of their own. A user's own network trains alone."""
+    if cell.own is not None:
+        return cell
     return (
         cell.activation in TRAINED_ACTIVATIONS,
         *(value for field, value in cell if field not in ("activation", "seed")),
     )
 
 
-def initial_network(cell: Cell, images: DeviceImages) -> DeepCNN:
+def initial_network(cell: Cell, images: DeviceImages) -> nn.Module:
     """Makes the cell's network for the classes of ``images``, on their device. Its weights are drawn on the CPU, from
     the cell's own generator."""
-    with _seeding, torch.random.fork_rng(devices=()):
-        torch.default_generator.set_state(generator(cell, "weights").get_state())
-        model = DeepCNN(
-            cell.activation, cell.depth, cell.architecture, cell.norm, cell.init, images.num_classes, cell.width
-        )
+    with drawing_from(generator(cell, "weights")):
+        if cell.own is not None:
+            return make_network(cell, images.num_classes).to(images.device)
+        model = DeepCNN(cell.activation, cell.depth, cell.pools, cell.norm, cell.init, images.num_classes, cell.width)
     return model.pool_early().to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

@@ -7,14 +7,43 @@ import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vgharness.records import Activation, LayerKey, LayerPrediction, factors_toward_input
-from vgharness.theory import bound, chi_of_model
+from vgharness.theory import activation_of, bound, chi_of_model
 from vgharness.training.numerics import LayerGradients, exact_gradients
+from vgharness.training.own_network import Loss
+
+
+def activation_in(model: nn.Module) -> Activation | None:
+    """Names the activation between the layers of a user's own network, where theory speaks of it: an
+    ``nn.Sequential`` of layers with one and the same activation after each but the last, pools, and nothing else.
+    ``None``: theory does not."""
+    if type(model) is not nn.Sequential:
+        return None
+    try:
+        bound(model)
+    except ValueError:
+        return None
+    found: list[Activation | None] = []
+    for module in model:
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            found.append(None)
+        elif (activation := activation_of(module)) is not None:
+            if not found or found[-1] is not None:  # before the first layer, or after another one
+                return None
+            found[-1] = activation
+    hidden = set(found[:-1])
+    return hidden.pop() if len(hidden) == 1 and found[-1] is None else None
 
 
 def predict(
-    model: nn.Module, activation: Activation, inputs: Tensor, targets: Tensor, exact: Sequence[LayerGradients]
+    model: nn.Module,
+    activation: Activation,
+    inputs: Tensor,
+    targets: Tensor,
+    exact: Sequence[LayerGradients],
+    loss: Loss = functional.cross_entropy,
 ) -> tuple[LayerPrediction, ...]:
     """Computes, for each layer with weights but the last, the factor toward the input of ‖∂L/∂h‖₂ from the next layer
     to it: as measured in ``exact``, the :func:`~vgharness.training.numerics.exact_gradients` of the model on the batch,
@@ -30,7 +59,7 @@ def predict(
             twin.set_submodule(name, nn.AvgPool2d(module.kernel_size))
     pooled = _pooled_above(model)
     predicted = [math.sqrt(x) for x in chi_of_model(model, activation, inputs)]
-    measured, twin_measured = _factors(exact), _factors(exact_gradients(twin, inputs, targets))
+    measured, twin_measured = _factors(exact), _factors(exact_gradients(twin, inputs, targets, loss))
     return tuple(
         LayerPrediction(
             name=limit.layer,

@@ -15,15 +15,17 @@ from typing import Final, Literal
 from pydantic import ValidationError
 
 from vgharness.errors import UsageError
-from vgharness.records import Count, Document, Machine, Name, Outcome, Record, Run, Verdict
+from vgharness.formatting import count, listing
+from vgharness.records import Count, Document, Machine, Name, Outcome, Record, Run, Study, Verdict
 from vgharness.report.past.values import KeyValue, key_values
 from vgharness.report.verdict_table import deciding
 from vgharness.storage.reading import read_content
 from vgharness.storage.store import load_run
 from vgharness.system.files import write_whole
 
-DIGEST_VERSION: Final = 1
+DIGEST_VERSION: Final = 2
 _FOLDER: Final = ".digests"
+_MOST_NAMED: Final = 4
 
 
 class DigestVerdict(Record):
@@ -44,18 +46,19 @@ class DigestVerdict(Record):
 class Digest(Record):
     """What later pages need of a run.
 
-    schema_version: of this format.
+    schema_version: of this format; version 1 had no ``settings``.
     file_size: of the run's file, in bytes.
     file_changed: when that was written, in nanoseconds.
     created, status, command, commit, machine, document: as of the run.
     preset: that its study was planned from.
+    settings: of its networks, in short.
     images: in words.
     images_sha256: over their pixels and labels.
     verdicts: their outcomes.
     values: the key values.
     """
 
-    schema_version: Literal[1] = DIGEST_VERSION
+    schema_version: Literal[2] = DIGEST_VERSION
     file_size: Count
     file_changed: int
     created: Name
@@ -65,6 +68,7 @@ class Digest(Record):
     machine: Machine
     document: Document | None
     preset: Name
+    settings: Name
     images: Name
     images_sha256: str
     verdicts: tuple[DigestVerdict, ...]
@@ -83,6 +87,7 @@ def digest_of(run: Run, size: int = 0, changed: int = 0) -> Digest:
         machine=run.machine,
         document=run.document,
         preset=run.study.preset,
+        settings=in_short(run.study),
         images=run.data.description,
         images_sha256=run.data.sha256,
         verdicts=tuple(_outcomes(run.verdicts)),
@@ -108,6 +113,20 @@ def digest_at(path: Path) -> Digest:
         kept.parent.mkdir(exist_ok=True)
         write_whole(kept, digest.model_dump_json(indent=1).encode())
     return digest
+
+
+def in_short(study: Study) -> str:
+    """``6 networks: sigmoid, relu; script / script, depth 8; 3 seeds; 2 epochs``."""
+    cells = study.cells
+    kinds = list(dict.fromkeys(cell.settings for cell in cells))
+    more = f" and {len(kinds) - _MOST_NAMED} more" if len(kinds) > _MOST_NAMED else ""
+    activations = listing(dict.fromkeys(cell.activation for cell in cells), most=_MOST_NAMED)
+    epochs = sorted({cell.epochs for cell in cells if cell.epochs})
+    trained = f"{listing(epochs, most=_MOST_NAMED)} epochs" if epochs else "at initialisation only"
+    precision = [] if study.precision == "fp32" else [study.precision]
+    seeds = count(len({cell.seed for cell in cells}), "seed")
+    named = f"{' / '.join(kinds[:_MOST_NAMED])}{more}"
+    return "; ".join([f"{count(len(cells), 'network')}: {activations}", named, seeds, trained, *precision])
 
 
 def _outcomes(verdicts: Iterable[Verdict]) -> Iterable[DigestVerdict]:

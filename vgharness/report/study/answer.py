@@ -1,7 +1,8 @@
 """What a run found, in words made by rule from its figures and verdicts: the first thing on its page.
 
-A kind of network's gradients *shrink* toward the input at a moment where the 95 % interval of the factor per layer lies
-below 1/2, *grow* where it lies above 2, are *steady* where it lies within; else that is *open*.
+A kind of network's gradients *shrink* toward the input at a moment where the interval of the factor per layer, at the
+confidence of the run's claims, lies below 1/2, *grow* where it lies above 2, are *steady* where it lies within; else
+that is *open*.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from vgharness.formatting import count, duration, percent, together, with_span
 from vgharness.gradflow.summary import SIGNAL
 from vgharness.records import Activation, Run, Verdict
 from vgharness.report.kinds import Kind, Series, factor_series, numerical_errors, trained_groups
+from vgharness.report.rounds import rounds_line
 from vgharness.report.verdict_table import deciding, tally_line
 from vgharness.statistics import Summary
 from vgharness.theory import FUNCTIONS
@@ -61,7 +63,7 @@ class Answer(NamedTuple):
 def answer_of(run: Run) -> Answer:
     """The answer of ``run``."""
     settings, spoken_of = _spoken_of(run)
-    series = [found for kind in spoken_of if (found := factor_series(kind, SIGNAL)).means]
+    series = [found for kind in spoken_of if (found := factor_series(kind, SIGNAL, run.study.confidence)).means]
     said = [(found, text) for found in series if (text := way(found))]
     if said:
         headline = _sentence(said[:_MOST_NAMED])
@@ -164,6 +166,8 @@ def _sure(run: Run) -> Iterable[str]:
     if seeds:
         few = f", and a verdict needs {FEWEST_SEEDS}" if len(seeds) < FEWEST_SEEDS else ""
         yield count(len(seeds), "seed") + few
+    if looked := rounds_line(run.study):
+        yield looked
     yield f"{run.data.description} ({run.data.train_images:,} images)"
     yield f"{run.study.precision}{_worst_error(run)}"
     yield f"{duration(run.seconds)} on {run.machine.hardware}"

@@ -138,7 +138,8 @@ def _numbers(pair: ReadingPair) -> tuple[str, str, str]:
     if pair.difference is None:
         shown = f"none: {pair.why}"
     else:
-        seeds = "same seeds" if pair.difference.paired else "other seeds"
+        same = {each.seed for each in pair.before.values} == {each.seed for each in pair.after.values}
+        seeds = "same seeds" if pair.difference.paired else "other networks" if same else "other seeds"
         shown = f"{pair.difference.in_words()}, {seeds}"
     return _value(pair.before), _value(pair.after), shown
 

@@ -1,8 +1,9 @@
 """Two runs held against the same document → each claim with what it came to in both, and by how much its readings
 differ.
 
-The difference of a reading is taken seed by seed where both runs have the same seeds, else of the means, on the
-reading's own scale: of a factor it is a factor, of a percentage points, of anything else a difference.
+The difference of a reading is taken seed by seed where both runs have the same networks with the same seeds, else of
+the means, on the reading's own scale: of a factor it is a factor, of a percentage points, of anything else a
+difference.
 """
 
 from __future__ import annotations
@@ -172,7 +173,8 @@ def difference(before: Reading, after: Reading) -> tuple[Difference | None, str]
         return None, "a seed’s value is only known to lie beyond a bound"
     if not all(map(_is_mean_of_seeds, (before, after))):
         return None, "the value is not the mean of the seeds’"
-    return _difference(before, x, y), ""
+    same_networks = (before.networks, before.activation) == (after.networks, after.activation)
+    return _difference(before, x, y, paired=same_networks and x.keys() == y.keys()), ""
 
 
 def _claim_pair(before: Verdict, after: Verdict, name: str) -> ClaimPair:
@@ -200,11 +202,10 @@ def _is_mean_of_seeds(reading: Reading) -> bool:
     return math.isclose(mean, nan_if_none(reading.value), rel_tol=1e-6)
 
 
-def _difference(reading: Reading, x: dict[int, float], y: dict[int, float]) -> Difference:
+def _difference(reading: Reading, x: dict[int, float], y: dict[int, float], *, paired: bool) -> Difference:
     scale = reading.scale
     if scale == "log" and min(*x.values(), *y.values()) <= 0:  # zero has no logarithm
         scale = "linear"
-    paired = x.keys() == y.keys()
     before = np.array([on_scale(scale, value) for value in x.values()])
     after = np.array([on_scale(scale, y[seed]) for seed in x] if paired else [on_scale(scale, v) for v in y.values()])
     shift = difference_of_means(before, after)

@@ -41,3 +41,12 @@ def test_judging(tmp_path: Path) -> None:
         "assert not {'torch', 'matplotlib'} & set(sys.modules)\n",
         tmp_path,
     )
+
+
+def test_status(tmp_path: Path) -> None:
+    run(
+        "result = CliRunner().invoke(vgharness.cli.main.app, ['status'])\n"
+        "assert result.exit_code == 0 and 'no study is in work' in result.output, result.output\n"
+        "assert not {'torch', 'matplotlib', 'scipy'} & set(sys.modules)\n",
+        tmp_path,
+    )

@@ -1,5 +1,6 @@
 """Side by side on a CPU: the same numbers whatever runs beside, all of them when one fails, none lost at Ctrl-C."""
 
+import copy
 import os
 import signal
 import threading
@@ -192,3 +193,24 @@ def test_what_a_callback_raises_is_raised(few_images: DeviceImages, monkeypatch:
     monkeypatch.setattr(executors, "train_pack", finished)
     with pytest.raises(RuntimeError, match="broken callback"):
         Execution(cells()).run(LocalExecutor([few_images], "fp32"), Broken())
+
+
+def test_each_of_several_gpus_has_a_worker_and_a_part_of_each_shape(
+    few_images: DeviceImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meet, seen = threading.Barrier(2, timeout=60), dict[int, list[int]]()
+
+    def train_pack(pack: Sequence[Cell], images: DeviceImages, *_: object) -> tuple[CellResult, ...]:
+        meet.wait()  # breaks where the other one is not there
+        seen.setdefault(id(images), []).append(len(pack))
+        return finished(pack)
+
+    monkeypatch.setattr(executors, "train_pack", train_pack)
+    assert packs_of(cells()[:3], torch.device("cuda"), 2) == [(0,), (1, 2)]
+    assert packs_of(cells()[:1], torch.device("cuda"), 2) == [(0,)]
+    monkeypatch.setattr(executors, "packs_of", lambda cells, device, devices: [(0, 1), (2, 3)])
+    images = [few_images, copy.copy(few_images)]  # as on two GPUs
+    execution = Execution(cells())
+    execution.run(LocalExecutor(images, "fp32"))
+    assert [result.cell.seed for result in execution.results] == [42, 42, 43, 43]
+    assert seen == {id(each): [2] for each in images}

@@ -43,8 +43,8 @@ def run_study(
     """Trains every cell of ``study`` on ``images`` and gives the run with its verdicts.
 
     ``claims`` are those to judge, by default the studied README's. ``command`` is recorded as what reproduces the run.
-    ``callback`` is called as training goes on. On a CPU ``jobs`` cells train at a time, by default one for each core;
-    results do not depend on it. The device ``cuda`` stands for all GPUs there are, ``cuda:N`` for one.
+    ``callback`` is called as training goes on. On a CPU ``jobs`` cells train at a time, by default one for each core.
+    The device ``cuda`` stands for all GPUs there are, ``cuda:N`` for one.
 
     ``store``: where each epoch is kept as it ends, so that the same call goes on where an earlier one was ended,
     whatever ended it; None: nowhere. ``fresh``: forget what an earlier call has kept. Once the run is saved,
@@ -57,8 +57,7 @@ def run_study(
     with what there is: the run's status is then ``interrupted``. Raises :class:`~vgharness.errors.UsageError` where
     nothing can be kept in the store, or another process trains one of the cells.
 
-    A study with :attr:`~vgharness.records.Study.rounds` goes on with more seeds until its claims are decided; the run
-    then has the study with all its cells, and says at which look it ended.
+    A study with :attr:`~vgharness.records.Study.rounds` goes on with more seeds until its claims are decided.
     """
     started = time.perf_counter()
     callback, where = callback or Callback(), _Where(torch.device(device), jobs, cluster)

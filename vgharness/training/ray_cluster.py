@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,7 @@ from vgharness.training.loop import train_pack
 
 _STEP_SECONDS: Final = 0.5  # between the steps that are reported
 _POLL_SECONDS: Final = 0.5
+_ANSWER_SECONDS: Final = 10.0
 _MOST_PACKS: Final = 1000  # at a time: each has a thread here
 
 _Event = tuple[str, tuple[Any, ...]]
@@ -118,8 +120,9 @@ class RayExecutor:
             return
         before = signal.getsignal(signal.SIGTERM)
         try:
+            _check_answers(self._address)
             self._ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise UsageError(
                 f"--address {self._address}: no Ray cluster answers there ({in_one_line(error)}); start one with "
                 "'ray start --head', and on each other machine 'ray start --address=HOST:6379'"
@@ -230,6 +233,13 @@ def _pass_on(name: str, arguments: tuple[Any, ...], callback: Callback) -> None:
 def _raise(kind: str, message: str) -> NoReturn:
     """Raises what was raised elsewhere, as far as its name and message go."""
     raise type(kind, (Exception,), {})(message)
+
+
+def _check_answers(address: str) -> None:
+    """Raises ``OSError`` where nothing answers at ``HOST:PORT``, for which Ray itself waits for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
 
 
 def _interrupted(result: CellResult, *epochs: Epoch) -> CellResult:

@@ -8,7 +8,7 @@ from factories import CANONICAL, make_flow, make_result, make_run, paired
 from vgharness.claims.loading import load_claims
 from vgharness.formatting import number
 from vgharness.gradflow.summary import SIGNAL
-from vgharness.records import CellResult, Run
+from vgharness.records import CellResult, OwnNetwork, Run
 from vgharness.report.figures.accuracy import accuracy_sheet
 from vgharness.report.figures.gradients import gradients_sheet
 from vgharness.report.figures.maps import maps_sheet
@@ -230,6 +230,24 @@ def test_decades_lost_and_collapse_stand_by_depth_activation_and_norm() -> None:
     assert cells["ReLU", 2].decades is None
     assert [key for key, cell in cells.items() if cell.collapsed] == [("Sigmoid", 5)]
     assert str(found.drawn).count("<circle") == 4
+
+
+def test_networks_of_a_users_own_have_rows_by_their_factors_and_no_depth_of_ours() -> None:
+    results = [
+        with_cell(
+            make_result("relu", curve=[30.0]),
+            architecture="net",
+            own=OwnNetwork(network="net:make", factors=(("depth", 22), ("skip", skip))),
+        )
+        for skip in (True, False)
+    ]
+    found = depths_of(make_run(results))
+    assert found is not None
+    (grid,) = found.grids
+    assert (grid.architecture, grid.depths) == ("net", (None,))
+    assert [name for name, _ in grid.rows] == ["ReLU, depth 22, skip true", "ReLU, depth 22, skip false"]
+    page = render(make_run(results))
+    assert '<th scope="col">as made</th>' in page
 
 
 def test_networks_that_differ_in_architecture_and_activation_alone_need_no_grid(run: Run) -> None:

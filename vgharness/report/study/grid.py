@@ -43,10 +43,13 @@ _Found = tuple[Kind, GridCell]
 
 
 class Grid(NamedTuple):
-    """Networks of one architecture: a row for each activation with all else that sets it apart, a column per depth."""
+    """Networks of one architecture: a row for each activation with all else that sets it apart, a column per depth.
+
+    depths: the columns', in order; ``None``: a network of the user's own, whose depth is not known.
+    """
 
     architecture: str
-    depths: tuple[int, ...]
+    depths: tuple[int | None, ...]
     rows: tuple[tuple[str, tuple[GridCell, ...]], ...]
 
 
@@ -86,12 +89,16 @@ def _beside(cell: Cell) -> str:
     return _factors(cell.model_copy(update={"depth": Cell.model_fields["depth"].default}))
 
 
+def _depth(cell: Cell) -> int | None:
+    return cell.depth if cell.own is None else None
+
+
 def _grid(architecture: str, found: Sequence[_Found]) -> Grid:
-    depths = tuple(sorted({kind.cell.depth for kind, _ in found}))
-    rows: dict[str, dict[int, GridCell]] = {}
+    depths = tuple(sorted({_depth(kind.cell) for kind, _ in found}, key=lambda depth: depth or 0))
+    rows: dict[str, dict[int | None, GridCell]] = {}
     for kind, cell in found:
         name = f"{activation_name(kind.activation)}{_beside(kind.cell)}"
-        rows.setdefault(name, {})[kind.cell.depth] = cell
+        rows.setdefault(name, {})[_depth(kind.cell)] = cell
     return Grid(
         architecture,
         depths,

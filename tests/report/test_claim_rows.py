@@ -63,13 +63,13 @@ def test_strips_say_what_tells_readings_of_a_claim_apart() -> None:
     assert [strip.caption for strip in row.strips] == ["at initialisation", "over epoch 1"]
 
 
-def test_a_context_reading_of_the_same_values_has_no_strip_of_its_own() -> None:
+def test_only_readings_that_decide_have_strips() -> None:
     same, other = (
         make_reading(value=1.5, context=True),
         make_reading(numbers=(5.0,), value=5.0, context=True, label="other"),
     )
     (row,) = rows(make_verdict("reproduced", make_reading(value=1.5), same, other))["Accuracy and loss"]
-    assert [strip.caption for strip in row.strips] == ["a value", "beside it: other"]
+    assert [strip.caption for strip in row.strips] == ["a value"]
 
 
 def test_counts_have_no_strip() -> None:

@@ -250,8 +250,7 @@ def test_what_is_only_shown_beside_stands_apart() -> None:
     )
     html = render(of_a_paper(verdict))
     row = html[html.index('id="claim-') :]
-    assert row.index("of the text: 1.50 %") < row.index("beside it: its plot: 3.50 %") < row.index("<table")
-    assert 'class="beside"' in row
+    assert "its plot" not in row[: row.index("<table")]
     readings = row[row.index("<table") :]
     assert readings.index("of the text") < readings.index("its plot") < readings.index("decides nothing")
 

@@ -106,7 +106,7 @@ def _undecided(spec: ReadingSpec, outcome: Outcome, reason: str) -> Reading:
         words=spec.words,
         expected=_expected(spec),
         accepted=_accepted(spec),
-        layers=spec.layers.take if spec.layers else "",
+        layers=spec.layers.take if spec.layers and spec.against is None else "",
         printed=spec.accept.printed if spec.accept else (),
         unit=spec.unit,
         context=spec.context,

@@ -45,7 +45,7 @@ class Reading(FiniteRecord):
     networks: all that sets those apart that it is of, but activation and seed, as :attr:`Cell.settings` has it; empty:
         none were measured, or they are no study's.
     activation: theirs; ``None``: it compares two activations.
-    layers: what is made of the layers, such as ``factor``; empty: it is not of several layers.
+    layers: what is made of the layers, such as ``factor``; empty: it is not of several layers, or is a comparison.
     epoch: that it is of; 0: at initialisation; ``None``: of no single one.
     printed: the number that the document prints, or both ends of the range; empty: none.
     unit: of the values, of the interval and of what is printed.

@@ -121,7 +121,7 @@ def claim_values(document: Document | None, verdicts: Sequence[Verdict], figures
         "document_link": document_link(document),
         "counts": _counts(verdicts),
         "standing": standing_line(verdicts),
-        "confidence": level(_confidence(verdicts)).replace(" ", "\N{NO-BREAK SPACE}"),
+        "confidence": level(_confidence(verdicts)),
         "symbols": {**SYMBOLS, _AWAITED: "…"},
         "tiles": [(anchor_of(verdict), short_name(verdict, several=several), verdict) for verdict in verdicts],
         "groups": ran,
@@ -250,21 +250,16 @@ def _row(verdict: Verdict, name: str, strips: list[Strip], figures: set[str]) ->
 
 
 def _drawn(verdict: Verdict) -> list[Reading]:
-    """Those of its readings that a strip can show: that ran and are no count; first those that decide, then those
-    beside them that are not of the same values."""
-    shown: list[Reading] = []
-    for reading in (*deciding(verdict), *beside(verdict)):
-        if can_be_drawn(reading) and not (reading.context and any(reading.values == each.values for each in shown)):
-            shown.append(reading)
-    return shown
+    """Those of its readings that a strip can show: that ran and are no count. Of those that decide; those beside them
+    are in the table below."""
+    return [reading for reading in deciding(verdict) if can_be_drawn(reading)]
 
 
 def _caption(reading: Reading, among: Sequence[Reading]) -> str:
     """Its label, without the parts that all those of its claim have."""
     parts = [each.label.split(", ") for each in among]
     common = set.intersection(*map(set, parts)) if len(parts) > 1 else set()
-    caption = ", ".join(part for part in reading.label.split(", ") if part not in common) or reading.label
-    return f"beside it: {caption}" if reading.context else caption
+    return ", ".join(part for part in reading.label.split(", ") if part not in common) or reading.label
 
 
 def _says(reading: Reading) -> str:

@@ -13,6 +13,7 @@ import torch
 from image_files import Load, assert_same_images, files_in, make_folder, random_pixels, write_image
 
 from vgharness.data.folder import KNOWN_FOLDERS
+from vgharness.data.image_set import Arrays, digest_of
 from vgharness.data.images import load_images
 from vgharness.errors import UsageError
 
@@ -200,6 +201,12 @@ SPOILT = str(Path("train", "cat", "cat1.png"))
         pytest.param(_spoil_bytes(lambda x: b"hello"), [SPOILT, "cannot be read"], id="not an image"),
         pytest.param(_spoil_bytes(lambda x: b""), [SPOILT, "cannot be read"], id="empty file"),
         pytest.param(_spoil_bytes(_enormous), [SPOILT], id="enormous"),
+        pytest.param(lambda x: (x / "train/cat/up").symlink_to(".."), ["leads back to a folder"], id="loop"),
+        pytest.param(lambda x: (x / "train/cat/x.png").symlink_to("nowhere"), ["No such file"], id="dangling link"),
+        pytest.param(
+            lambda x: (x / "train/cat/x.png").symlink_to("x.png"), ["x.png cannot be read"], id="link to itself"
+        ),
+        pytest.param(lambda x: os.mkfifo(x / "train/cat/x.png"), ["this is no regular file"], id="pipe"),
     ],
 )
 def test_a_bad_folder_is_refused_in_one_line_that_names_it(
@@ -219,3 +226,25 @@ def test_a_folder_of_known_pixels_says_what_they_are(folder: Path, load: Load, m
     known, _ = load(folder)
     assert known.provenance.description == "image folder “animals”: two animals"
     assert known.provenance.sha256 == images.provenance.sha256
+
+
+def test_links_that_lead_elsewhere_and_names_that_are_no_text_are_followed(folder: Path, load: Load) -> None:
+    before, _ = load(folder)
+    (folder / "train/cat").rename(folder / "cats")
+    (folder / "train/cat").symlink_to("../cats")
+    odd = os.fsencode(folder / "cats" / "cat1.png")
+    os.rename(odd, odd.replace(b"cat1", b"cat1\xff"))  # noqa: PTH104
+    after, _ = load(folder)
+    assert_same_images(after, before)
+
+
+def test_tensors_with_the_right_hash_and_other_labels_are_decoded_again(
+    folder: Path, tmp_path: Path, load: Load
+) -> None:
+    first, _ = load(folder)
+    (kept,) = files_in(tmp_path / "cache")
+    arrays = Arrays(first.train_images, first.train_labels + 50, first.test_images, first.test_labels)
+    torch.save({"arrays": list(arrays), "sha256": digest_of(arrays)}, kept)
+    images, decoded = load(folder)
+    assert decoded == 10
+    assert_same_images(images, first)

@@ -1,6 +1,8 @@
 """The page, on made-up runs."""
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -302,3 +304,22 @@ def test_variants_of_any_name_have_anchors_of_their_own() -> None:
     anchors = [each for each in parsed.ids if each.startswith("claim-")]
     assert len(set(anchors)) == len(verdicts)
     assert not any(re.search(r"[\s\"]", each) for each in anchors)
+
+
+def test_two_studies_write_into_one_folder_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[str] = []
+    overlaps: list[int] = []
+
+    def write(run: Run, out: Path, *_: object) -> Path:
+        inside.append(run.command)
+        time.sleep(0.05)  # time for the other one to come in
+        overlaps.append(len(inside))
+        inside.pop()
+        return out
+
+    monkeypatch.setattr("vgharness.report.study_page.draw", lambda run: [])
+    monkeypatch.setattr("vgharness.report.study_page._write", write)
+    runs = [make_run([make_result(curve=[10.0])], command=name) for name in ("one", "another")]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda run: write_report(run, tmp_path), runs))
+    assert overlaps == [1, 1]

@@ -55,12 +55,15 @@ def report(
     with usage_errors("vgharness report"):
         chosen = None if claims is None else chosen_claims(None if str(claims) == README_CLAIMS else claims)
         path, loaded = load_saved(storage, run)
-        if other is not None:
-            page = _compare((path, loaded), load_saved(storage, other), chosen, out)
-        elif isinstance(loaded, Run):
-            page = _write_run(path, loaded, chosen, out)
-        else:
-            page = _write_session(loaded, chosen, out)
+        try:
+            if other is not None:
+                page = _compare((path, loaded), load_saved(storage, other), chosen, out)
+            elif isinstance(loaded, Run):
+                page = _write_run(path, loaded, chosen, out)
+            else:
+                page = _write_session(loaded, chosen, out)
+        except OSError as error:
+            raise UsageError(f"--out {shown(out)}: the page was not written ({error.strerror or error})") from error
         say(f"page written to {shown(page)}")
 
 

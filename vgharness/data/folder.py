@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import stat
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -61,7 +63,7 @@ def load_folder(folder: Path, cache: Path, progress: Progress) -> ImageSet:
     """
     files = list_folder(folder)
     kept = cache / "packed" / f"{_fingerprint(folder, [*files.train, *files.test])}.pt"
-    arrays = _kept(kept)
+    arrays = _kept(kept, files)
     if arrays is None:
         arrays = _decode(folder, files, progress)
         _keep(kept, arrays)
@@ -83,15 +85,15 @@ def folder_images(folder: Path, files: Files, arrays: Arrays, sha256: str) -> Im
 def list_folder(folder: Path) -> Files:
     """Lists the image files. Raises :class:`~vgharness.errors.UsageError` that says what the folder lacks."""
     wanted = "it needs train/<class>/ and test/<class>/ with 32×32 RGB images"
-    if not folder.is_dir():
+    if not _is_folder(folder):
         raise UsageError(f"--data {folder}: no such folder; give an existing one, 'cifar10' or 'synthetic'")
-    if not any(folder.iterdir()):
+    if not _entries(folder, folder):
         raise UsageError(f"--data {folder}: the folder is empty; {wanted}")
     classes: dict[str, set[str]] = {}
     for split in ("train", "test"):
         if not (folder / split).is_dir():
             raise UsageError(f"--data {folder}: there is no {split}/ in it; {wanted}")
-        classes[split] = {entry.name for entry in (folder / split).iterdir() if entry.is_dir()}
+        classes[split] = {entry.name for entry in _entries(folder, folder / split) if _is_folder(entry.path)}
     for here, there in (("train", "test"), ("test", "train")):
         if alone := sorted(classes[here] - classes[there]):
             raise UsageError(
@@ -100,21 +102,72 @@ def list_folder(folder: Path) -> Files:
             )
     if len(classes["train"]) < 2:
         raise UsageError(f"--data {folder}: fewer than two class folders in train/; {wanted}")
-    listed = []
-    for split in ("train", "test"):
-        found = datasets.ImageFolder(folder / split, allow_empty=True)
-        if empty := sorted(set(range(len(found.classes))) - set(found.targets)):
-            raise UsageError(f"--data {folder}: no image in {split}/{found.classes[empty[0]]}/; put some there")
-        listed.append(found.samples)
-    return Files(listed[0], listed[1], tuple(found.classes))
+    names = tuple(sorted(classes["train"]))
+    train, test = (_labelled(folder, folder / split, names) for split in ("train", "test"))
+    return Files(train, test, names)
+
+
+def _labelled(folder: Path, split: Path, classes: Sequence[str]) -> list[_LabelledFile]:
+    """The images of each class, by name: those in a folder before those in folders below it."""
+    found = []
+    for label, name in enumerate(classes):
+        images = sorted(_images_below(folder, split / name, ()))
+        if not images:
+            raise UsageError(f"--data {folder}: no image in {split.name}/{name}/; put some there")
+        found += [(os.path.join(*image), label) for image in images]  # noqa: PTH118 - thousands of them
+    return found
+
+
+def _images_below(folder: Path, here: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str]]:
+    """Folder and name of every file that is called as an image is; ``above``: the folders that ``here`` lies in, by
+    device and number. Links to folders are followed, but none that leads back."""
+    place = here.stat()
+    own = (place.st_dev, place.st_ino)
+    if own in above:
+        raise UsageError(
+            f"--data {folder}: {here.relative_to(folder)} leads back to a folder that it lies in; remove that link"
+        )
+    for entry in _entries(folder, here):
+        path = here / entry.name
+        if _is_folder(path):
+            yield from _images_below(folder, path, (*above, own))
+        elif entry.name.lower().endswith(datasets.folder.IMG_EXTENSIONS):
+            _check_image_file(folder, path)
+            yield str(here), entry.name
+
+
+def _entries(folder: Path, here: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(here) as entries:
+            return list(entries)
+    except OSError as error:
+        raise UsageError(f"--data {folder}: {here} cannot be read ({error.strerror}); let this user read it") from error
+
+
+def _is_folder(path: Path | str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - this never raises
+
+
+def _check_image_file(folder: Path, path: Path) -> None:
+    """Without opening it: a pipe would wait for a writer."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        why = error.strerror
+    else:
+        if stat.S_ISREG(mode):
+            return
+        why = "this is no regular file"
+    raise UsageError(f"--data {folder}: {path.relative_to(folder)} cannot be read ({why}); replace or remove it")
 
 
 def _fingerprint(folder: Path, files: Sequence[_LabelledFile]) -> str:
     """Hashes names, labels, sizes and times: much quicker than hashing the content, to notice that it has changed."""
-    digest = hashlib.sha256(f"vgharness packed 1\0{folder.resolve()}".encode())
+    digest = hashlib.sha256(b"vgharness packed 1\0" + os.fsencode(folder.resolve()))
     for path, label in files:
-        stat = Path(path).stat()
-        digest.update(f"\0{path}\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}".encode())
+        seen = Path(path).stat()
+        facts = f"\0{label}\0{seen.st_size}\0{seen.st_mtime_ns}\0{seen.st_ctime_ns}"
+        digest.update(b"\0" + os.fsencode(path) + facts.encode())
     return digest.hexdigest()[:32]
 
 
@@ -164,11 +217,25 @@ def _keep(path: Path, arrays: Arrays) -> None:
         warnings.warn(f"decoded images not kept in {path.parent}: {error}; the next start decodes again", stacklevel=2)
 
 
-def _kept(path: Path) -> Arrays | None:
-    """Reads the decoded tensors; None where there are none, or where they are not what was written."""
+def _kept(path: Path, files: Files) -> Arrays | None:
+    """Reads the decoded tensors; None where there are none, or where they are not what was written of ``files``."""
     try:
         content = torch.load(path, weights_only=True)
         arrays = Arrays(*content["arrays"])
-        return arrays if content["sha256"] == digest_of(arrays) else None
+        is_whole = content["sha256"] == digest_of(arrays) and _are_of(arrays, files)
     except Exception:  # whatever is wrong with it: the images are decoded again
         return None
+    return arrays if is_whole else None
+
+
+def _are_of(arrays: Arrays, files: Files) -> bool:
+    """Whether ``arrays`` have the form and the labels of the folder's ``files``."""
+    return all(
+        images.dtype == torch.uint8
+        and images.shape == (len(listed), 3, SIZE, SIZE)
+        and labels.tolist() == [label for _, label in listed]
+        for images, labels, listed in (
+            (arrays.train_images, arrays.train_labels, files.train),
+            (arrays.test_images, arrays.test_labels, files.test),
+        )
+    )

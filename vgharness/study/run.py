@@ -58,17 +58,7 @@ def run_study(
     """
     started = time.perf_counter()
     device = torch.device(device)
-    begun = Run(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        status="running",
-        command=command,
-        commit=commit(),  # now: the files may change while the study runs
-        machine=describe(device),
-        data=images.provenance,
-        study=study,
-        results=(),
-        seconds=0.0,
-    )
+    begun = _begun(study, images, device, command)
     with ExitStack() as stack:
         work = stack.enter_context(store.work(begun, (callback or Callback()).warned)) if store else None
         if work and fresh:
@@ -84,6 +74,21 @@ def run_study(
     status: Literal["finished", "interrupted"] = "finished" if execution.complete else "interrupted"
     unjudged = begun.so_far(status, execution.results, time.perf_counter() - started)
     return judged(unjudged, load_claims() if claims is None else claims)
+
+
+def _begun(study: Study, images: ImageSet, device: torch.device, command: str) -> Run:
+    """What is known of the run before it trains."""
+    return Run(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        status="running",
+        command=command,
+        commit=commit(),  # now: the files may change while the study runs
+        machine=describe(device),
+        data=images.provenance,
+        study=study,
+        results=(),
+        seconds=0.0,
+    )
 
 
 def _executor(

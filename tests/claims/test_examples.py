@@ -99,4 +99,4 @@ def test_an_accuracy_that_can_only_be_that_on_the_training_images_shows_as_such(
     assert found["accuracy-batch-norm"].outcome == "reproduced"
     assert found["accuracy-layer-norm"].outcome == "not reproduced"
     assert found["small-batches"].readings[1].outcome == "not reproduced"
-    assert found["small-batches"].readings[0].reason == "needs networks with batch size 4"
+    assert found["small-batches"].readings[0].reason == "needs networks with batch size 8"

@@ -20,7 +20,7 @@ from torchvision import datasets
 
 from vgharness.data.image_set import SIZE, Arrays, ImageSet, digest_of, with_provenance
 from vgharness.errors import UsageError
-from vgharness.system.files import write_whole
+from vgharness.system.files import remove_litter, write_whole
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Folders of known content, by the hash of their pixels and labels.
@@ -212,6 +212,7 @@ def _keep(path: Path, arrays: Arrays) -> None:
     torch.save({"arrays": [x.clone() for x in arrays], "sha256": digest_of(arrays)}, buffer)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_litter(path.parent)
         write_whole(path, buffer.getvalue())
     except OSError as error:
         warnings.warn(f"decoded images not kept in {path.parent}: {error}; the next start decodes again", stacklevel=2)

@@ -21,6 +21,7 @@ from vgharness.storage.store import RunStore
 from vgharness.study.run import run_study
 from vgharness.training import executor as executors
 from vgharness.training.callback import Callback
+from vgharness.training.executor import WorkerLostError
 from vgharness.training.loop import train_pack
 
 slow = pytest.mark.processes  # a second or two each
@@ -210,10 +211,11 @@ def test_a_result_that_cannot_be_used_is_set_aside_too(run: Callable[..., tuple[
     assert "set aside as done.json.set-aside" in after.warnings[0]
 
 
-def failing(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = [times]
+def failing(times: int, monkeypatch: pytest.MonkeyPatch, error: Exception, epochs: Sequence[int] = (2,)) -> None:
+    """Makes training with relu raise, ``times`` times in each of ``epochs``."""
+    left = dict.fromkeys(epochs, times)
 
-    def fail_in_epoch_two(
+    def fail(
         cells: Sequence[Cell], images: Any, precision: Any, callback: Callback, *more: Any
     ) -> tuple[CellResult, ...]:
         class Fails(Callback):
@@ -221,20 +223,20 @@ def failing(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 return getattr(callback, name) if name != "step_done" else object.__getattribute__(self, name)
 
             def step_done(self, cell: Cell, epoch: int, step: int, steps: int) -> None:
-                if cell.activation == "relu" and epoch == 2 and left[0]:
-                    left[0] -= 1
-                    raise RuntimeError("out of luck")
+                if cell.activation == "relu" and left.get(epoch):
+                    left[epoch] -= 1
+                    raise error
 
         return train_pack(cells, images, precision, Fails(), *more)
 
-    monkeypatch.setattr(executors, "train_pack", fail_in_epoch_two)
+    monkeypatch.setattr(executors, "train_pack", fail)
 
 
 @slow
 def test_a_cell_that_raises_is_tried_again_from_its_last_epoch(
     run: Callable[..., tuple[Run, Watch]], whole: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing(2, monkeypatch)
+    failing(2, monkeypatch, RuntimeError("out of luck"))
     found, watch = run(*CELLS)
     assert [without_seconds(each) for each in found.results] == whole
     assert len(watch.trained) == 6
@@ -244,7 +246,7 @@ def test_a_cell_that_raises_is_tried_again_from_its_last_epoch(
 def test_a_cell_that_raises_three_times_in_all_its_processes_is_failed(
     run: Callable[..., tuple[Run, Watch]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    failing(100, monkeypatch)
+    failing(100, monkeypatch, RuntimeError("out of luck"))
     first, watch = run(cell(), cell("sigmoid"), last=3)
     assert [each.status for each in first.results] == ["failed", "interrupted"]
     second, watch = run(cell(), cell("sigmoid"))
@@ -252,6 +254,20 @@ def test_a_cell_that_raises_three_times_in_all_its_processes_is_failed(
     assert (second.status, second.results[0].reason) == ("finished", "RuntimeError: out of luck")
     assert {each for each, _ in watch.trained} == {cell("sigmoid")}
     assert RunStore(tmp_path).studies()[0].cells[0].failures == ("RuntimeError: out of luck",) * 3
+
+
+@slow
+def test_a_lost_worker_counts_only_where_nothing_was_kept_meanwhile(
+    run: Callable[..., tuple[Run, Watch]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(1, monkeypatch, WorkerLostError("its node is off"), epochs=range(1, 7))
+    found, watch = run(cell(epochs=6))
+    assert found.results[0].status == "finished"
+    assert [epoch for _, epoch in watch.trained] == [1, 2, 3, 4, 5, 6]
+    failing(100, monkeypatch, WorkerLostError("its node is off"), epochs=(4,))
+    found, watch = run(cell(epochs=5))
+    assert (found.results[0].status, found.results[0].reason) == ("failed", "its node is off")
+    assert [epoch for _, epoch in watch.trained] == [1, 2, 3]
 
 
 @pytest.mark.fast

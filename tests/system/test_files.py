@@ -234,7 +234,7 @@ def test_what_killed_processes_leave_is_removed_and_nothing_else(tmp_path: Path)
     for name in (*kept, old):
         (tmp_path / name).write_bytes(b"")
     os.utime(tmp_path / old, (0, time.time() - 4000))
-    remove_litter(tmp_path)
+    check_folder(tmp_path, "--out")
     assert files_under(tmp_path) == set(kept)
     remove_litter(tmp_path / "nowhere")
 

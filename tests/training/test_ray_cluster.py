@@ -38,12 +38,12 @@ def here(images: ImageSet) -> list[dict[str, Any]]:
     return [without_seconds(each) for each in run_study(STUDY, images, claims=(), jobs=1).results]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     nodes.lost = nodes.add_node(num_cpus=1)
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
@@ -85,29 +85,10 @@ def run(images: ImageSet, store: Path, watch: Watch) -> Run:
     return run_study(STUDY, images, claims=(), store=RunStore(store), callback=watch, cluster="auto")
 
 
-def test_a_node_that_is_lost_costs_only_what_was_not_kept(
-    cluster: Any, images: ImageSet, here: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    losses: list[str] = []
-    train = RayExecutor.train
-
-    def noted(*arguments: Any) -> tuple[CellResult, ...]:
-        try:
-            return train(*arguments)
-        except WorkerLostError as error:
-            losses.append(str(error))
-            raise
-
-    monkeypatch.setattr(RayExecutor, "train", noted)
-    watch = Watch(lambda: cluster.remove_node(cluster.lost, allow_graceful=False))
-    found = run(images, tmp_path, watch)
-    assert len(losses) == 1
-    assert watch.then is None
-    assert found.status == "finished"
-    assert [without_seconds(each) for each in found.results] == here
-    assert set(watch.trained) == {(cell, epoch) for cell in CELLS for epoch in range(1, EPOCHS + 1)}
-    assert len(watch.trained) <= 3 * EPOCHS + 2
-    assert watch.started == list(CELLS)
+def test_no_cluster_is_one_line(images: ImageSet) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(UsageError, match=r"--address 127.0.0.1:1: no Ray cluster answers there .*ray start --head"):
+        run_study(STUDY, images, claims=(), cluster="127.0.0.1:1")
 
 
 def test_ctrl_c_ends_what_trains_and_the_same_study_goes_on_here(
@@ -134,7 +115,27 @@ def test_a_cell_that_raises_there_fails_as_here(cluster: Any, images: ImageSet) 
     assert there.results[0].status == "failed"
 
 
-def test_no_cluster_is_one_line(images: ImageSet) -> None:
-    pytest.importorskip("ray")
-    with pytest.raises(UsageError, match=r"--address 127.0.0.1:1: no Ray cluster answers there .*ray start --head"):
-        run_study(STUDY, images, claims=(), cluster="127.0.0.1:1")
+# The last with both nodes.
+def test_a_node_that_is_lost_costs_only_what_was_not_kept(
+    cluster: Any, images: ImageSet, here: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses: list[str] = []
+    train = RayExecutor.train
+
+    def noted(*arguments: Any) -> tuple[CellResult, ...]:
+        try:
+            return train(*arguments)
+        except WorkerLostError as error:
+            losses.append(str(error))
+            raise
+
+    monkeypatch.setattr(RayExecutor, "train", noted)
+    watch = Watch(lambda: cluster.remove_node(cluster.lost, allow_graceful=False))
+    found = run(images, tmp_path, watch)
+    assert len(losses) == 1
+    assert watch.then is None
+    assert found.status == "finished"
+    assert [without_seconds(each) for each in found.results] == here
+    assert set(watch.trained) == {(cell, epoch) for cell in CELLS for epoch in range(1, EPOCHS + 1)}
+    assert len(watch.trained) <= 3 * EPOCHS + 2
+    assert watch.started == list(CELLS)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from vgharness.data.image_files import Files, LabelledFile, list_folder, refusal
 from vgharness.data.image_set import SIZE, Arrays, ImageSet, digest_of, with_provenance
-from vgharness.system.files import shown, write_whole
+from vgharness.system.files import remove_litter, shown, write_whole
 
 # Folders of known content, by the hash of their pixels and labels.
 KNOWN_FOLDERS = {
@@ -113,6 +113,7 @@ def _keep(path: Path, arrays: Arrays) -> None:
     torch.save({"arrays": [x.clone() for x in arrays], "sha256": digest_of(arrays)}, buffer)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_litter(path.parent)
         write_whole(path, buffer.getvalue())
     except OSError as error:
         warnings.warn(f"decoded images not kept in {path.parent}: {error}; the next start decodes again", stacklevel=2)

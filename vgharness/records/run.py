@@ -148,7 +148,7 @@ class CellResult(Record):
     epochs: those that were finished.
     heatmap: [32, 32], |∂L/∂h| at conv1's pre-activation after training, mean over channels and the first 256 test
         images.
-    seconds: wall time; of the whole pack where cells train side by side.
+    seconds: wall time; of the whole pack where cells train side by side; of all processes, where it was resumed.
     """
 
     cell: Cell
@@ -209,7 +209,7 @@ class Run(Record):
     results: one per cell that was begun, in the study's order; while it runs, of those of which there is anything.
     document: whose claims were judged; ``None``: none were.
     verdicts: one per claim and variant.
-    seconds: wall time of the whole study.
+    seconds: wall time of the whole study; of its last process, where it was resumed.
     """
 
     schema_version: Literal[3] = SCHEMA_VERSION

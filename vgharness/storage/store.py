@@ -33,7 +33,7 @@ from vgharness.storage.reading import read_content, upgraded, validated
 from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content
 from vgharness.storage.work import StudySeen, StudyWork, forget, studies_in
 from vgharness.system.environment import commit_named, machine_prefix
-from vgharness.system.files import check_folder, remove_litter, shown, write_whole
+from vgharness.system.files import check_folder, shown, write_whole
 
 DEFAULT_ROOT = Path(".gradflow")
 
@@ -96,7 +96,6 @@ class RunStore:
         check_folder(self.root, option)
         for folder in self.root.glob(f"{machine_prefix()}*"):
             check_folder(folder, option)
-            remove_litter(folder)
 
     def work(self, run: Run, warn: Callable[[str], None]) -> StudyWork:
         """What is kept of the cells of ``run`` while they train; ``warn`` is called with a line for what cannot be.

@@ -77,12 +77,13 @@ def check_file(path: Path, option: str) -> None:
 
 
 def check_folder(folder: Path, option: str, files: Iterable[str] = ()) -> None:
-    """Checks that ``files`` can be written in ``folder``, which is made where it is not there.
+    """Checks that ``files`` can be written in ``folder``, which is made where it is not there, and removes its litter.
 
     Raises :class:`~vgharness.errors.UsageError` as :func:`check_file` does, and where the disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_litter(folder)
         _try_to_write(folder)
     except (OSError, ValueError) as error:
         if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110, PTH112 - these never raise

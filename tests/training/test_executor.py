@@ -5,6 +5,8 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,6 +150,28 @@ def test_a_pack_is_split_until_the_cell_that_raises_is_alone(
     assert [r.status for r in execution.results] == ["finished", "finished", "failed", "finished"]
     assert execution.results[2].reason == "RuntimeError: broken"
     assert execution.complete
+
+
+def test_a_gpu_that_answers_with_errors_for_good_loses_nothing_that_is_finished(
+    few_images: DeviceImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_pack(pack: Sequence[Cell], *_: object) -> tuple[CellResult, ...]:
+        if cells()[0] in pack:
+            return finished(pack)
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    def empty_cache() -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(executors, "train_pack", train_pack)
+    monkeypatch.setattr(executors, "packs_of", lambda cells, device, devices: [(0,), (1, 2, 3)])
+    monkeypatch.setattr("torch.cuda.empty_cache", empty_cache)
+    executor = LocalExecutor([few_images], "fp32")
+    monkeypatch.setattr(executor, "_images", [SimpleNamespace(device=torch.device("cuda"))])
+    monkeypatch.setattr(executor, "workers", lambda packs: ThreadPoolExecutor(1))
+    execution = Execution(cells())
+    execution.run(executor)
+    assert [result.status for result in execution.results] == ["finished", "failed", "failed", "failed"]
 
 
 class InSecondEpochs(Callback):

@@ -7,7 +7,7 @@ import gc
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import ParamSpec, Protocol
 
 import torch
@@ -85,7 +85,10 @@ class LocalExecutor:
     def release(self) -> None:
         gc.collect()
         if self._images[0].device.type == "cuda":
-            torch.cuda.empty_cache()
+            # After an illegal access or a failed assertion on a GPU every further call raises the same error: what is
+            # left fails by itself, and what was finished must not be lost.
+            with suppress(RuntimeError):
+                torch.cuda.empty_cache()
 
     def _take(self, images: DeviceImages) -> None:
         """Makes one GPU this thread's own."""

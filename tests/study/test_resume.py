@@ -13,9 +13,10 @@ import torch
 from factories import without_seconds
 
 from vgharness.data.image_set import ImageSet
+from vgharness.data.images import load_images
 from vgharness.data.synthetic import synthetic_images
 from vgharness.errors import UsageError
-from vgharness.records import Cell, CellResult, Epoch, Run, Study
+from vgharness.records import Cell, CellResult, Epoch, OwnNetwork, Run, Study
 from vgharness.storage.checkpoints import Configuration
 from vgharness.storage.store import RunStore
 from vgharness.study.run import run_study
@@ -316,3 +317,30 @@ def test_where_nothing_can_be_kept_the_training_goes_on(
     assert [without_seconds(each) for each in found.results] == whole
     assert all("cannot be written (No space left on device)" in line for line in watch.warnings)
     assert len(watch.warnings) == len(CELLS)  # once for each network
+
+
+OWN = """
+import torch
+from torch import nn
+def rows():
+    inputs = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
+    return (inputs, (inputs[:, 0] > 0).long()), (inputs[:10], (inputs[:10, 0] > 0).long())
+def make(width):
+    return nn.Sequential(nn.Linear(5, width), nn.ReLU(), nn.Dropout(0.5), nn.Linear(width, 2))
+"""
+
+
+@pytest.mark.fast
+def test_a_network_of_ones_own_goes_on_with_what_it_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nets.py").write_text(OWN)
+    own = OwnNetwork(network=f"{tmp_path / 'nets.py'}:make", optimizer="RMSprop", factors={"width": 9})
+    network = cell("own", architecture="mlp", depth=4, epochs=4, own=own)
+    monkeypatch.setattr("vgharness.study.run.expected_seconds", lambda *_: None)
+    rows = load_images(f"{tmp_path / 'nets.py'}:rows")
+
+    def trained(last: int | None, store: str) -> CellResult:
+        kept = RunStore(tmp_path / store)
+        return run_study(study(network), rows, store=kept, jobs=1, claims=(), callback=Watch(last)).results[0]
+
+    assert trained(2, "ended").status == "interrupted"
+    assert without_seconds(trained(None, "ended")) == without_seconds(trained(None, "whole"))

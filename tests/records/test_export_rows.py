@@ -6,11 +6,11 @@ import sys
 import pytest
 from factories import failure, make_reading, make_result, make_run, make_verdict
 
-from vgharness.records import TABLES, Cell, Epoch, LayerGradient, Reading, Run, table_of
+from vgharness.records import TABLES, Cell, CellResult, Epoch, LayerGradient, OwnNetwork, Reading, Run, table_of
 
 pytestmark = pytest.mark.fast
 
-SETTINGS = tuple(Cell.model_fields)
+SETTINGS = tuple(name for name in Cell.model_fields if name != "own")  # which only a network of ones own has
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_curves_have_a_row_for_each_epoch_with_all_settings(run: Run) -> None:
     assert [(row["seed"], row["epoch"], row["test_accuracy"]) for row in rows] == [
         (seed, epoch, accuracy) for seed in (42, 43) for epoch, accuracy in ((1, 50.0), (2, 60.5))
     ]
-    assert {name: rows[0][name] for name in SETTINGS} == run.results[0].cell.model_dump()
+    assert {name: rows[0][name] for name in SETTINGS} == run.results[0].cell.model_dump(exclude={"own"})
     assert rows[0]["status"] == "finished"
 
 
@@ -42,7 +42,7 @@ def test_gradients_have_a_row_for_each_layer_at_each_moment(run: Run) -> None:
     last = rows[-5]
     layer = run.results[2].initial.layers[0]  # type: ignore[union-attr]
     assert (last["layer"], last["signal_l2"], last["state"]) == ("conv1", layer.signal_l2, "ok")
-    assert {name: last[name] for name in SETTINGS} == run.results[2].cell.model_dump()
+    assert {name: last[name] for name in SETTINGS} == run.results[2].cell.model_dump(exclude={"own"})
 
 
 def test_verdicts_have_a_row_for_each_reading_with_what_its_networks_have_in_common(run: Run) -> None:
@@ -104,3 +104,20 @@ def test_without_pandas_or_pyarrow_it_is_said_what_to_install(run: Run, monkeypa
     assert failure(table_of(run, "curves").to_parquet) == "Parquet needs pyarrow: pip install 'vgharness[frame]'"
     monkeypatch.setitem(sys.modules, "pandas", None)
     assert failure(run.to_frame) == "a table of pandas needs pandas: pip install 'vgharness[frame]'"
+
+
+def test_a_network_of_ones_own_has_its_factors_as_columns_and_no_settings_of_ours() -> None:
+    own = OwnNetwork(network="nets.py:make", optimizer_settings={"lr": 0.1}, factors={"skip": True})
+    result = make_result(curve=[50.0])
+    other = CellResult(
+        **{**dict(result), "cell": Cell(architecture="mlp", activation="own", seed=42, epochs=1, own=own)}
+    )
+    table = table_of(make_run([result, other]), "curves")
+    ours, theirs = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+    assert (ours["depth"], ours["optimizer"], ours["own.factors.skip"]) == (4, "adam", None)
+    assert (theirs["depth"], theirs["optimizer"], theirs["batch_size"]) == (None, None, 128)
+    assert (theirs["own.factors.skip"], theirs["own.optimizer_settings.lr"], theirs["own.loss"]) == (
+        True,
+        0.1,
+        "cross_entropy",
+    )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from vgharness.formatting import listing
-from vgharness.records import Cell, Record
+from vgharness.records import OF_EVERY_NETWORK, Cell, Record
 
 
 def _one_line(text: str) -> str:
@@ -25,8 +25,6 @@ Factors = Mapping[str, Value]
 _ANY_SEED: Final = 0
 # The factors of a study's cells that a claims file may use without declaring them.
 KNOWN_FACTORS: Final = tuple(name for name in Cell.model_fields if name not in ("seed", "epochs", "own"))
-# Those that a user's own network has too; its others are its own.
-_OF_EVERY_NETWORK: Final = ("architecture", "activation", "batch_size")
 NO_NORM: Final = "none"
 
 
@@ -92,7 +90,7 @@ def factor_of(cell: Cell, name: str) -> Value | None:
         if name in ("loss", "optimizer", "schedule"):
             named: str = getattr(cell.own, name)
             return named
-        return getattr(cell, name) if name in _OF_EVERY_NETWORK else None
+        return getattr(cell, name) if name in OF_EVERY_NETWORK else None
     value: Value | None = getattr(cell, name) if name in KNOWN_FACTORS else None
     return NO_NORM if name == "norm" and value is None else value
 

@@ -73,7 +73,7 @@ from vgharness.records.session import (
     Steps,
     TestOutcome,
 )
-from vgharness.records.study import MOST_WIDTH, Cell, Look, Rounds, Study
+from vgharness.records.study import MOST_WIDTH, OF_EVERY_NETWORK, Cell, Look, Rounds, Study
 from vgharness.records.tables import TABLES, Table, TableName, table_of
 from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
 
@@ -86,6 +86,7 @@ __all__ = [
     "INITS",
     "LAYER_QUANTITIES",
     "MOST_WIDTH",
+    "OF_EVERY_NETWORK",
     "ONE_LOOK_CONFIDENCE",
     "OPTIMIZERS",
     "OUTCOMES",

@@ -25,6 +25,8 @@ from vgharness.records.base import (
 from vgharness.records.own_network import OwnNetwork
 
 MOST_WIDTH: Final = 64
+# What a user's own network has of a cell's fields too.
+OF_EVERY_NETWORK: Final = ("architecture", "activation", "seed", "epochs", "batch_size")
 
 
 def _usual_momentum(fields: dict[str, Any]) -> float:

@@ -6,7 +6,7 @@ Columns are found from the records' own fields, so that a new setting or quantit
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 from vgharness.errors import UsageError
 from vgharness.records.base import Record
 from vgharness.records.flow import GradientFlow
-from vgharness.records.study import Cell
+from vgharness.records.study import OF_EVERY_NETWORK, Cell
 from vgharness.records.verdict import Reading
 
 if TYPE_CHECKING:
@@ -162,13 +162,14 @@ def _of_cell(result: CellResult) -> _Row:
 
 
 def _settings(cell: Cell) -> _Row:
-    """Every field; of one that is itself a table of values, each of its entries as ``field.entry``."""
-    row: _Row = {}
-    for name, value in _fields(cell, ()).items():
-        if isinstance(value, Mapping):
-            row |= {f"{name}.{key}": each for key, each in value.items()}
-        else:
-            row[name] = value
+    """Every field; of a user's own network those that it has, its recipe as ``own.loss`` and the like, and its factors
+    as ``own.factors.skip``."""
+    fields = _fields(cell, {"own"})
+    row = {name: value if cell.own is None or name in OF_EVERY_NETWORK else None for name, value in fields.items()}
+    if cell.own is not None:
+        for name, value in _fields(cell.own, ()).items():
+            named = {f"own.{name}.{key}": each for key, each in value} if isinstance(value, list) else {}
+            row |= named if isinstance(value, list) else {f"own.{name}": value}
     return row
 
 

@@ -697,3 +697,11 @@ def test_report_of_a_file_that_is_no_run() -> None:
     result = CliRunner().invoke(app, ["report", "run.json"])
     assert result.exit_code == 2
     assert "not a run of vgharness" in only_line(result)
+
+
+def test_a_study_that_is_not_there_names_those_that_are() -> None:
+    result = CliRunner().invoke(app, ["run", "depht"])
+    assert result.exit_code == 2
+    assert only_line(result).startswith(
+        "vgharness run: depht: there is no such file, and no ready-made study of that name: depth, remedies, "
+    )

@@ -29,7 +29,7 @@ from vgharness.cli import full_options as given
 from vgharness.cli.concluding import Conclusion
 from vgharness.cli.errors import run as run_program
 from vgharness.cli.errors import usage_errors
-from vgharness.cli.full_options import Options, given_options, given_preset
+from vgharness.cli.full_options import Options, given_options, given_preset, given_study
 from vgharness.cli.runs import check_report
 from vgharness.cli.verdicts import NOT_REPRODUCED, REPRODUCED, chosen_claims, verdict_status
 from vgharness.errors import UsageError
@@ -146,7 +146,7 @@ def run(
     """
     with usage_errors(RUN):
         options = given_options(
-            RUN, study if study in READY else Path(study), {}, device, data, epochs, seeds, most_seeds, seed, jobs,
+            RUN, given_study(study), {}, device, data, epochs, seeds, most_seeds, seed, jobs,
             precision, claims, out, watch, fresh, yes, executor, address,
         )  # fmt: skip
     carry_out(options, plan_only=plan_only, exit_zero=exit_zero)

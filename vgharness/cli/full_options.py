@@ -158,6 +158,15 @@ def given_preset(name: str | None) -> str | None:
     return name
 
 
+def given_study(name: str) -> str | Path:
+    """The name of a ready-made study, or a study file that is there."""
+    if name in READY:
+        return name
+    if not Path(name).exists():
+        raise UsageError(f"{name}: there is no such file, and no ready-made study of that name: {', '.join(READY)}")
+    return Path(name)
+
+
 def given_data(source: str | None) -> str | None:
     """A source of images, which is not empty."""
     if source is not None and not source.strip():

@@ -195,7 +195,7 @@ def test_a_checkpoint_that_cannot_be_used_is_set_aside_and_the_cell_starts_over(
     content = kept.read_bytes()
     second, after = run(*CELLS)
     (line,) = after.warnings
-    assert "set aside as checkpoint.set-aside, and script sigmoid depth 2 seed 42 starts over" in line
+    assert "set aside as checkpoint.set-aside, and script sigmoid depth 2 batch size 10 seed 42 starts over" in line
     assert "\n" not in line
     assert kept.with_name("checkpoint.set-aside").read_bytes() == content
     assert [without_seconds(each) for each in second.results] == whole

@@ -56,7 +56,6 @@ def run_study(
     A cell that raises is tried again twice, then recorded as ``failed``, and the others go on. Ctrl-C ends the study
     with what there is: the run's status is then ``interrupted``. Raises :class:`~vgharness.errors.UsageError` where
     nothing can be kept in the store, or another process trains one of the cells.
-
     A study with :attr:`~vgharness.records.Study.rounds` goes on with more seeds until its claims are decided.
     """
     started = time.perf_counter()
@@ -67,10 +66,11 @@ def run_study(
     with ExitStack() as stack:
         while following is not None:
             begun = Run(**{**dict(run.so_far("running", run.results, run.seconds)), "study": following})
-            work = stack.enter_context(store.work(_left(begun), callback.warned)) if store else None
+            left = _left(begun)
+            work = stack.enter_context(store.work(left, callback.warned)) if store else None
             if work and fresh:
                 work.start_over()
-            trained = _trained(begun, images, where, callback, Keeper(work), started)
+            trained = _trained(begun, left.study, images, where, callback, Keeper(work), started)
             try:
                 run = judged(trained, chosen)
             except KeyboardInterrupt:  # what was trained is not lost: judged once more, and no other round begins
@@ -109,9 +109,11 @@ def _left(run: Run) -> Run:
     return Run(**{**dict(run), "results": (), "study": Study(**{**dict(run.study), "cells": cells})})
 
 
-def _trained(begun: Run, images: ImageSet, where: _Where, callback: Callback, keeper: Keeper, started: float) -> Run:
-    """Trains the cells that ``begun`` has no result of. ``started``: when the study was, on the performance counter."""
-    left = _left(begun).study
+def _trained(
+    begun: Run, left: Study, images: ImageSet, where: _Where, callback: Callback, keeper: Keeper, started: float
+) -> Run:
+    """Trains the cells of ``left``, those that ``begun`` has no result of. ``started``: when the study was, on the
+    performance counter."""
     execution = Execution(left.cells, keeper)
     with suppress(KeyboardInterrupt), interruptions_heard():  # what there is counts
         executor, seconds = _executor(left, images, where, execution.resumed)

@@ -15,7 +15,7 @@ from torch.optim.optimizer import Optimizer
 from vgharness.errors import UsageError
 from vgharness.formatting import in_one_line, listing
 from vgharness.records import Cell, OwnNetwork
-from vgharness.system.user_code import load_callable, suggestion
+from vgharness.system.user_code import load_callable, required_arguments, suggestion
 
 Loss = Callable[[Any, Tensor], Tensor]
 
@@ -143,17 +143,15 @@ def _arguments(cell: Cell, function: Callable[..., Any], outputs: int | None = N
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):  # some functions written in C have none
         return factors
+    taken = factors | {name: value for name, value in known.items() if name in parameters and value is not None}
     if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
-        return factors | {name: value for name, value in known.items() if name in parameters and value is not None}
+        return taken
     if unknown := [name for name in factors if name not in parameters]:
         raise UsageError(
             f"network {own.network} takes no {listing(unknown)}: it takes {listing(parameters) or 'nothing'}; "
             "name only these in [grid]"
         )
-    taken = factors | {name: value for name, value in known.items() if name in parameters and value is not None}
-    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = [name for name, each in parameters.items() if each.default is each.empty and each.kind not in several]
-    missing = [name for name in needed if name not in taken and name != "outputs"]
+    missing = [name for name in required_arguments(function) if name not in taken and name != "outputs"]
     if missing:
         raise UsageError(f"network {own.network} needs {listing(missing)}: give values in [grid]")
     return taken

@@ -146,7 +146,7 @@ class Pack:
         device."""
         if self._recorded_evaluation is not None and count == self.images.test_count:
             return self._recorded_evaluation.replay()
-        return evaluate(self.models, self.cell, self.images, self.precision, count)
+        return evaluate(self.models, self.cell, self._loss, self.images, self.precision, count)
 
     # --- the parts of a step, and their recording --------------------------------------------------
 
@@ -156,7 +156,9 @@ class Pack:
         if not self._recorder.can_record or self._recorded_steps or self.cell.own is not None:
             return
         self.rehearse(WARM_UP)
-        evaluate_all = partial(evaluate, self.models, self.cell, self.images, self.precision, self.images.test_count)
+        evaluate_all = partial(
+            evaluate, self.models, self.cell, self._loss, self.images, self.precision, self.images.test_count
+        )
         with self._recorder.aside():
             evaluate_all()
         self._recorded_evaluation = self._recorder.record(evaluate_all)

@@ -1,0 +1,1 @@
+"""Where people train already: Lightning, transformers, and the trackers that take what is watched."""

@@ -1,4 +1,4 @@
-"""How float32 is computed on a GPU: set for a while, put back as it was, and answered alike by all of PyTorch's names."""
+"""How float32 is computed on a GPU: set for a while, then as it was; all of PyTorch's names for it answer alike."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is recorded of the machine: with a GPU, all that a result or its speed can depend on. The GPU here is made up."""
+"""What is recorded of the machine: of a GPU all that a result or its speed can depend on. The GPU here is made up."""
 
 from types import SimpleNamespace
 from typing import Any

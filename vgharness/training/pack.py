@@ -21,6 +21,7 @@ from vgharness.models import DeepCNN
 from vgharness.precision import autocast
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import TRAINED_ACTIVATIONS, Cell, GradientFlow, Precision
+from vgharness.system.device import LAYOUT
 from vgharness.training.cuda_graph import WARM_UP, Recorded, Recorder
 from vgharness.training.cuda_streams import NetworkStreams
 from vgharness.training.evaluation import evaluate
@@ -225,7 +226,7 @@ def initial_network(cell: Cell, images: DeviceImages) -> nn.Module:
         if cell.own is not None:
             return make_network(cell, images.num_classes).to(images.device)
         model = DeepCNN(cell.activation, cell.depth, cell.pools, cell.norm, cell.init, images.num_classes, cell.width)
-    return model.pool_early().to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return model.pool_early().to(images.device, memory_format=LAYOUT)  # type: ignore[call-overload, no-any-return]
 
 
 def _without_prefix(whole: GradientFlow, prefix: str) -> GradientFlow:

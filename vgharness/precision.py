@@ -17,7 +17,7 @@ _Value = TypeVar("_Value")
 # The older names of these settings set the same of recurrent layers too.
 _SETTINGS: Final[tuple[Any, ...]] = (
     torch.backends.cudnn.conv,  # type: ignore[attr-defined]
-    torch.backends.cudnn.rnn,  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn,
     torch.backends.cuda.matmul,
 )
 

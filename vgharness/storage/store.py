@@ -1,8 +1,9 @@
 """Saves, lists, finds and loads: ``<root>/<machine id>/NNNN_<name>.json``, never one over another.
 
-Two kinds of file stand side by side: a study's `Run`, which has no ``kind``, and a pytest `Session`. Each is validated,
-written to a temporary file, flushed to the disk, closed and then renamed, so that a reader or a crash never meets half
-of one; numbers are claimed under a lock. What cannot be read is passed over with its reason and never touched.
+Three kinds of file stand side by side: a study's `Run`, which has no ``kind``, a pytest `Session`, and the log of a
+training, ``.jsonl``, which `training_log` writes. Each of the former is validated, written to a temporary file, flushed
+to the disk, closed and then renamed, so that a reader or a crash never meets half of one; numbers are claimed under a
+lock. What cannot be read is passed over with its reason and never touched.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from vgharness.records import (
     Baseline,
     Run,
     Session,
+    TrainingLog,
     first_of,
 )
-from vgharness.storage.entries import FINISHED, Entry, Kind, Place, Skipped, look, places_in
-from vgharness.storage.reading import read_content, upgraded, validated
+from vgharness.storage.entries import FINISHED, LOG_SUFFIX, Entry, Kind, Place, Skipped, look, places_in
+from vgharness.storage.reading import content_of, is_training, read_bytes, read_content, upgraded, validated
+from vgharness.storage.training_reading import log_of
 from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content
 from vgharness.storage.work import StudySeen, StudyWork, forget, studies_in
 from vgharness.system.environment import commit_named, machine_prefix
@@ -73,16 +76,28 @@ class RunStore:
         was.
         """
         check_name(name)
-        folder = self.root / run.machine.id
-        content = to_json(run)
+        return self.add(run.machine.id, f"{name}.json", to_json(run))
+
+    def add(
+        self, machine: str, ending: str, content: bytes, *, beforehand: Callable[[Path], None] = lambda path: None
+    ) -> Path:
+        """Writes ``NNNN_ending`` with the next free number into the folder of the ``machine`` of that id.
+
+        beforehand: is called with the file's path before that is there, while no other process claims a number.
+
+        Raises :class:`~vgharness.errors.UsageError` where nothing can be written; what was saved before is as it was.
+        """
+        folder = self.root / machine
         try:
             self._make_root()
             folder.mkdir(exist_ok=True)
             with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
                 number = max((place.number for place in places_in(folder)[0]), default=0) + 1
-                path = folder / f"{number:04}_{name}.json"
+                path = folder / f"{number:04}_{ending}"
+                beforehand(path)
                 write_whole(path, content)
         except OSError as error:
+            name = ending.rpartition(".")[0]
             raise UsageError(
                 f"{shown(folder)}: {name!r} was not saved ({error.strerror or error}): {_fix(error)}"
             ) from error
@@ -194,7 +209,7 @@ class RunStore:
         candidates = latest or [each[0] for each in cut_short if each]
         if candidates:
             return Found(max(candidates, key=lambda entry: entry.path.stat().st_mtime_ns).path, tuple(skipped))
-        what = kind or "run or session"
+        what = kind or "run, session or training log"
         wanted = f"{'saved ' if which is None else ''}{what}{'' if which is None else f' {which!r}'}"
         unreadable = f" ({len(skipped)} cannot be read)" if skipped else ""
         kind_of_error = UsageError if skipped else NotFoundError
@@ -245,15 +260,18 @@ def load_session(path: Path | str) -> Session:
     return _session(Path(path), read_content(Path(path)))
 
 
-def load(path: Path) -> Run | Session:
-    """Whichever of the two the file is."""
-    content = read_content(path)
+def load(path: Path) -> Run | Session | TrainingLog:
+    """Whichever of the three the file is."""
+    text = read_bytes(path)
+    if is_training(text):
+        return log_of(path, text)
+    content = content_of(path, text, "a run of vgharness")
     return _session(path, content) if content.get("kind") in ("session", "baseline") else _run(path, content)
 
 
 def is_path(which: str) -> bool:
     """Whether that means a file, not the name of a saved one."""
-    return Path(which).name != which or (which.endswith(".json") and Path(which).exists())
+    return Path(which).name != which or (which.endswith((".json", LOG_SUFFIX)) and Path(which).exists())
 
 
 def _run(path: Path, content: Content) -> Run:

@@ -49,6 +49,7 @@ from vgharness.records.flow import (
     last_passes,
     quotient,
 )
+from vgharness.records.log_tables import LOG_TABLES, LogTableName, log_table_of
 from vgharness.records.own_network import OwnNetwork, Settings
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.remedy import DescentRecord, RemedyRecord
@@ -113,6 +114,7 @@ __all__ = [
     "FROM_FILE",
     "INITS",
     "LAYER_QUANTITIES",
+    "LOG_TABLES",
     "MOST_WIDTH",
     "OF_EVERY_NETWORK",
     "ONE_LOOK_CONFIDENCE",
@@ -153,6 +155,7 @@ __all__ = [
     "LayerPrediction",
     "LayerShape",
     "LogRow",
+    "LogTableName",
     "Look",
     "Machine",
     "MarkLimits",
@@ -205,6 +208,7 @@ __all__ = [
     "first_of",
     "flow_of",
     "last_passes",
+    "log_table_of",
     "nan_if_none",
     "quotient",
     "table_of",

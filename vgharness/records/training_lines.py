@@ -56,7 +56,7 @@ class RowsLine(Record):
     rows: a row for each value of a snapshot's lists.
     """
 
-    line: Literal["rows"] = "rows"
+    line: Literal["rows"]
     number: Count
     rows: tuple[LogRow, ...]
 
@@ -70,7 +70,7 @@ class SnapshotLine(Record):
     snapshot: the values.
     """
 
-    line: Literal["snapshot"] = "snapshot"
+    line: Literal["snapshot"]
     number: Count
     snapshot: Snapshot
 
@@ -83,7 +83,7 @@ class ProblemLine(Record):
     problem: as it is from here on.
     """
 
-    line: Literal["problem"] = "problem"
+    line: Literal["problem"]
     number: Count
     problem: TrainingProblem
 
@@ -95,7 +95,7 @@ class BirthLine(Record):
     birth: where it came from.
     """
 
-    line: Literal["birth"] = "birth"
+    line: Literal["birth"]
     birth: Birth
 
 
@@ -106,7 +106,7 @@ class NoteLine(Record):
     note: one line of text.
     """
 
-    line: Literal["note"] = "note"
+    line: Literal["note"]
     note: Name
 
 
@@ -118,7 +118,7 @@ class StepsLine(Record):
     steps: how many its optimizer has taken while it was watched; a later line replaces an earlier one.
     """
 
-    line: Literal["steps"] = "steps"
+    line: Literal["steps"]
     model: Name = ""
     steps: Count
 
@@ -134,7 +134,7 @@ class EndLine(Record):
     births: how many models had a value that was not finite.
     """
 
-    line: Literal["end"] = "end"
+    line: Literal["end"]
     status: Literal["finished", "interrupted", "failed"]
     steps: Count
     problems: Count

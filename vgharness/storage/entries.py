@@ -139,7 +139,12 @@ def _entry(place: Place) -> Entry:
 def _status_of_log(path: Path, tail: bytes) -> str:
     """How the training ended, by the log's last line; where that does not say it, whether it goes on."""
     end = _END.match(tail.rpartition(b"\n")[2])
-    return end["status"].decode() if end else RUNNING if is_written(path) else KILLED
+    return status_of(path, end["status"].decode() if end else RUNNING)
+
+
+def status_of(log: Path, status: str) -> str:
+    """The ``status`` that stands in a log, or ``killed`` where it is ``running`` and nobody writes the file."""
+    return KILLED if status == RUNNING and not is_written(log) else status
 
 
 # --- whether a training log is written now -------------------------------------------------------------------

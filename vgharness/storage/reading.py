@@ -6,7 +6,7 @@ import json
 import re
 import stat
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -17,7 +17,10 @@ from vgharness.system.files import shown
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
+IS_LOG: Final = "a training log, no run and no session; `vgharness show` shows it"
+
 _HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")  # also where it is one of two that make a whole one
+_HEAD_BYTES: Final = 384
 _TRAINING = re.compile(rb'\s*\{\s*"schema_version":\s*\d+,\s*"kind":\s*"training"')
 
 
@@ -26,7 +29,7 @@ def read_content(path: Path) -> Content:
     pipe would wait for a writer, and for a training log, which is no single object."""
     text = read_bytes(path)
     if is_training(text):
-        raise UsageError(f"{shown(path)}: a training log, no run and no session; `vgharness show` shows it")
+        raise UsageError(f"{shown(path)}: {IS_LOG}")
     return content_of(path, text, "a run of vgharness")
 
 
@@ -40,6 +43,17 @@ def read_bytes(path: Path) -> bytes:
     check_regular(path)
     try:
         return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})") from error
+
+
+def is_log(path: Path) -> bool:
+    """Whether the file is a training log, by its beginning. Raises :class:`~vgharness.errors.UsageError` where it
+    cannot be read."""
+    check_regular(path)
+    try:
+        with path.open("rb") as file:
+            return is_training(file.read(_HEAD_BYTES))
     except OSError as error:
         raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})") from error
 

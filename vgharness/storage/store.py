@@ -31,7 +31,7 @@ from vgharness.records import (
     first_of,
 )
 from vgharness.storage.entries import FINISHED, LOG_SUFFIX, Entry, Kind, Place, Skipped, look, places_in
-from vgharness.storage.reading import content_of, is_training, read_bytes, read_content, upgraded, validated
+from vgharness.storage.reading import IS_LOG, content_of, is_training, read_bytes, read_content, upgraded, validated
 from vgharness.storage.training_reading import log_of
 from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content
 from vgharness.storage.work import StudySeen, StudyWork, forget, studies_in
@@ -39,8 +39,10 @@ from vgharness.system.environment import commit_named, machine_prefix
 from vgharness.system.files import check_folder, shown, write_whole
 
 DEFAULT_ROOT = Path(".gradflow")
+Kinds = Kind | tuple[Kind, ...] | None
 
 _LOCK_SECONDS: Final = 60.0
+_WORDS: Final[dict[Kind, str]] = {"run": "run", "session": "session", "training": "training log"}
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
@@ -144,10 +146,10 @@ class RunStore:
                 (entries if isinstance(seen, Entry) else skipped).append(seen)  # type: ignore[arg-type]
         return Listing(tuple(entries), tuple(skipped))
 
-    def find(self, which: str | None = None, kind: Kind | None = "session", *, whole: bool = False) -> Found:
-        """The saved file of that ``kind`` (``None``: of either) that ``which`` means: a number (``3``, ``0003``), a
-        name (its latest), the path of a file, a git commit or ref that it was measured at (its latest), or ``None`` for
-        the latest of all.
+    def find(self, which: str | None = None, kind: Kinds = "session", *, whole: bool = False) -> Found:
+        """The saved file of that ``kind`` (or of one of several; ``None``: of any) that ``which`` means: a number
+        (``3``, ``0003``), a name (its latest), the path of a file, a git commit or ref that it was measured at (its
+        latest), or ``None`` for the latest of all.
 
         The latest is the one with the highest number; of several machines', the one written last. ``whole``: of those
         that a name, a commit or ``None`` means, the latest that finished, passing over those that were cut short or
@@ -173,7 +175,9 @@ class RunStore:
             return (self.find(which, kind).path,)
         entries = [x for x in self.entries().entries if x.kind == kind and fnmatchcase(x.name, which)]
         if not entries:
-            raise NotFoundError(f"{shown(self.root)}: no {kind} {which!r} here; `vgharness list` shows what is saved")
+            raise NotFoundError(
+                f"{shown(self.root)}: no {_WORDS[kind]} {which!r} here; `vgharness list` shows what is saved"
+            )
         return tuple(entry.path for entry in entries)
 
     def _of_path_or_number(self, which: str | None) -> Path | None:
@@ -192,7 +196,7 @@ class RunStore:
         return numbered[0] if numbered else None
 
     def _latest(
-        self, per_machine: Iterable[list[Place]], which: str | None, kind: Kind | None, *, whole: bool, commit: str = ""
+        self, per_machine: Iterable[list[Place]], which: str | None, kind: Kinds, *, whole: bool, commit: str = ""
     ) -> Found:
         latest: list[Entry] = []
         cut_short: list[list[Entry]] = []
@@ -209,7 +213,8 @@ class RunStore:
         candidates = latest or [each[0] for each in cut_short if each]
         if candidates:
             return Found(max(candidates, key=lambda entry: entry.path.stat().st_mtime_ns).path, tuple(skipped))
-        what = kind or "run, session or training log"
+        *others, last = (_WORDS[each] for each in _kinds(kind))
+        what = f"{', '.join(others)} or {last}" if others else last
         wanted = f"{'saved ' if which is None else ''}{what}{'' if which is None else f' {which!r}'}"
         unreadable = f" ({len(skipped)} cannot be read)" if skipped else ""
         kind_of_error = UsageError if skipped else NotFoundError
@@ -269,6 +274,15 @@ def load(path: Path) -> Run | Session | TrainingLog:
     return _session(path, content) if content.get("kind") in ("session", "baseline") else _run(path, content)
 
 
+def load_measured(path: Path) -> Run | Session:
+    """A study's run or a session, whichever the file is. Raises :class:`~vgharness.errors.UsageError`, also for a
+    training log."""
+    loaded = load(path)
+    if isinstance(loaded, TrainingLog):
+        raise UsageError(f"{shown(path)}: {IS_LOG}")
+    return loaded
+
+
 def is_path(which: str) -> bool:
     """Whether that means a file, not the name of a saved one."""
     return Path(which).name != which or (which.endswith((".json", LOG_SUFFIX)) and Path(which).exists())
@@ -296,18 +310,26 @@ def baseline_of(path: Path, content: Content) -> Baseline:
     return validated(path, upgraded(path, content, BASELINE_VERSION, {}), Baseline, "baseline")
 
 
-def _looked(places: Iterable[Place], kind: Kind | None, commit: str, skipped: list[Skipped]) -> Iterator[Entry]:
+def _kinds(kind: Kinds) -> tuple[Kind, ...]:
+    if kind is None:
+        return tuple(_WORDS)
+    return kind if isinstance(kind, tuple) else (kind,)
+
+
+def _looked(places: Iterable[Place], kind: Kinds, commit: str, skipped: list[Skipped]) -> Iterator[Entry]:
     """Those of that ``kind`` that were measured at ``commit``; ``skipped`` gathers what cannot be read."""
     for place in places:
         seen = look(place)
         if isinstance(seen, Skipped):
             skipped.append(seen)
-        elif kind in (None, seen.kind) and (not commit or _commit_of(seen).startswith(commit)):
+        elif seen.kind in _kinds(kind) and (not commit or _commit_of(seen).startswith(commit)):
             yield seen
 
 
 def _commit_of(entry: Entry) -> str:
     """An older version's file does not say it at its beginning."""
+    if entry.kind == "training":
+        return entry.commit or ""
     return entry.commit or str(read_content(entry.path).get("commit") or "")
 
 

@@ -112,7 +112,7 @@ class TrainingLogWriter:
             number = self._rows_given
             self._rows_given += 1
             self._rows[number], self._row_numbers[rows] = rows, number
-            self._waiting.append(_line(RowsLine(number=number, rows=rows)))
+            self._waiting.append(_line(RowsLine(line="rows", number=number, rows=rows)))
         self._rows_asked.add(self._row_numbers[rows])
         return self._row_numbers[rows]
 
@@ -120,7 +120,7 @@ class TrainingLogWriter:
         """Takes a snapshot of one of the models."""
         if not self._is_open():
             return
-        line = _line(SnapshotLine(number=self._snapshots_taken, snapshot=snapshot))
+        line = _line(SnapshotLine(line="snapshot", number=self._snapshots_taken, snapshot=snapshot))
         taken = Taken(self._snapshots_taken, snapshot.step, snapshot.rows, line)
         self._snapshots_taken += 1
         self._rows_asked.discard(snapshot.rows)
@@ -144,20 +144,20 @@ class TrainingLogWriter:
         if self._outdated > _MOST_OUTDATED:
             self._write_anew()
         else:
-            self._write(_line(ProblemLine(number=number, problem=problem)))
+            self._write(_line(ProblemLine(line="problem", number=number, problem=problem)))
 
     def birth(self, birth: Birth) -> None:
         """Takes the birth of a model's first value that is not finite."""
         if self._is_open():
             self._births.append(birth)
             self._waiting += (each.line for each in self._models[birth.model].mark(birth.step))
-            self._write(_line(BirthLine(birth=birth)))
+            self._write(_line(BirthLine(line="birth", birth=birth)))
 
     def note(self, text: str) -> None:
         """Takes a line that is to be known; one that is there already, and more than a few hundred, are left out."""
         if self._is_open() and text not in self._notes and len(self._notes) < _MOST_NOTES:
             self._notes.append(text)
-            self._write(_line(NoteLine(note=text)))
+            self._write(_line(NoteLine(line="note", note=text)))
 
     def steps(self, model: str, steps: int) -> None:
         """Takes how many steps a model's optimizer has taken; written together with what comes next."""
@@ -171,6 +171,7 @@ class TrainingLogWriter:
             return
         warnings = sum(problem.severity == "warning" for problem in self._problems.values())
         self._end = EndLine(
+            line="end",
             status=status,
             steps=max(self._steps.values(), default=0),
             problems=len(self._problems) - warnings,
@@ -197,20 +198,23 @@ class TrainingLogWriter:
 
     def _lines(self) -> tuple[list[bytes], list[bytes]]:
         """All that the file is to hold: what lasts, and what does not."""
-        rows = (RowsLine(number=number, rows=rows) for number, rows in self._rows.items())
+        rows = (RowsLine(line="rows", number=number, rows=rows) for number, rows in self._rows.items())
         last = {each.number for each in self._passing()}
         return [
             self._head,
-            *map(_line, (NoteLine(note=text) for text in self._notes)),
+            *map(_line, (NoteLine(line="note", note=text) for text in self._notes)),
             *map(_line, rows),
             *(each.line for each in in_order(self._models.values()) if each.number not in last),
-            *map(_line, (ProblemLine(number=number, problem=x) for number, x in sorted(self._problems.items()))),
-            *map(_line, (BirthLine(birth=birth) for birth in self._births)),
+            *map(
+                _line,
+                (ProblemLine(line="problem", number=number, problem=x) for number, x in sorted(self._problems.items())),
+            ),
+            *map(_line, (BirthLine(line="birth", birth=birth) for birth in self._births)),
         ], self._ending()
 
     def _ending(self) -> list[bytes]:
         """The lines that the next ones replace."""
-        steps = [_line(StepsLine(model=model, steps=steps)) for model, steps in self._steps.items()]
+        steps = [_line(StepsLine(line="steps", model=model, steps=steps)) for model, steps in self._steps.items()]
         passing = sorted(self._passing(), key=lambda each: each.number)
         return [*(each.line for each in passing), *steps, *([_line(self._end)] if self._end else [])]
 
@@ -294,10 +298,8 @@ def _head_of(log: TrainingLog) -> bytes:
 
 
 def _line(record: Record) -> bytes:
-    content = record.model_dump(mode="json", exclude_defaults=True)
-    return json.dumps(
-        {"line": getattr(record, "line", ""), **_rounded(content)}, separators=(",", ":"), ensure_ascii=False
-    ).encode() + (b"\n")
+    content = _rounded(record.model_dump(mode="json", exclude_defaults=True))
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
 def _rounded(value: Any) -> Any:

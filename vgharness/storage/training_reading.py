@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from pydantic import ValidationError
 
@@ -38,6 +38,7 @@ from vgharness.storage.upgrades import TRAINING_UPGRADES
 from vgharness.system.files import shown
 
 _LONGEST_REASON: Final = 300
+_LARGE: Final = (b'{"line":"rows"', b'{"line":"snapshot"')
 
 
 def load_training_log(path: Path | str) -> TrainingLog:
@@ -65,6 +66,41 @@ def _head(path: Path, line: bytes) -> TrainingHead:
     return validated(
         path, upgraded(path, content, TRAINING_VERSION, TRAINING_UPGRADES), TrainingHead, "head of a training log"
     )
+
+
+class Overview(NamedTuple):
+    """What a list says of a log.
+
+    steps: the most that a model had taken; of a log that does not say how it ended, as far as its snapshots tell.
+    """
+
+    steps: int
+    problems: int
+    warnings: int
+    births: int
+
+
+def overview_of(path: Path) -> Overview:
+    """The overview of the log in ``path``; what is damaged in it is passed over. Raises
+    :class:`~vgharness.errors.UsageError` where it cannot be read."""
+    lines = read_bytes(path).split(b"\n")[1:]
+    others = [found for line in lines if not line.startswith(_LARGE) and (found := _read(line)) is not None]
+    for found in others:
+        if isinstance(found, EndLine):
+            return Overview(found.steps, found.problems, found.warnings, found.births)
+    problems = {found.number: found.problem for found in others if isinstance(found, ProblemLine)}
+    warnings = sum(problem.severity == "warning" for problem in problems.values())
+    births = sum(isinstance(found, BirthLine) for found in others)
+    steps = [found.steps for found in others if isinstance(found, StepsLine)]
+    last = next((found for line in reversed(lines) if isinstance(found := _read(line), SnapshotLine)), None)
+    return Overview(max([*steps, last.snapshot.step if last else 0]), len(problems) - warnings, warnings, births)
+
+
+def _read(line: bytes) -> TrainingLine | None:
+    try:
+        return TRAINING_LINE.validate_json(line, context=FROM_FILE)
+    except ValidationError:
+        return None
 
 
 class _Reader:

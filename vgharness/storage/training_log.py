@@ -9,14 +9,13 @@ file, by which others see whether it still trains.
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock
+from pydantic_core import to_json
 
 from vgharness.errors import UsageError
 from vgharness.records import (
@@ -298,14 +297,13 @@ def _head_of(log: TrainingLog) -> bytes:
 
 
 def _line(record: Record) -> bytes:
-    content = _rounded(record.model_dump(mode="json", exclude_defaults=True))
-    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    return to_json(_rounded(record.model_dump(mode="json", exclude_defaults=True)), inf_nan_mode="null") + b"\n"
 
 
 def _rounded(value: Any) -> Any:
-    """The same with fewer digits; JSON has no NaN."""
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    """The same with fewer digits."""
     if isinstance(value, dict):
         return {key: _rounded(each) for key, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list):  # of values there are thousands
+        return [float(f"{each:.{_DIGITS}g}") if type(each) is float else _rounded(each) for each in value]
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value

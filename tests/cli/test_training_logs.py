@@ -116,6 +116,7 @@ def test_show_of_a_session_passes_by_the_log_only_where_it_is_named(log: Trainin
     session = Session(created=shared.created, commit=None, command="pytest", machine=shared.machine, samples=(sample,))
     RunStore().save(session, "main")
     assert "first" in invoke("show").stdout
+    assert (invoke("history").exit_code, invoke("history").stderr) == (0, "")
     for arguments in (["show", "main", "--against", "1"], ["show", "1", "--against", "main"]):
         (line,) = invoke(*arguments).stderr.splitlines()
         assert "training log" in line

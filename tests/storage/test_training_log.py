@@ -403,6 +403,27 @@ def test_a_lock_that_cannot_be_asked_says_nothing_of_a_kill(tmp_path: Path, monk
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("door", ["replace_end", "write_whole"])
+def test_ctrl_c_while_it_is_written_costs_nothing(door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warned = Warned()
+    log = writer(tmp_path, most=16, warn=warned)
+    train(log, 0, 16)
+    real = getattr(training_log_module, door)
+
+    def interrupted(*arguments: Any) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patch.setattr(training_log_module, door, interrupted)
+        train(log, 16, 40)
+    log.close("interrupted")
+    (entry,) = RunStore(tmp_path).entries().entries
+    assert (entry.status, warned) == ("interrupted", [])
+    assert load_training_log(log.path) == log.log
+
+
+@pytest.mark.fast
 def test_a_store_that_cannot_be_made_costs_no_training(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
     warned = Warned()

@@ -515,15 +515,18 @@ def child(folder: Path, body: str) -> subprocess.Popen[str]:
 
 @pytest.mark.processes
 def test_the_log_of_a_killed_training_is_read_and_said_to_be_killed(tmp_path: Path) -> None:
-    body = "log.problem(0, DEAD); train(log, 0, 50); print('now', flush=True); train(log, 50, 10**9)"
+    worker = "print(os.fork() or (os.close(1), time.sleep(600)), flush=True)"  # as a DataLoader's; it lives on
+    body = f"{worker}; log.problem(0, DEAD); train(log, 0, 50); print('now', flush=True); train(log, 50, 10**9)"
     process = child(tmp_path, body)
     assert process.stdout is not None
+    forked = int(process.stdout.readline())
     assert process.stdout.readline() == "now\n"
     (entry,) = RunStore(tmp_path).entries().entries
     assert entry.status == "running"
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (entry,) = RunStore(tmp_path).entries().entries
+    os.kill(forked, signal.SIGKILL)
     assert entry.status == "killed"
     found = load_training_log(entry.path)
     assert (found.status, found.problems) == ("running", (DEAD,))

@@ -495,6 +495,15 @@ def test_it_is_found_by_number_name_path_and_kind(tmp_path: Path, monkeypatch: p
     assert (entry.kind, entry.status, entry.number) == ("training", "finished", 1)
 
 
+@pytest.mark.fast
+def test_the_folder_that_shows_a_nan_again_is_no_run_and_keeps_its_number(tmp_path: Path) -> None:
+    path = a_log(tmp_path)
+    path.with_suffix(".reproducer").mkdir()
+    assert not RunStore(tmp_path).entries().skipped
+    path.unlink()
+    assert a_log(tmp_path).name == "0002_training.jsonl"
+
+
 CHILD = """
     import os, resource, sys, time
     sys.path.insert(0, {tests!r})

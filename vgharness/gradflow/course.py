@@ -133,7 +133,7 @@ class Course:
     def _loss_scale(self, state: ModelState, step: int) -> list[Change]:
         scale = state.scale
         if scale.well:
-            return self._ledger.look(state.name, step, "loss scale", {}, ("",))
+            return self._ledger.look(state.name, scale.well_since, "loss scale", {}, ("",))
         if not scale.collapsed:
             return []
         at = "" if scale.scale is None else f", and the loss scale has fallen to {number(scale.scale)}"
@@ -145,7 +145,7 @@ class Course:
         if spike is None:
             return []
         name, back = state.name, spike.back
-        state.spiked = spike.step
+        state.spiked.append(spike.step)
         if back is None and state.progress != "worse":
             return []  # another level of the norm, as after unfreezing
         text = (
@@ -160,10 +160,10 @@ class Course:
 
     def _growth(self, state: ModelState, step: int, total_norm: float) -> list[Change]:
         growth, name = state.growth, state.name
+        if (wrong := gone_wrong(state)) is not None:
+            return self._ledger.look(name, step, "update too large", {"": wrong})
         if not growth.add(step, total_norm):
             return []
-        if (wrong := gone_wrong(state, step)) is not None:
-            return self._ledger.look(name, step, "update too large", {"": wrong})
         progress = state.progress
         grown = growth.factor >= (_GROWN_WITHOUT_A_LOSS if progress == "unknown" else _GROWN)
         if not grown or progress not in ("worse", "unknown"):
@@ -186,7 +186,9 @@ class Course:
         for name, layer in now.layers.items():
             spikes = state.layer_spikes.setdefault(name, Spikes(_LAYER_SPIKE, _LAYER_HISTORY, confirm=2))
             spike = spikes.add(now.step, layer.weight or 0.0)
-            if spike is not None and spike.back is not None and abs(spike.step - state.spiked) > self._every:
+            if spike is None or spike.back is None:
+                continue
+            if all(abs(spike.step - step) > self._every for step in state.spiked):
                 found[now.layers[name].label] = spike
         if not found:
             return []

@@ -17,18 +17,21 @@ _LEARNED: Final = 0.1
 # Half as much again as at the start: what no loss of a classifier at chance reaches by noise.
 _WORSE: Final = 0.5
 
+SURPRISING: Final = 0.01
+
 Progress = Literal["unknown", "early", "learned", "level", "worse"]
 
 
 class Losses:
     """How the loss stands to what it was at the start.
 
-    first: of how many losses the start is the median. recent: of how many the present.
+    first: of how many losses the start is the median: few, for one that explodes has done so after ten. recent: of how
+    many the present. needed: from how many on something is said.
     """
 
-    def __init__(self, first: int, recent: int) -> None:
+    def __init__(self, *, first: int, recent: int, needed: int) -> None:
         self.seen = 0
-        self._needed = first + recent
+        self._needed = needed
         self._first: list[float] = []
         self._most_first = first
         self._recent: deque[float] = deque(maxlen=recent)
@@ -46,6 +49,11 @@ class Losses:
         return median(self._first)
 
     @property
+    def lowest_start(self) -> float:
+        """The very first, where that is lower: one step may have been enough to ruin it."""
+        return min(self.start, self._first[0])
+
+    @property
     def now(self) -> float:
         return median(self._recent)
 
@@ -56,18 +64,18 @@ class Losses:
             return "unknown"
         if self.seen < self._needed:
             return "early"
-        start, now = self.start, self.now
-        if now < start - _LEARNED * abs(start):
-            return "learned"
-        return "worse" if now > start + _WORSE * abs(start) else "level"
+        now, lowest = self.now, self.lowest_start
+        if now > lowest + _WORSE * abs(lowest):
+            return "worse"
+        return "learned" if now < self.start - _LEARNED * abs(self.start) else "level"
 
 
 class Habit:
     """Whether something that is there usually has not come for longer than by chance.
 
     Of N times that it came or not, with a gaps among them, the next is a gap with probability (a + 1) / (N + 2) (the
-    rule of succession). A row of gaps is surprising where its probability is under 1 %, it is more than twice as long
-    as any before and spans ``_SPAN`` steps. So a branch that is used sometimes becomes a habit, not a problem.
+    rule of succession). A row of gaps is surprising where its probability is low, it is more than twice as long as any
+    before and spans ``_SPAN`` steps. So a branch that is used sometimes becomes a habit, not a problem.
     """
 
     def __init__(self, came: int = 0) -> None:
@@ -90,19 +98,14 @@ class Habit:
         """Steps from the first gap of the row to the last."""
         return self._until - self.since if self.away else 0
 
-    @property
-    def surprising(self) -> bool:
-        """Whether it was there, and has not come for too long."""
+    def surprises(self, chance: float = SURPRISING) -> bool:
+        """Whether it was there, and has not come for longer than a ``chance`` would have it."""
         gap = (self._gaps + 1) / (self.came + self._gaps + 2)
         return (
-            self.came > 0
-            and self.away > max(1, 2 * self._longest)
-            and gap**self.away < _SURPRISING
-            and self.span >= _SPAN
+            self.came > 0 and self.away > max(1, 2 * self._longest) and gap**self.away < chance and self.span >= _SPAN
         )
 
 
-_SURPRISING: Final = 0.01
 # Penalties that are added at every 16th step only (StyleGAN2) are the longest usual pause.
 _SPAN: Final = 16
 
@@ -117,15 +120,17 @@ class Spike(NamedTuple):
 
 
 class Spikes:
-    """Finds values far over a run's own past: at least ``factor`` times the median of the last ``_WINDOW`` and six
-    robust standard deviations over it, both on a logarithmic scale, three times the greatest of them, and over the
-    run's first values. It is one once the values are back; where they stay, the level has changed.
+    """Finds values far over a run's own past: at least ``factor`` times the median of the last ``_WINDOW``, over the
+    run's first values, and either three times the greatest of that window and six robust standard deviations over its
+    median, on a logarithmic scale, or, where that is under 20 times the median, eight times the greatest. It is one once
+    the values are back; where they stay, the level has changed.
 
     Ten times: gradients over 7 times their root mean square are what spike-aware optimizers (SPAM) cut; a batch's
     usual scatter, of a factor of two to three, is under it. Six deviations: heavy tails, as in reinforcement learning
-    or of long sentences, widen the line. Over the greatest by three: a rise from step to step is none, as of a warm-up
-    or of a network that leaves a plateau. Over the first values: a hard example among learned ones has a small
-    gradient beside those of the start.
+    or of long sentences, widen the line. Eight times the greatest: where norms fall by and by, as in a network that
+    learns, the fall counts as scatter and the line is too wide. Three times the greatest: a rise from step to step is
+    none, as of a warm-up or of a network that leaves a plateau. Over the first values: a hard example among learned
+    ones has a small gradient beside those of the start.
     """
 
     def __init__(self, factor: float = 10.0, history: int = 20, confirm: int = 3) -> None:
@@ -165,7 +170,10 @@ class Spikes:
         if len(past) >= self._history and size > max(past) + _OVER_THE_GREATEST and size > median(self._first):
             usual = median(past)
             deviation = 1.4826 * median(abs(x - usual) for x in past)
-            if size > usual + max(self._factor, _DEVIATIONS * deviation):
+            line = usual + _DEVIATIONS * deviation
+            if max(past) < usual + _HEAVY_TAIL:
+                line = min(line, max(past) + _FAR_OVER_THE_GREATEST)
+            if size > max(line, usual + self._factor):
                 self._pending = step, value, math.exp(usual)
                 self._line = max(past) + _OVER_THE_GREATEST
                 self._over = [size]
@@ -178,6 +186,8 @@ class Spikes:
 _WINDOW: Final = 100
 _DEVIATIONS: Final = 6.0
 _OVER_THE_GREATEST: Final = math.log(3)
+_FAR_OVER_THE_GREATEST: Final = math.log(8)
+_HEAVY_TAIL: Final = math.log(20)
 _STAYS: Final = 10  # values over the line, and they count as the new level
 
 
@@ -233,6 +243,7 @@ class LossScale:
         self.since = 0  # the first step left out since steps went well
         self.skipped = 0  # in a row
         self.scale: float | None = None
+        self.well_since = 0
         self._taken, self._in_a_row, self._fell = 0, 0, False
 
     def add(self, step: int, scale: float | None, *, skipped: bool) -> None:
@@ -243,6 +254,7 @@ class LossScale:
             self.skipped, self._in_a_row = self.skipped + 1, 0
             return
         self.skipped = 0
+        self.well_since = self.well_since if self._in_a_row else step
         self._taken, self._in_a_row = self._taken + 1, self._in_a_row + 1
         if self._in_a_row >= _SETTLED:
             self._fell = False

@@ -98,10 +98,11 @@ class Course:
         finite = math.isfinite(total_norm) and (loss is None or math.isfinite(loss))
         if not finite:
             what = "the gradient's norm" if not math.isfinite(total_norm) else "the loss"
+            sighting = Sighting("", f"{what} is not finite at step {step:,}{_growth_before(state)}", at_once=True)
             state.finite = 0
-            sighting = Sighting("", f"{what} is not finite at step {step:,}", at_once=True)
             return [*changes, *self._ledger.look(model, step, "nonfinite", {"": sighting})]
         state.finite += 1
+        state.norms.append(total_norm)
         if state.finite % _FINITE_STEPS == 0:
             changes += self._ledger.look(model, step, "nonfinite", {}, ("",))
         state.losses.add(loss)
@@ -115,8 +116,9 @@ class Course:
         """Takes in where the first value that is not finite came from. Call it before :meth:`stepped` for that step,
         so that the first report has the layer; later is allowed."""
         state = self._state(birth.model, birth.step)
-        state.finite = 0
         layer, evidence = _of_birth(birth)
+        evidence += _growth_before(state)
+        state.finite = 0
         if self._ledger.goes_on(birth.model, "nonfinite"):
             return self._ledger.rewrite(birth.model, "nonfinite", layer, evidence)
         sighting = Sighting(layer, evidence, at_once=True, since=birth.step)
@@ -199,6 +201,14 @@ class Course:
         )
         seen = {label: Sighting(label, text, severe=False, at_once=True, since=spike.step)}
         return [Look("spike", seen, ()), Look("spike", {}, (label,))]
+
+
+def _growth_before(state: ModelState) -> str:
+    """What the norm did just before: where it had grown, that is why."""
+    norms = [norm for norm in state.norms if norm > 0]
+    if not norms or norms[-1] < _GROWN * min(norms):
+        return ""
+    return f"; ‖∂L/∂θ‖₂ had grown from {number(min(norms))} to {number(norms[-1])} in the steps before"
 
 
 def _of_birth(birth: Birth) -> tuple[str, str]:

@@ -122,8 +122,8 @@ class Spike(NamedTuple):
 class Spikes:
     """Finds values far over a run's own past: at least ``factor`` times the median of the last ``_WINDOW``, over the
     run's first values, and either three times the greatest of that window and six robust standard deviations over its
-    median, on a logarithmic scale, or, where that is under 20 times the median, eight times the greatest. It is one once
-    the values are back; where they stay, the level has changed.
+    median, on a logarithmic scale, or, where the greatest is under 20 times the median, eight times the greatest. It is
+    one once the values are back; where they stay, the level has changed.
 
     Ten times: gradients over 7 times their root mean square are what spike-aware optimizers (SPAM) cut; a batch's
     usual scatter, of a factor of two to three, is under it. Six deviations: heavy tails, as in reinforcement learning

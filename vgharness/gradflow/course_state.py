@@ -13,6 +13,7 @@ from vgharness.records import GradientFlow, LogRow, Snapshot, SnapshotQuantity, 
 _HELD_RATES: Final = 200  # learning rates of the last snapshots
 _HELD_WEIGHTS: Final = 10
 _HELD_SPIKES: Final = 20
+_HELD_NORMS: Final = 20
 
 
 class Layer(NamedTuple):
@@ -55,11 +56,13 @@ class ModelState:
         self.losses = Losses(first=3, recent=10, needed=10)  # of every step
         self.losses_of_snapshots = Losses(first=2, recent=3, needed=5)  # where none come with the steps
         self.spikes, self.growth, self.scale = Spikes(), Growth(), LossScale()
+        self.norms: deque[float] = deque(maxlen=_HELD_NORMS)  # of the last steps whose gradients were finite
         self.finite = 0  # steps in a row whose gradients were
         self.gradients: dict[str, Habit] = {}  # by layer or parameter: whether a gradient comes
         self.nonzero: dict[str, Habit] = {}  # by layer: whether it is anything but zero
         self.moves: dict[str, Habit] = {}  # by layer: whether steps move it
         self.layer_spikes: dict[str, Spikes] = {}
+        self.first_weights: dict[str, float] = {}  # by layer: the first ‖∂L/∂W‖₂ over zero
         self.weights: dict[str, deque[float]] = {}  # by layer: ‖∂L/∂W‖₂ of the last snapshots
         self.rates: deque[float] = deque(maxlen=_HELD_RATES)  # the greatest learning rate of each
         self.updates: deque[tuple[int, float]] = deque(maxlen=8)  # median relative update by step
@@ -83,6 +86,7 @@ class ModelState:
         """Keeps the layers' weight gradients of a snapshot."""
         for name, layer in now.layers.items():
             if layer.weight:
+                self.first_weights.setdefault(name, layer.weight)
                 self.weights.setdefault(name, deque(maxlen=_HELD_WEIGHTS)).append(layer.weight)
 
     def fastest_growing(self) -> str:

@@ -29,6 +29,7 @@ _STILL: Final = 1e-8  # under what rounding leaves of a step in float32
 # A layer whose weights are under this share of the median layer's started at or near zero, or is a bias or a small
 # scale (LayerScale); its update is relative to next to nothing.
 _SMALL_WEIGHTS: Final = 0.05
+_NOTHING_LEFT: Final = 1e-3  # of a layer's first gradient
 _SLOWED: Final = 0.5  # a rate under so much of the greatest one has been taken down by a schedule
 
 
@@ -52,8 +53,8 @@ def _stopped(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:
             habit.look(now.step, there=True)
             good.append(name)
             continue
-        if scheduled or not layer.weight or layer.lacking:
-            continue  # nothing came that could move it, which is said elsewhere
+        if scheduled or (layer.weight or 0.0) <= _NOTHING_LEFT * state.first_weights.get(name, 0.0):
+            continue  # nothing comes that could move it: all is learned, or it is said elsewhere
         habit.look(now.step, there=False)
         if habit.surprises():
             text = (

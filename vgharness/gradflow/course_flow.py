@@ -43,11 +43,13 @@ _NUMBERED: Final = re.compile(r"(?<![^.])\d+(?![^.])")
 
 
 class Look(NamedTuple):
-    """Where one kind is seen in a snapshot, and where all is good; by name, the most telling first."""
+    """Where one kind is seen in a snapshot, and where all is good; by name, the most telling first. ``step``: of which
+    step, where that is not the snapshot's."""
 
     kind: TrainingProblemKind
     seen: dict[str, Sighting]
     good: Collection[str]
+    step: int | None = None
 
 
 def looks_at_flow(state: ModelState, now: Seen) -> list[Look]:
@@ -87,15 +89,14 @@ def _missing(state: ModelState, now: Seen) -> Look:
         owner = _owner(name, now.layers)
         if owner is not None and (now.layers[owner].lacking or now.layers[owner].frozen):
             continue  # said of the layer
-        had = state.gradients[owner].came if owner is not None else state.snapshots
-        habit = state.gradients.setdefault(name, Habit(came=max(0, had - 1) if owner is not None else had))
+        came = state.snapshots if owner is None else max(0, state.gradients[owner].came - 1)
+        habit = state.parameters.setdefault(name, Habit(came))
         habit.look(now.step, there=False)
         if _is_missing(state, habit, ran=True, by_turns=False):
             seen[name] = Sighting(name, _not_came([name], habit), at_once=True, since=habit.since)
-    absent = {*now.snapshot.without_gradient, *now.layers}
-    for name, habit in state.gradients.items():
-        if name not in absent and _owner(name, now.layers) is not None:  # a parameter that has its gradient again
-            habit.look(now.step, there=True)
+    for name in state.parameters.keys() - {*now.snapshot.without_gradient}:
+        if (owner := _owner(name, now.layers)) is None or not now.layers[owner].lacking:
+            state.parameters[name].look(now.step, there=True)
             good.append(name)
     return Look("missing", dict(reversed(seen.items())), good)
 
@@ -146,7 +147,7 @@ def _not_optimized(state: ModelState, now: Seen) -> Look:
     for owner in reversed(layers):
         severe = state.unoptimized.setdefault(owner, severe)
         seen[owner] = Sighting(owner or "model", text, severe, at_once=True)
-    return Look("not optimized", seen, [name for name in now.layers if name not in owners])
+    return Look("not optimized", seen, [name for name in (*now.layers, *state.unoptimized) if name not in owners])
 
 
 # --- dead ------------------------------------------------------------------------------------------------
@@ -203,11 +204,16 @@ def _sizes(state: ModelState, now: Seen, symptoms: Mapping[str, Symptom]) -> lis
         looks.append(Look("exploding", {}, ("",)))
     vanishing = symptoms.get("vanishing")
     if vanishing is None:
+        state.vanished = None
         return [*looks, Look("vanishing", {}, ("",))]
+    state.vanished = since = now.step if state.vanished is None else state.vanished
     severe = _harm(state, now, vanishing)
     if severe is None:
         return [*looks, Look("vanishing", {}, ("",))]
-    return [*looks, Look("vanishing", {"": Sighting(vanishing.layer, _words(vanishing, now), severe)}, ())]
+    if now.step - since < _STEPS_TO_OPEN:
+        return looks
+    sighting = Sighting(vanishing.layer, _words(vanishing, now), severe, since=since)
+    return [*looks, Look("vanishing", {"": sighting}, ())]
 
 
 def _harm(state: ModelState, now: Seen, symptom: Symptom) -> bool | None:

@@ -44,6 +44,10 @@ class Losses:
             self._first.append(loss)
         self._recent.append(loss)
 
+    def falls_short(self, loss: float | None) -> bool:
+        """Whether a loss is no worse than those of the start were."""
+        return loss is not None and bool(self._first) and loss <= self._first[0] + _WORSE * abs(self._first[0])
+
     @property
     def start(self) -> float:
         return median(self._first)
@@ -192,18 +196,23 @@ _STAYS: Final = 10  # values over the line, and they count as the new level
 
 
 class Growth:
-    """Whether the gradient's norm has grown for good, from its lowest level (medians of ten steps) to now."""
+    """Whether the gradient's norm has grown for good: from its lowest level, in medians of ten steps, to now; or within
+    a few steps from the greatest of the last ones."""
 
     def __init__(self) -> None:
         self.lowest = self.now = 0.0
         self.since: int | None = None  # the step from which on it is over ten times the lowest
         self._block: list[float] = []
         self._began = 0
+        self._past: deque[float] = deque(maxlen=_WINDOW)
+        self._run: list[float] = []  # in a row over three times the greatest
+        self._run_since = 0
 
     def add(self, step: int, value: float) -> bool:
         """Whether ``factor`` is new."""
         if not (0 < value < math.inf):
             return False
+        self._add_to_run(step, value)
         if not self._block:
             self._began = step
         self._block.append(value)
@@ -220,6 +229,25 @@ class Growth:
     @property
     def factor(self) -> float:
         return self.now / self.lowest if self.lowest else 1.0
+
+    @property
+    def burst(self) -> tuple[int, float, float] | None:
+        """Two steps in a row, the second above the first, of over 1,000 times the greatest of those before: the step
+        where that began, the greatest before, the norm now."""
+        if len(self._run) < 2 or not 1e3 * max(self._past) < self._run[-2] < self._run[-1]:
+            return None
+        return self._run_since, max(self._past), self._run[-1]
+
+    def _add_to_run(self, step: int, value: float) -> None:
+        if self._past and value > 3 * max(self._past):
+            self._run_since = self._run_since if self._run else step
+            self._run.append(value)
+            if len(self._run) < _STAYS:
+                return
+            self._past.extend(self._run)  # the new level
+        else:
+            self._past.append(value)
+        self._run = []
 
 
 _BLOCK: Final = 10

@@ -58,7 +58,8 @@ class ModelState:
         self.spikes, self.growth, self.scale = Spikes(), Growth(), LossScale()
         self.norms: deque[float] = deque(maxlen=_HELD_NORMS)  # of the last steps whose gradients were finite
         self.finite = 0  # steps in a row whose gradients were
-        self.gradients: dict[str, Habit] = {}  # by layer or parameter: whether a gradient comes
+        self.gradients: dict[str, Habit] = {}  # by layer: whether a gradient comes
+        self.parameters: dict[str, Habit] = {}  # the same of parameters, of those that have gone without one
         self.nonzero: dict[str, Habit] = {}  # by layer: whether it is anything but zero
         self.moves: dict[str, Habit] = {}  # by layer: whether steps move it
         self.layer_spikes: dict[str, Spikes] = {}
@@ -66,6 +67,7 @@ class ModelState:
         self.weights: dict[str, deque[float]] = {}  # by layer: ‖∂L/∂W‖₂ of the last snapshots
         self.rates: deque[float] = deque(maxlen=_HELD_RATES)  # the greatest learning rate of each
         self.updates: deque[tuple[int, float]] = deque(maxlen=8)  # median relative update by step
+        self.vanished: int | None = None  # the step since which the signal is too small
         self.unoptimized: dict[str, bool] = {}  # by layer: whether it is a problem, as was said when it was first seen
         self.spiked: deque[int] = deque(maxlen=_HELD_SPIKES)  # steps at which the total norm had one
 

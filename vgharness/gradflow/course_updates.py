@@ -93,9 +93,14 @@ def gone_wrong(state: ModelState) -> Sighting | None:
     was measured was far too large."""
     if not state.updates or state.updates[-1][1] <= FAR_TOO_LARGE or state.progress != "worse":
         return None
+    return far_too_large(state, state.told_losses())
+
+
+def far_too_large(state: ModelState, so: str) -> Sighting:
+    """The last updates that were measured, all far too large, and what came of them."""
     in_a_row = [*takewhile(lambda each: each[1] > FAR_TOO_LARGE, reversed(state.updates))]
     began, middle = in_a_row[-1]
-    text = f"‖ΔW‖₂ ÷ ‖W‖₂ was {number(middle)} at step {began:,} in the median layer, and {state.told_losses()}"
+    text = f"‖ΔW‖₂ ÷ ‖W‖₂ was {number(middle)} at step {began:,} in the median layer, and {so}"
     return Sighting("", text, at_once=True, since=began)
 
 

@@ -29,9 +29,6 @@ from vgharness.records import TrainingProblemKind
 MOSTLY_DEAD: Final = 0.9
 _STEPS_TO_OPEN: Final = 3  # what starts at zero; as many steps as a diagnosis takes
 _IDLE_STEPS: Final = 20  # a branch that has been at zero from the start on for so many steps
-# What runs and gets no gradient was cut off; what does not run may be one of many experts, of which one is left out
-# for long now and then.
-_SURPRISING_UNUSED: Final = 1e-6
 _TURNS: Final = 20  # snapshots in which others had a turn, and it never had
 # Times EXPLODED: one first snapshot is one batch of one seed, which may lie on either side of the line itself.
 _FAR_OVER: Final = 30.0
@@ -103,7 +100,7 @@ def _missing(state: ModelState, now: Seen) -> Look:
 
 def _is_missing(state: ModelState, habit: Habit, *, ran: bool | None, by_turns: bool) -> bool:
     if habit.came:
-        return habit.surprises() if ran else habit.surprises(_SURPRISING_UNUSED)
+        return habit.surprises(strictly=not ran)
     if by_turns:
         return habit.away >= _TURNS and habit.span >= _IDLE_STEPS
     return state.snapshots == 0 or habit.away >= 2

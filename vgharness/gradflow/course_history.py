@@ -17,8 +17,6 @@ _LEARNED: Final = 0.1
 # Half as much again as at the start: what no loss of a classifier at chance reaches by noise.
 _WORSE: Final = 0.5
 
-SURPRISING: Final = 0.01
-
 Progress = Literal["unknown", "early", "learned", "level", "worse"]
 
 
@@ -102,14 +100,20 @@ class Habit:
         """Steps from the first gap of the row to the last."""
         return self._until - self.since if self.away else 0
 
-    def surprises(self, chance: float = SURPRISING) -> bool:
-        """Whether it was there, and has not come for longer than a ``chance`` would have it."""
+    def surprises(self, *, strictly: bool = False) -> bool:
+        """Whether it was there, and has not come for longer than chance has it. ``strictly``: there is no reason but
+        that it does not come."""
+        chance = _IN_TURNS if strictly or self._gaps else _ALWAYS_THERE
         gap = (self._gaps + 1) / (self.came + self._gaps + 2)
         return (
             self.came > 0 and self.away > max(1, 2 * self._longest) and gap**self.away < chance and self.span >= _SPAN
         )
 
 
+# Of a row of gaps in what was there every time before, and in what has been away already. Of branches of which each
+# use is drawn at random, one in fifty is taken for cut off at the first, and one in a thousand at the second.
+_ALWAYS_THERE: Final = 1e-3
+_IN_TURNS: Final = 1e-8
 # Penalties that are added at every 16th step only (StyleGAN2) are the longest usual pause.
 _SPAN: Final = 16
 
@@ -125,16 +129,16 @@ class Spike(NamedTuple):
 
 class Spikes:
     """Finds values far over a run's own past: at least ``factor`` times the median of the last ``_WINDOW``, over the
-    run's first values, and either three times the greatest of that window and six robust standard deviations over its
-    median, on a logarithmic scale, or, where the greatest is under 20 times the median, eight times the greatest. It is
-    one once the values are back; where they stay, the level has changed.
+    run's first values, and so far over the greatest of that window that chance takes one there once in 100,000 steps.
+    It is one once the values are back; where they stay, the level has changed.
 
     Ten times: gradients over 7 times their root mean square are what spike-aware optimizers (SPAM) cut; a batch's
-    usual scatter, of a factor of two to three, is under it. Six deviations: heavy tails, as in reinforcement learning
-    or of long sentences, widen the line. Eight times the greatest: where norms fall by and by, as in a network that
-    learns, the fall counts as scatter and the line is too wide. Three times the greatest: a rise from step to step is
-    none, as of a warm-up or of a network that leaves a plateau. Over the first values: a hard example among learned
-    ones has a small gradient beside those of the start.
+    usual scatter, of a factor of two to three, is under it. Chance: the tail of the values' logarithms is taken for an
+    exponential, whose scale is the distance from the median to the 95th percentile ÷ ln 10, which is robust to a few
+    spikes in the window; heavy tails, as in reinforcement learning, of long sentences or of single samples, widen it.
+    One in 100 is over the greatest of 100, and one in 1,000 of those ln 1000 scales further: three such distances. At
+    least three times the greatest: a rise from step to step is no spike, as of a warm-up or of a network that leaves a
+    plateau. Over the first values: a hard example among learned ones has a small gradient beside those of the start.
     """
 
     def __init__(self, factor: float = 10.0, history: int = 20, confirm: int = 3) -> None:
@@ -172,14 +176,12 @@ class Spikes:
     def _look(self, step: int, value: float, size: float) -> None:
         past = self._past
         if len(past) >= self._history and size > max(past) + _OVER_THE_GREATEST and size > median(self._first):
-            usual = median(past)
-            deviation = 1.4826 * median(abs(x - usual) for x in past)
-            line = usual + _DEVIATIONS * deviation
-            if max(past) < usual + _HEAVY_TAIL:
-                line = min(line, max(past) + _FAR_OVER_THE_GREATEST)
+            usual, greatest = median(past), max(past)
+            tail = sorted(past)[int(0.95 * len(past))] - usual
+            line = greatest + max(_OVER_THE_GREATEST, _TAILS * tail)
             if size > max(line, usual + self._factor):
                 self._pending = step, value, math.exp(usual)
-                self._line = max(past) + _OVER_THE_GREATEST
+                self._line = greatest + _OVER_THE_GREATEST
                 self._over = [size]
                 return
         past.append(size)
@@ -188,10 +190,8 @@ class Spikes:
 
 
 _WINDOW: Final = 100
-_DEVIATIONS: Final = 6.0
+_TAILS: Final = 3.0  # ln 1000 ÷ ln 10
 _OVER_THE_GREATEST: Final = math.log(3)
-_FAR_OVER_THE_GREATEST: Final = math.log(8)
-_HEAVY_TAIL: Final = math.log(20)
 _STAYS: Final = 10  # values over the line, and they count as the new level
 
 

@@ -193,7 +193,8 @@ class _Watch:
         """The module that ran when ``node`` was made; ``None``: none did."""
         number = node._sequence_nr()
         around = [(end - first, name) for first, end, name in self._spans if first <= number < end]
-        return min(around)[1] if around else None
+        # Of those that are as long, the one that ended first is inside the others.
+        return min(around, key=lambda span: span[0])[1] if around else None
 
     def _look_at_nodes_of(self, outputs: Any, module_of: Callable[[Node], str | None]) -> None:
         for tensor in tensors_in(outputs):

@@ -49,7 +49,7 @@ def standing_in(model: nn.Module, weights: Sequence[Tensor] | None) -> Iterator[
     :class:`CannotRepeatError` for a model that cannot run on one process alone.
     """
     _refuse_what_is_shared_out(model)
-    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     generators = GeneratorStates.now(tuple(gpus))
     try:
         try:
@@ -159,4 +159,4 @@ def _refuse_what_is_shared_out(model: nn.Module) -> None:
 
 def is_distributed() -> bool:
     """Whether several processes train together."""
-    return is_available() and is_initialized() and get_world_size() > 1  # type: ignore[no-untyped-call]
+    return is_available() and is_initialized() and get_world_size() > 1

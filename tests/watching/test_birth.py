@@ -62,9 +62,7 @@ def deep(reentrant: bool) -> nn.Module:
 
 
 BORN = {
-    "a root at zero, backward": Case(
-        lambda: around(size=Does(length)), zero_row, origin("backward", "size", "sqrt")
-    ),
+    "a root at zero, backward": Case(lambda: around(size=Does(length)), zero_row, origin("backward", "size", "sqrt")),
     "a logarithm of zero": Case(lambda: around(log=Does(logarithm)), zero_row, origin("forward", "log", "log")),
     "attention that may look at nothing": Case(
         lambda: Attending(closed=True), zero_row, origin("forward", "attn", "softmax")
@@ -75,10 +73,10 @@ BORN = {
         origin("forward", "exp", "exp"),
         more={"around_forward": autocast},
     ),
-    "the loss": Case(
-        lambda: nn.Linear(WIDTH, 2, bias=False), zero_row, {"origin": None, "loss": True}, log_of_lengths
+    "the loss": Case(lambda: nn.Linear(WIDTH, 2, bias=False), zero_row, {"origin": None, "loss": True}, log_of_lengths),
+    "a batch with NaN": Case(
+        around, lambda x: x / zero_row(x).sign().abs(), {"origin": NonfiniteOrigin(stage="inputs")}
     ),
-    "a batch with NaN": Case(around, lambda x: x / zero_row(x).sign().abs(), {"origin": NonfiniteOrigin(stage="inputs")}),
     "weights that the optimizer spoils": Case(
         around,
         same,

@@ -49,11 +49,11 @@ def find_cause(
     weights: those before that step, in the order of the model's parameters; ``None``: the model still has them.
     scale: by which the gradients that came to its outputs are to be divided.
     """
-    parameter = _nonfinite_parameter(model, weights)
+    parameter = nonfinite_parameter(model, weights)
     if not passes:
         if parameter:
             return Cause(parameter=parameter)
-        said = "the watched model itself was not called since the step before"
+        said = "since the step before the model put out nothing that a gradient could come to"
         return Cause(remark=f"{_NOT_REPEATED}{said}")
     try:
         with standing_in(model, weights) as stand_in:
@@ -131,7 +131,7 @@ def _first(model: nn.Module, passes: Sequence[ForwardPass], looks: Sequence[_Loo
     forward = [(given, x.found) for given, x in zip(passes, looks, strict=True) if _stage(x) in ("inputs", "forward")]
     for given, found in forward:
         if parameter and not found.of_finite and _stage_of(found) == "forward":
-            return Cause(given, parameter=parameter)
+            return Cause(given, found.origin, parameter=parameter)
         return Cause(given, found.origin)
     for given, look in zip(passes, looks, strict=True):
         if look.loss:
@@ -168,7 +168,7 @@ def _from_outside(model: nn.Module) -> str:
     )
 
 
-def _nonfinite_parameter(model: nn.Module, weights: Sequence[Tensor] | None) -> str:
+def nonfinite_parameter(model: nn.Module, weights: Sequence[Tensor] | None) -> str:
     """The first parameter that is not finite; empty: none."""
     held = list(model.parameters()) if weights is None else weights
     names = [name for name, _ in model.named_parameters()]

@@ -170,7 +170,8 @@ class PassRecorder:
         running, self._running = self._running, None
         if running is None:
             return
-        outputs = [(place, tensor) for place, tensor in enumerate(tensors_in(output)) if tensor.requires_grad]
+        # A leaf, such as a weight that is put out, would keep its hook.
+        outputs = [(place, x) for place, x in enumerate(tensors_in(output)) if x.grad_fn is not None]
         # A model that works on its inputs in place is given copies to keep from now on.
         self._copies = any(_version(tensor) != version for tensor, version in self._given)
         self._given = []

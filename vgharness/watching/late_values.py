@@ -51,7 +51,13 @@ class Look:
 
     @property
     def finite(self) -> bool:
+        """Whether all gradients are."""
         return math.isfinite(self.values()[0])
+
+    @property
+    def finite_outputs(self) -> bool:
+        """Whether all that the model put out is."""
+        return all(given.sum is None or bool(torch.isfinite(given.sum)) for given in self.passes)
 
 
 class KeptWeights:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from torch import nn
 
 from vgharness.records import Birth
-from vgharness.watching.birth import Cause, find_cause, finite_without_scale
+from vgharness.watching.birth import Cause, find_cause, finite_without_scale, nonfinite_parameter
 from vgharness.watching.forward_passes import PassRecorder
 from vgharness.watching.gradient_norm import exact_norm, total_norm
 from vgharness.watching.late_values import KeptWeights, Look
@@ -100,7 +100,7 @@ class Pulse:
             self._kept = KeptWeights(self._parameters)
         if self._kept is not None:
             self._kept.keep(step)
-        self._look()
+        self._looks.append(self._look())
         self._looks[-1].last = True
         for look in reversed(self._looks):
             if look.step is not None:
@@ -116,7 +116,7 @@ class Pulse:
 
     # --- looking -----------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _look(self) -> Look:
         norm = total_norm(parameter.grad for parameter in self._parameters if parameter.grad is not None)
         scale = self._scaler._get_scale_async() if self._scaler is not None else None
         kept = self._kept.step if self._kept is not None else None
@@ -128,8 +128,7 @@ class Pulse:
             values[2] = kept.to(norm.device, non_blocking=True)
         if self._kept is not None:
             self._kept.saw(norm)
-        passes = self._recorder.take_all()
-        self._looks.append(Look(passes, self.batch, values, at_once=not self._delay))
+        return Look(self._recorder.take_all(), self.batch, values, at_once=not self._delay)
 
     def _look_between(self) -> None:
         """Before a forward pass: where gradients came back to all those before it, which are then of another batch of
@@ -137,7 +136,7 @@ class Pulse:
         passes = self._recorder.passes
         if not passes or not all(given.came_back for given in passes):
             return
-        self._look()
+        self._looks.append(self._look())
         for look in self._looks:
             if look.step is None and look.passes and look.is_here(self._step) and look.finite:
                 look.passes = ()
@@ -189,12 +188,12 @@ class Pulse:
             self._recorder.go_on()
 
     def _born(self, cause: Cause, beat: Beat, weights: Any, scale: float) -> None:
-        step, batch, remark = beat.step, cause.given.batch if cause.given is not None else beat.batch, cause.remark
-        if cause.parameter:
-            if self._last is not None:  # whose gradients were finite
-                step, batch = self._last.step, self._last.batch
-            else:
-                remark = "it was not finite before the first step"
+        step, batch = beat.step, cause.given.batch if cause.given is not None else beat.batch
+        if cause.parameter and self._last is not None:  # whose gradients were finite
+            step, batch = self._last.step, self._last.batch
+            cause = cause._replace(origin=None)
+        elif cause.parameter:
+            cause = cause._replace(remark=f"{cause.parameter} was not finite before the first step", parameter="")
         birth = Birth(
             model=self._name,
             step=step,
@@ -202,7 +201,7 @@ class Pulse:
             origin=cause.origin,
             loss=cause.loss,
             parameter=cause.parameter,
-            remark=remark,
+            remark=cause.remark,
             noticed=max(self._step, step),
         )
         path = self._reproducer.write(self._model, cause.given, weights, birth, scale) if cause.given else ""
@@ -211,15 +210,17 @@ class Pulse:
         self._kept = None
 
     def _look_at_the_end(self) -> None:
-        """A training that was ended before its step, because it was seen that something is not finite."""
-        pending = self._recorder.passes
-        if pending:
-            self._look()
-            look = self._looks.pop()
-            bad = not look.finite or any(
-                given.sum is not None and not bool(given.sum.isfinite()) for given in look.passes
-            )
-            if bad:
-                _, scale, _ = look.values()
-                self._step = self._step + 1
-                self._look_for_birth(look, Beat(self._step, look.batch, math.nan, False), scale, self._step)
+        """What no step came after: passes of a training that was ended because something is not finite, and the weights
+        that the last step left."""
+        self._kept = None  # the weights are those that the passes had
+        looks = [*self._looks, *([self._look()] if self._recorder.passes else ())]
+        self._looks.clear()
+        bad = next((look for look in looks if not (look.finite and look.finite_outputs)), None)
+        if bad is not None:
+            self._step += 1
+            _, scale, _ = bad.values()
+            self._look_for_birth(bad, Beat(self._step, bad.batch, math.nan, False), scale, self._step)
+        elif self._last is not None and self._last.finite:
+            parameter = nonfinite_parameter(self._model, None)
+            if parameter:
+                self._born(Cause(parameter=parameter), self._last, None, 1.0)

@@ -52,7 +52,7 @@ def show_again(folder: Path, make_model: Callable[[], nn.Module] | None, device:
     tensors = _load(folder / WEIGHTS, where)
     batch = _load(folder / BATCH, where)
     model = _unpickled(folder, facts, tensors) if make_model is None else _filled(make_model(), tensors, where)
-    given = _pass_of(folder / BATCH, batch)
+    given = _pass_of(folder / BATCH, batch, where)
     return Shown(facts, str(where), find_cause(model, [given], None))
 
 
@@ -172,7 +172,7 @@ def _filled(model: nn.Module, tensors: dict[str, Tensor], device: torch.device) 
 # --- the batch -----------------------------------------------------------------------------------------------
 
 
-def _pass_of(path: Path, batch: dict[str, Any]) -> ForwardPass:
+def _pass_of(path: Path, batch: dict[str, Any], device: torch.device) -> ForwardPass:
     try:
         states = batch["generators"]
         kind, keys, place, has_gauss, gauss = states["numpy"]
@@ -187,7 +187,7 @@ def _pass_of(path: Path, batch: dict[str, Any]) -> ForwardPass:
             generators,
             None,
             list(batch["modes"]),
-            tuple(Autocast(*each) for each in batch["autocasts"]),
+            _autocasts(batch["autocasts"], device),
         )
         given.batch, given.left_out = batch["batch"], batch["left_out"]
         for number, gradient in batch["gradients"].items():
@@ -195,6 +195,13 @@ def _pass_of(path: Path, batch: dict[str, Any]) -> ForwardPass:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{shown(path)}: {in_one_line(error)}; the folder is damaged") from None
     return given
+
+
+def _autocasts(saved: list[Any], device: torch.device) -> tuple[Autocast, ...]:
+    """Those of the CPU and of ``device``, which takes the place of the one that the model trained on."""
+    found = [Autocast(*each) for each in saved]
+    others = [each._replace(device=device.type) for each in found if each.device != "cpu" and each.enabled]
+    return (*(each for each in found if each.device == "cpu"), *others)
 
 
 def _tuples(state: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
-from trainings import (
+from pulsed_trainings import (
     WIDTH,
     Attending,
     Checkpointed,
@@ -30,7 +30,6 @@ from trainings import (
 )
 
 from vgharness.records import Birth, NonfiniteOrigin
-from vgharness.watching.pulse import Pulse
 
 pytestmark = pytest.mark.fast
 

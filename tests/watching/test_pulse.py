@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from trainings import WIDTH, Does, around, batches, large, length, logarithm, same, squares, train, zero_row
+from pulsed_trainings import WIDTH, Does, around, batches, large, length, logarithm, same, squares, train, zero_row
 
 from vgharness.records import NonfiniteOrigin
 from vgharness.watching.pulse import Pulse
@@ -45,8 +45,13 @@ def test_every_step_is_seen_once_in_order_at_a_bounded_delay(delay: int) -> None
     assert [beat.total_norm for beat in seen] == pytest.approx(expected, rel=1e-6)
 
 
-def test_gradients_whose_squares_overflow_are_finite() -> None:
-    pulse = train(nn.Linear(WIDTH, 2), batches(0, lambda x: 1e25 * x, steps=1), lambda y: y.sum())
+@pytest.mark.parametrize("delay", [0, 2])
+def test_gradients_whose_squares_overflow_are_finite(delay: int) -> None:
+    given = batches(0, lambda x: 1e25 * x, steps=1)
+    pulse = train(nn.Linear(WIDTH, 2), given, torch.sum, delay=delay, close=False)
+    (beat,) = pulse.seen(wait=True)
+    assert beat.finite
+    assert beat.total_norm == pytest.approx(math.sqrt(2) * float(given[0].double().sum(0).norm()), rel=1e-6)
     assert pulse.birth is None
 
 

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from vgharness.records import Birth
 from vgharness.watching.birth import Cause, find_cause, finite_without_scale, nonfinite_parameter
 from vgharness.watching.forward_passes import PassRecorder
-from vgharness.watching.gradient_norm import exact_norm, total_norm
+from vgharness.watching.gradient_norm import total_norm
 from vgharness.watching.late_values import KeptWeights, Look
 from vgharness.watching.reproducer import Reproducer
 from vgharness.watching.stand_in import unwrapped
@@ -117,7 +117,7 @@ class Pulse:
     # --- looking -----------------------------------------------------------------------------------------------
 
     def _look(self) -> Look:
-        norm = total_norm(parameter.grad for parameter in self._parameters if parameter.grad is not None)
+        norm = self._norm(exact=self._delay > 0)
         scale = self._scaler._get_scale_async() if self._scaler is not None else None
         kept = self._kept.step if self._kept is not None else None
         values = norm.new_ones(3)
@@ -129,6 +129,9 @@ class Pulse:
         if self._kept is not None:
             self._kept.saw(norm)
         return Look(self._recorder.take_all(), self.batch, values, at_once=not self._delay)
+
+    def _norm(self, *, exact: bool) -> Tensor:
+        return total_norm((p.grad for p in self._parameters if p.grad is not None), exact=exact)
 
     def _look_between(self) -> None:
         """Before a forward pass: where gradients came back to all those before it, which are then of another batch of
@@ -153,7 +156,7 @@ class Pulse:
         step, batch, (norm, scale, kept) = looks[-1].step, looks[-1].batch, looks[-1].values()
         assert step is not None
         if not math.isfinite(norm) and not self._delay:  # their squares alone may be too large
-            norm = exact_norm(parameter.grad for parameter in self._parameters if parameter.grad is not None)
+            norm = float(self._norm(exact=True))
         beat = Beat(step, batch, norm, math.isfinite(norm))
         self._beats.append(beat)
         if self.birth is None:
@@ -175,12 +178,11 @@ class Pulse:
                 meant = finite_without_scale(self._model, look.passes, weights, scale)
             else:
                 meant = False
-            cause = Cause() if meant else find_cause(self._model, look.passes, weights, scale=scale)
-            # Gradients may be finite with squares that are not; these were looked at while they were there.
-            if meant or (self._delay and math.isinf(beat.total_norm) and not cause.known):
+            if meant:
                 if self._kept is not None:
                     self._kept.go_on()
                 return
+            cause = find_cause(self._model, look.passes, weights, scale=scale)
             if weights is not None and kept_of != beat.step:
                 cause = cause._replace(remark=f"{cause.remark}; the weights are those of step {kept_of}".lstrip("; "))
             self._born(cause, beat, weights, scale)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, nn
 from pulsed_trainings import (
     WIDTH,
     Attending,
@@ -28,6 +27,7 @@ from pulsed_trainings import (
     train,
     zero_row,
 )
+from torch import Tensor, nn
 
 from vgharness.records import Birth, NonfiniteOrigin
 

@@ -41,7 +41,9 @@ def _of_norms(norms: list[Tensor]) -> Tensor:
     by_dtype: dict[torch.dtype, list[Tensor]] = {}
     for each in norms:
         by_dtype.setdefault(each.dtype, []).append(each.to(device, non_blocking=True))
-    total: Tensor = torch.linalg.vector_norm(torch.cat([torch.stack(own).to(_widest(device)) for own in by_dtype.values()]))
+    total: Tensor = torch.linalg.vector_norm(
+        torch.cat([torch.stack(own).to(_widest(device)) for own in by_dtype.values()])
+    )
     return total
 
 

@@ -11,6 +11,7 @@ from pulsed_trainings import (
     Attending,
     Checkpointed,
     Does,
+    OwnLoss,
     Sentinel,
     Twice,
     Upside,
@@ -73,6 +74,9 @@ BORN = {
         more={"around_forward": autocast},
     ),
     "the loss": Case(lambda: nn.Linear(WIDTH, 2, bias=False), zero_row, {"origin": None, "loss": True}, log_of_lengths),
+    "the loss that the model computes itself": Case(
+        OwnLoss, zero_row, origin("backward", "criterion", "sqrt"), lambda output: output["loss"]
+    ),
     "a batch with NaN": Case(
         around, lambda x: x / zero_row(x).sign().abs(), {"origin": NonfiniteOrigin(stage="inputs")}
     ),

@@ -230,6 +230,15 @@ def test_nan_that_the_loss_leaves_out_is_none(delay: int) -> None:
     assert train(model, batches(None, same), torch.nansum, delay=delay).birth is None
 
 
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_model_of_which_only_parts_are_called(delay: int) -> None:
+    """As of a framework's module whose training step is a method of its own."""
+    model = nn.ModuleDict({"encoder": around(log=Does(logarithm)), "heads": nn.ModuleList([nn.Linear(2, 2)])})
+    pulse = train(model, batches(BAD, zero_row), delay=delay, call=lambda x: model["heads"][0](model["encoder"](x)))
+    assert (pulse.birth.step, pulse.birth.batch, pulse.batch) == (BAD, BAD, 7)
+    assert pulse.birth.origin == NonfiniteOrigin(stage="forward", module="encoder.log", operation="log")
+
+
 def test_evaluation_in_between_is_no_batch_and_no_birth() -> None:
     model = around(log=Does(logarithm))
     pulse = pulse_of(model)

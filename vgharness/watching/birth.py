@@ -132,13 +132,13 @@ def _look(model: nn.Module, given: ForwardPass, scale: float) -> _Look:
     if not given.inputs_unchanged:
         return _Look(Found(None), why_not="its batch was changed in place since")
     gradients = {place: came / scale if scale != 1 else came for place, came in given.gradients().items()}
-    loss = not all(bool(torch.isfinite(came).all()) for came in gradients.values())
+    # One that is not finite may have come through another output, such as the loss that a model computes itself.
+    finite = {place: came for place, came in gradients.items() if bool(torch.isfinite(came).all())}
+    loss = len(finite) < len(gradients)
     set_state(model, given)
     model.zero_grad()
     with as_it_ran(given):
-        found = find_origin_of_pass(
-            model, lambda: run(model, given), lambda outputs: None if loss else go_back(outputs, gradients)
-        )
+        found = find_origin_of_pass(model, lambda: run(model, given), lambda outputs: go_back(outputs, finite))
     if found.origin is not None:
         return _Look(found)
     if loss and given.sum is not None and not bool(torch.isfinite(given.sum)):
@@ -195,7 +195,7 @@ def nonfinite_parameter(model: nn.Module, weights: Sequence[Tensor] | None) -> s
 def run(model: nn.Module, given: ForwardPass) -> Any:
     """The forward pass again; what it is given is copied, for it may be changed in place."""
     args, kwargs = copied(given.inputs)
-    return model(*args, **kwargs)
+    return model.get_submodule(given.part)(*args, **kwargs)
 
 
 def go_back(outputs: Any, gradients: dict[int, Tensor]) -> None:
@@ -218,7 +218,8 @@ def go_back(outputs: Any, gradients: dict[int, Tensor]) -> None:
             rest = ends[place] - through
             # What is left of rounding is no gradient.
             ends[place] = torch.where(rest.abs() <= 1e-3 * through.abs().max(), torch.zeros_like(rest), rest)
-    torch.autograd.backward([tensors[place] for place in ends], list(ends.values()))
+    if ends:
+        torch.autograd.backward([tensors[place] for place in ends], list(ends.values()))
 
 
 def _that_feed_others(ends: dict[int, Tensor]) -> dict[int, int]:

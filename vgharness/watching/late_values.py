@@ -83,7 +83,7 @@ class _CopyToHost:
         return bool(self._event.query())  # type: ignore[no-untyped-call]
 
     def wait(self) -> Tensor:
-        self._event.synchronize()  # type: ignore[no-untyped-call]
+        self._event.synchronize()
         return self._host
 
 

@@ -75,7 +75,7 @@ class Pulse:
         self._of_step: list[Look] = []  # those looks of the oldest step that have come
         self._beats: list[Beat] = []
         self._last: Beat | None = None  # that has come
-        self._step = -1
+        self._step, self._steps = -1, 0
         self._sees_outputs = True  # until what they hold is known to be meant
         self.birth: Birth | None = None
 
@@ -99,6 +99,9 @@ class Pulse:
     def before_step(self, step: int) -> None:
         """To be called when the gradients of ``step`` are complete and the weights not yet changed."""
         self._step = step
+        self._steps += 1
+        if self.batch < 0:
+            self._recorder.keep_parts(self._steps)
         if self._delay and self._kept is None and self.birth is None and self._parameters:
             self._kept = KeptWeights(self._parameters)
         if self._kept is not None:
@@ -125,8 +128,8 @@ class Pulse:
         sums = [given.sum for given in passes if given.sum is not None] if self._sees_outputs else []
         scale = self._scaler._get_scale_async() if self._scaler is not None else None
         if not self._delay:
-            put_out = sum(map(float, sums)) if sums else 0.0
-            return Look(passes, self.batch, Values(float(norm), put_out, 1.0 if scale is None else float(scale)))
+            here = sum(map(float, sums)) if sums else 0.0
+            return Look(passes, self.batch, Values(float(norm), here, 1.0 if scale is None else float(scale)))
         device, one = norm.device, torch.ones_like(norm)
         kept = one if self._kept is None else self._kept.step
         put_out = torch.stack([each.to(device, non_blocking=True) for each in sums]).sum() if sums else 0 * one

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vgharness.records import Birth
 from vgharness.watching.birth import Cause, find_cause, finite_without_scale, nonfinite_parameter, uses_nan
 from vgharness.watching.forward_passes import PassRecorder
-from vgharness.watching.gradient_norm import total_norm
+from vgharness.watching.gradient_norm import GradientNorm
 from vgharness.watching.late_values import KeptWeights, Look, Values
 from vgharness.watching.reproducer import Reproducer
 from vgharness.watching.stand_in import unwrapped
@@ -70,6 +70,7 @@ class Pulse:
         self._delay = (0 if on_cpu else _DELAY) if delay is None else delay
         self._recorder = PassRecorder(model, self._model, self._look_between, for_steps=self._delay > 0)
         self._reproducer = Reproducer(folder, note)
+        self._norm = GradientNorm(self._parameters)
         self._kept: KeptWeights | None = None
         self._looks: deque[Look] = deque()
         self._of_step: list[Look] = []  # those looks of the oldest step that have come
@@ -124,7 +125,7 @@ class Pulse:
 
     def _look(self) -> Look:
         passes = self._recorder.take_all()
-        norm = self._norm(exact=self._delay > 0)
+        norm = self._norm.exact_total() if self._delay else self._norm.total()
         sums = [given.sum for given in passes if given.sum is not None] if self._sees_outputs else []
         scale = self._scaler._get_scale_async() if self._scaler is not None else None
         if not self._delay:
@@ -140,9 +141,6 @@ class Pulse:
         if self._kept is not None:
             self._kept.saw(values)
         return Look(passes, self.batch, values)
-
-    def _norm(self, *, exact: bool) -> Tensor:
-        return total_norm((p.grad for p in self._parameters if p.grad is not None), exact=exact)
 
     def _look_between(self) -> None:
         """Before a forward pass: where gradients came back to all those before it, which are then of another batch of
@@ -167,7 +165,7 @@ class Pulse:
         step, batch, norm = looks[-1].step, looks[-1].batch, looks[-1].values().norm
         assert step is not None
         if not math.isfinite(norm) and not self._delay:  # their squares alone may be too large
-            norm = float(self._norm(exact=True))
+            norm = float(self._norm.exact_total())
         beat = Beat(step, batch, norm, math.isfinite(norm))
         self._beats.append(beat)
         if self.birth is None:

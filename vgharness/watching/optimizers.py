@@ -27,7 +27,7 @@ class Optimizers:
         self._searched = False
 
     def __len__(self) -> int:
-        return len(list(self))
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Optimizer]:
         return (optimizer for ref in self._known if (optimizer := ref()) is not None)

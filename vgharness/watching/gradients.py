@@ -134,4 +134,4 @@ def portions(tensors: Mapping[str, Tensor]) -> list[list[str]]:
 
 def _at_the_end(callback: Callable[[], None]) -> None:
     """Calls ``callback`` when the backward pass that runs now has ended."""
-    torch.autograd.Variable._execution_engine.queue_callback(callback)  # type: ignore[attr-defined]
+    torch.autograd.Variable._execution_engine.queue_callback(callback)

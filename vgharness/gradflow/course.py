@@ -12,7 +12,7 @@ snapshots (so many of the last ones), what is known of each step by steps, and n
 ``vanishing``         as a diagnosis says of a snapshot, while it keeps the network from learning
 ``spike``             the norm of a step, or of a layer, far over the run's own past
 ``stopped``           a layer that moved does not, though a gradient comes and the learning rate is not 0
-``update too large``  steps of over 1e-2 of the weights while the loss rises (this is what a learning rate that is too
+``update too large``  steps of over 3e-2 of the weights while the loss rises (this is what a learning rate that is too
                       high is called), or of over 1e-1 while it is level
 ``update too small``  steps of under 1e-4 while the loss is level, and no warm-up, schedule or other problem explains it
 ``loss scale``        a GradScaler's scale is under 1, or it leaves out step after step

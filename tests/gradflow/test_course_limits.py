@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from vgharness.gradflow.course import Change, Course
 from vgharness.gradflow.course_history import Habit, Spikes
 from vgharness.gradflow.course_ledger import MOST_OF_A_KIND, MOST_PROBLEMS, MOST_WARNINGS, TOLD, Ledger, Sighting
+from vgharness.gradflow.course_state import Seen
+from vgharness.gradflow.symptoms import find_symptoms
 from vgharness.records import Birth, TrainingProblem, TrainingProblemKind
 
 pytestmark = pytest.mark.fast
@@ -76,6 +78,17 @@ def test_changes_add_up_to_the_problems_and_none_goes_on_twice(
             check(course, changes, known)
     if birth:
         check(course, course.born(Birth(step=step, noticed=step)), known)
+
+
+@given(
+    st.lists(st.floats(1e-3, 1.0) | st.sampled_from((0.0, 1e-12, 1.0)), min_size=4, max_size=4),
+    st.sampled_from((1e-2, 1e-12, 0.0)),
+)
+@settings(max_examples=100, deadline=None)
+def test_what_is_called_quiet_has_no_symptoms(sizes: list[float], weights: float) -> None:
+    at = {name: {"signal_l2": size, "weight_mean_abs": weights} for name, size in zip(LAYERS, sizes, strict=True)}
+    now = Seen(*make_snapshot(0, Step(at)))
+    assert not now.quiet or not find_symptoms(now.flow, ())
 
 
 def test_problems_are_bounded_whatever_the_length() -> None:

@@ -51,7 +51,7 @@ class Look(NamedTuple):
 
 def looks_at_flow(state: ModelState, now: Seen) -> list[Look]:
     """Judges the gradients of one snapshot; the state's habits already hold those before it, and get this one."""
-    symptoms = find_symptoms(now.flow, ())
+    symptoms = {} if now.quiet else find_symptoms(now.flow, ())
     if "nonfinite" in symptoms and not now.snapshot.skipped:
         symptom = symptoms["nonfinite"]
         return [Look("nonfinite", {"": Sighting(symptom.layer, _words(symptom, now), at_once=True)}, ())]

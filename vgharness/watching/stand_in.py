@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import MethodType
@@ -80,6 +81,8 @@ def set_state(model: nn.Module, given: ForwardPass) -> None:
 def as_it_ran(given: ForwardPass) -> Iterator[None]:
     """Within, gradients are asked for and types are chosen as in that pass."""
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # the training has heard them, or they are of the copy
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         # It would end the pass at the first NaN.

@@ -135,7 +135,7 @@ def compare(
 ) -> Comparison:
     """Compares two sessions: as :func:`compare_samples`, with notes on what else differs between them."""
     found = compare_samples(before.samples, after.samples, limits, fail_on, decisions)
-    return Comparison(**{**dict(found), "notes": tuple(_notes(before, after))})
+    return found.changed(notes=tuple(_notes(before, after)))
 
 
 def compare_samples(

@@ -5,6 +5,7 @@ in. Knows nothing of torch. JSON has no NaN: a value that was not finite is stor
 record's ``nonfinite``. Other packages import records from here.
 """
 
+from vgharness.display.table import Table
 from vgharness.records.base import (
     ACTIVATIONS,
     ARCHITECTURES,
@@ -74,7 +75,7 @@ from vgharness.records.session import (
     TestOutcome,
 )
 from vgharness.records.study import MOST_WIDTH, OF_EVERY_NETWORK, Cell, Look, Rounds, Study
-from vgharness.records.tables import TABLES, Table, TableName, table_of
+from vgharness.records.tables import TABLES, TableName, table_of
 from vgharness.records.training_log import (
     SNAPSHOT_QUANTITIES,
     TRAINING_PROBLEM_KINDS,

@@ -228,7 +228,7 @@ class Run(Record):
     def so_far(self, status: RunStatus, results: Iterable[CellResult], seconds: float) -> Run:
         """The same run, ``seconds`` after it began, with what there is of its cells and without verdicts."""
         changes = {"status": status, "results": tuple(results), "seconds": seconds, "document": None, "verdicts": ()}
-        return Run(**{**dict(self), **changes})
+        return self.changed(**changes)
 
     def to_frame(self, what: TableName = "curves") -> pandas.DataFrame:
         """The run as a table of pandas, which the extra ``[frame]`` brings.

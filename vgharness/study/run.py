@@ -65,7 +65,7 @@ def run_study(
     following: Study | None = study
     with ExitStack() as stack:
         while following is not None:
-            begun = Run(**{**dict(run.so_far("running", run.results, run.seconds)), "study": following})
+            begun = run.so_far("running", run.results, run.seconds).changed(study=following)
             left = _left(begun)
             work = stack.enter_context(store.work(left, callback.warned)) if store else None
             if work and fresh:
@@ -106,7 +106,7 @@ def _left(run: Run) -> Run:
     """The same run with those of its cells of which it has no result."""
     trained = {result.cell for result in run.results}
     cells = [cell for cell in run.study.cells if cell not in trained]
-    return Run(**{**dict(run), "results": (), "study": Study(**{**dict(run.study), "cells": cells})})
+    return run.changed(results=(), study=run.study.changed(cells=cells))
 
 
 def _trained(
@@ -140,5 +140,4 @@ def _executor(
 
 def _going_on(result: CellResult) -> CellResult:
     """What was interrupted as it is now: it trains."""
-    changes = {"status": "running", "reason": ""} if result.status == "interrupted" else {}
-    return CellResult(**{**dict(result), **changes})
+    return result.changed(status="running", reason="") if result.status == "interrupted" else result

@@ -1,4 +1,4 @@
-"""A table for a notebook's cell: HTML without script, style sheet or colours of its own, so that it is read on any ground."""
+"""A table for a notebook's cell: HTML without script, style sheet or colours of its own, to be read on any ground."""
 
 from __future__ import annotations
 
@@ -93,5 +93,7 @@ def _cells(column: Column) -> list[Markup]:
 
 def _row(columns: Sequence[Column], cells: Sequence[Markup]) -> Markup:
     name = element("th", cells[0], scope="row", style=_STYLES["text"])
-    rest = (element("td", cell, style=_STYLES[column.kind]) for column, cell in zip(columns[1:], cells[1:], strict=True))
+    rest = (
+        element("td", cell, style=_STYLES[column.kind]) for column, cell in zip(columns[1:], cells[1:], strict=True)
+    )
     return element("tr", name, *rest)

@@ -17,7 +17,19 @@ Row = TypeVar("Row")
 _MOST_NAMED = 8
 
 
-class Shown(Generic[Row]):
+if TYPE_CHECKING:
+
+    class _OfRows(Generic[Row]):
+        pass
+
+else:
+
+    class _OfRows:  # pydantic has generics of its own, and no others may come before it among a record's bases
+        def __class_getitem__(cls, row: object) -> type:
+            return cls
+
+
+class Shown(_OfRows[Row]):
     """What it holds are rows: iterating gives them, ``len`` counts them, and a number or a name gives one.
 
     It is true even where it has no rows, so that ``if flow:`` asks whether there is one at all.

@@ -76,6 +76,7 @@ from vgharness.records.session import (
 )
 from vgharness.records.study import MOST_WIDTH, OF_EVERY_NETWORK, Cell, Look, Rounds, Study
 from vgharness.records.tables import TABLES, TableName, table_of
+from vgharness.records.theory import LayerTheory, ModelTheory
 from vgharness.records.training_log import (
     SNAPSHOT_QUANTITIES,
     TRAINING_PROBLEM_KINDS,
@@ -92,7 +93,7 @@ from vgharness.records.training_log import (
     WatchedModel,
     flow_of,
 )
-from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
+from vgharness.records.verdict import SYMBOLS, Bounds, Reading, SeedValue, Verdict, tally, tally_line
 
 __all__ = [
     "ACTIVATIONS",
@@ -114,6 +115,7 @@ __all__ = [
     "SESSION_STATUSES",
     "SESSION_VERSION",
     "SNAPSHOT_QUANTITIES",
+    "SYMBOLS",
     "TABLES",
     "TRAINED_ACTIVATIONS",
     "TRAINING_PROBLEM_KINDS",
@@ -138,10 +140,12 @@ __all__ = [
     "LayerKey",
     "LayerPrediction",
     "LayerShape",
+    "LayerTheory",
     "LogRow",
     "Look",
     "Machine",
     "MarkLimits",
+    "ModelTheory",
     "MomentErrors",
     "Name",
     "NonfiniteOrigin",
@@ -187,4 +191,6 @@ __all__ = [
     "nan_if_none",
     "quotient",
     "table_of",
+    "tally",
+    "tally_line",
 ]

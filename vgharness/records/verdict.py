@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final, Literal, Protocol
 
 from pydantic import Field
 
-from vgharness.records.base import ONE_LOOK_CONFIDENCE, Activation, Count, FiniteRecord, Name, Outcome, Record
+from vgharness.formatting import listing
+from vgharness.records.base import ONE_LOOK_CONFIDENCE, OUTCOMES, Activation, Count, FiniteRecord, Name, Outcome, Record
+
+SYMBOLS: Final[dict[Outcome, str]] = {
+    "reproduced": "✓",
+    "mixed": "◐",
+    "not reproduced": "✗",
+    "inconclusive": "?",
+    "not run": "–",
+    "error": "!",
+}
 
 
 class Bounds(Record):
@@ -128,3 +140,22 @@ class Verdict(Record):
     readings: tuple[Reading, ...] = Field(min_length=1)
     p: float | None = Field(default=None, ge=0, le=1)
     command: str = ""
+
+
+class HasOutcome(Protocol):
+    """A verdict, a reading, or what is kept of one."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it came to."""
+
+
+def tally(judged: Iterable[HasOutcome]) -> list[tuple[Outcome, int]]:
+    """Counts the outcomes, in the order of ``OUTCOMES``, leaving out those that there are none of."""
+    counts = Counter(each.outcome for each in judged)
+    return [(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]]
+
+
+def tally_line(judged: Iterable[HasOutcome]) -> str:
+    """``3 reproduced, 1 not run``."""
+    return listing(f"{many} {outcome}" for outcome, many in tally(judged))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -26,6 +26,12 @@ from vgharness.records.base import (
     nan_if_none,
 )
 from vgharness.records.flow_tables import flow_chart, flow_line, flow_records, flows_html, layer_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from vgharness.records.theory import ModelTheory
 
 # What is measured of a layer and can be compared, judged and shown; other quantities are a user's own.
 LAYER_QUANTITIES: Final = ("signal_l2", "signal_rms", "weight_l2", "weight_mean_abs", "relative_update", "saturated")
@@ -214,6 +220,24 @@ class GradientFlow(Shown[LayerGradient], Record):  # type: ignore[misc]  # rows,
 
     def __str__(self) -> str:
         return flow_chart(self)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        quantity: str = "signal_l2",
+        theory: ModelTheory | None = None,
+        label: str = "",
+    ) -> Figure:
+        """Draws ``quantity`` layer by layer, on a logarithmic axis; gives matplotlib's figure.
+
+        ax: to draw on; by default new ones. Several flows on the same axes are told apart by ``label``.
+        quantity: which, by its name in a row.
+        theory: what ``vgharness.theory.of`` gave of the model: its lines start from what is measured at the last layer.
+        """
+        from vgharness.records.plots import plot_flows  # matplotlib is slow to import
+
+        return plot_flows([self], ax, quantity, theory, label, "gradient flow")
 
     @property
     def row_keys(self) -> list[LayerKey]:

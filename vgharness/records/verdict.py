@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from pydantic import Field
 
+from vgharness.display.html import HtmlTable
+from vgharness.display.shown import Shown
 from vgharness.formatting import listing
 from vgharness.records.base import ONE_LOOK_CONFIDENCE, OUTCOMES, Activation, Count, FiniteRecord, Name, Outcome, Record
 
@@ -117,8 +119,10 @@ class Reading(FiniteRecord):
     p: float | None = Field(default=None, ge=0, le=1)
 
 
-class Verdict(Record):
+class Verdict(Shown[Reading], Record):  # type: ignore[misc]  # readings, not pydantic's fields
     """What the measurement says of one claim, for one kind of network where it is judged for each of several.
+
+    Its rows are its readings: ``for reading in verdict``.
 
     claim: its id.
     variant: what sets these networks apart, such as the architecture's name; empty: nothing does.
@@ -140,6 +144,27 @@ class Verdict(Record):
     readings: tuple[Reading, ...] = Field(min_length=1)
     p: float | None = Field(default=None, ge=0, le=1)
     command: str = ""
+
+    _noun = "reading"
+
+    def _items(self) -> tuple[Reading, ...]:
+        return self.readings
+
+    def _called(self, row: Reading) -> str:
+        return row.label
+
+    def _line(self) -> str:
+        from vgharness.records.run_tables import verdict_line
+
+        return verdict_line(self)
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{"claim": self.claim, "variant": self.variant, **row.model_dump(mode="json")} for row in self.readings]
+
+    def _html(self) -> HtmlTable:
+        from vgharness.records.run_tables import readings_html
+
+        return readings_html(self)
 
 
 class HasOutcome(Protocol):

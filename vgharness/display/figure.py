@@ -107,3 +107,12 @@ def _mark_what_a_log_axis_lacks(ax: Axes, values: Iterable[float], color: Any) -
         if value == 0 or not math.isfinite(value):
             word = "0" if value == 0 else "NaN"
             ax.text(at, 0.02, word, color=color, fontsize=8, weight="bold", ha="center", transform=foot)
+
+
+def grid_labels(ax: Axes, names: Sequence[str], *, title: str, x: str) -> None:
+    """Names the places 0, 1, 2 … of the upright axis of a map; of very many some."""
+    step = max(1, math.ceil(len(names) / _MOST_NAMES))
+    shown = [shorten(escaped(name), _LONGEST_NAME) for name in names[::step]]
+    ax.set_yticks(range(0, len(names), step), shown, fontsize=8, parse_math=False)
+    ax.set_title(escaped(title), fontsize=10, loc="left", pad=12, parse_math=False)
+    ax.set_xlabel(x, fontsize=9)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from vgharness.display.html import HtmlTable
+from vgharness.display.shown import Shown
+from vgharness.formatting import count, escaped, number
 from vgharness.records.base import Count, FiniteRecord, JsonObject, Name, NotNegative, Record, State
 from vgharness.records.flow import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin
+from vgharness.records.log_tables import log_html, log_line, log_records, log_text, problem_line
 from vgharness.records.provenance import Machine
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TRAINING_VERSION: Final = 1
 
@@ -119,6 +127,13 @@ class Snapshot(FiniteRecord):
     learning_rates: tuple[float, ...] = ()
     skipped: bool = False
 
+    def __repr__(self) -> str:
+        model = f"{escaped(self.model)}, " if self.model else ""
+        return f"<Snapshot: {model}step {self.step:,}, {count(len(self.states), 'row')}, loss {number(self.loss)}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
     @model_validator(mode="after")
     def _a_value_for_each_row(self) -> Snapshot:
         for name, values in self.values.items():
@@ -150,6 +165,9 @@ class TrainingProblem(Record):
     advice: str = ""
     severity: Literal["problem", "warning"] = "problem"
     times: Count = 1
+
+    def __str__(self) -> str:
+        return escaped(problem_line(self))
 
 
 class Birth(Record):
@@ -188,8 +206,10 @@ class WatchedModel(Record):
     steps: Count = 0
 
 
-class TrainingLog(Record):
+class TrainingLog(Shown[Snapshot], Record):  # type: ignore[misc]  # snapshots, not pydantic's fields
     """What was watched of one training.
+
+    Its rows are its snapshots: ``for snapshot in log``, ``log[-1]``, ``log["step 300"]``.
 
     schema_version: of this format.
     kind: sets it apart from a study's run and a session.
@@ -236,6 +256,36 @@ class TrainingLog(Record):
             if snapshot.model not in names:
                 raise ValueError(f"the snapshot of step {snapshot.step} is of no watched model")
         return self
+
+    def plot(self, ax: Axes | None = None, *, quantity: SnapshotQuantity = "signal_l2", model: str = "") -> Figure:
+        """Draws ``quantity`` of each layer over the steps as a map of shades, and marks the problems where they began;
+        gives matplotlib's figure.
+
+        ax: to draw on; by default new ones. model: which, by name; by default the first.
+        """
+        from vgharness.records.log_plot import plot_log  # matplotlib is slow to import
+
+        return plot_log(self, ax, quantity, model or self.models[0].name)
+
+    _noun = "snapshot"
+
+    def _items(self) -> tuple[Snapshot, ...]:
+        return self.snapshots
+
+    def _called(self, row: Snapshot) -> str:
+        return f"{row.model} step {row.step}".strip()
+
+    def _line(self) -> str:
+        return log_line(self)
+
+    def _records(self) -> list[dict[str, Any]]:
+        return log_records(self)
+
+    def _html(self) -> HtmlTable:
+        return log_html(self)
+
+    def __str__(self) -> str:
+        return log_text(self)
 
     @cached_property
     def healthy(self) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ _DPI: Final = 110
 _MOST_NAMES: Final = 40  # below an axis; of more rows every other, every third and so on is named
 _LONGEST_NAME: Final = 28
 _GREY: Final = "#6E7781"
+_MARKERS: Final = "os^Dv<>pXh"  # for readers who see no colours
 
 
 class NotebookFigure(Figure):
@@ -34,11 +36,13 @@ class Line(NamedTuple):
     label: in the legend.
     mean: the thick line; NaN breaks it.
     seeds: thin lines, one for each seed where there are several.
+    words: by place, what is said at the foot of the axes where a logarithmic one has no place for the value.
     """
 
     label: str
     mean: Sequence[float]
     seeds: Sequence[Sequence[float]] = ()
+    words: Mapping[int, str] = MappingProxyType({})
 
 
 def axes_for(ax: Axes | None, width: float = 7.0, height: float = 3.6) -> tuple[Figure, Axes]:
@@ -50,12 +54,15 @@ def axes_for(ax: Axes | None, width: float = 7.0, height: float = 3.6) -> tuple[
 
 
 def draw_line(ax: Axes, line: Line, **style: Any) -> None:
-    """Draws the mean thick and the seeds thin, in the next colour of the axes."""
-    drawn = ax.plot(line.mean, label=line.label, linewidth=2, marker="o", markersize=4, **style)[0]
+    """Draws the mean thick and the seeds thin, in the next colour of the axes and with the next marker."""
+    marker = _MARKERS[len(ax.get_legend_handles_labels()[1]) % len(_MARKERS)]
+    drawn = ax.plot(line.mean, label=line.label, linewidth=2, marker=marker, markersize=4, **style)[0]
     color = drawn.get_color()
     for seed in line.seeds if len(line.seeds) > 1 else ():
         ax.plot(seed, color=color, linewidth=0.7, alpha=0.45)
-    _mark_what_a_log_axis_lacks(ax, line.mean, color)
+    foot = blended_transform_factory(ax.transData, ax.transAxes)
+    for at, word in line.words.items():
+        ax.text(at, 0.02, word, color=color, fontsize=8, weight="bold", ha="center", transform=foot)
 
 
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
@@ -98,15 +105,6 @@ def draw_theory(ax: Axes, label: str, values: Mapping[int, float], style: str) -
     places = range(min(values), max(values) + 1)
     color = "black" if style == "--" else _GREY
     ax.plot(places, [values.get(at, math.nan) for at in places], style, color=color, linewidth=1.5, label=label)
-
-
-def _mark_what_a_log_axis_lacks(ax: Axes, values: Iterable[float], color: Any) -> None:
-    """A word at the foot of the axes where a value is exactly zero, or not finite."""
-    foot = blended_transform_factory(ax.transData, ax.transAxes)
-    for at, value in enumerate(values):
-        if value == 0 or not math.isfinite(value):
-            word = "0" if value == 0 else "NaN"
-            ax.text(at, 0.02, word, color=color, fontsize=8, weight="bold", ha="center", transform=foot)
 
 
 def grid_labels(ax: Axes, names: Sequence[str], *, title: str, x: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -85,9 +86,10 @@ def _heading(kind: str) -> str:
 
 def _cells(column: Column) -> list[Markup]:
     if column.kind == "bar":
-        sizes = [value if isinstance(value, float | int) else float("nan") for value in column.cells]
+        sizes = [value if isinstance(value, float | int) else math.nan for value in column.cells]
         # For a screen reader a bar says nothing that the number before it does not.
-        return [element("span", bar, aria_hidden="true") for bar in bars(sizes, _BAR)]
+        drawn = zip(sizes, bars(sizes, _BAR), strict=True)
+        return [element("span", "" if math.isnan(size) else bar, aria_hidden="true") for size, bar in drawn]
     return [joined(cell if isinstance(cell, str) else number(cell)) for cell in column.cells]
 
 

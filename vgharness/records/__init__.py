@@ -50,6 +50,7 @@ from vgharness.records.flow import (
     last_passes,
     quotient,
 )
+from vgharness.records.flow_tables import flows_html
 from vgharness.records.own_network import OwnNetwork, Settings
 from vgharness.records.provenance import Machine, Provenance
 from vgharness.records.remedy import DescentRecord, RemedyRecord
@@ -187,6 +188,7 @@ __all__ = [
     "factors_toward_input",
     "first_of",
     "flow_of",
+    "flows_html",
     "last_passes",
     "nan_if_none",
     "quotient",

@@ -69,9 +69,9 @@ def flows_html(
     signals = _over_seeds(keys, flows, _SIGNAL)
     columns = [Column("layer", [str(key) for key in keys], "text"), *_states(keys, flows)]
     columns.append(Column("‖∂L/∂h‖₂", list(signals.values())))
-    if len(flows) > 1:
-        columns.append(Column("least to greatest seed", _ranges(keys, flows), "text"))
     columns.append(Column("", list(signals.values()), "bar"))
+    if len(flows) > 1:
+        columns.append(Column("least to greatest seed", _ranges(keys, flows)))
     steps = [flow.factors_by_layer() for flow in flows]
     if any(steps):
         means = {key: _mean([own[key] for own in steps if key in own]) for key in keys if any(key in x for x in steps)}

@@ -50,9 +50,8 @@ def birth_line(birth: Birth) -> str:
     origin = birth.origin
     where = "of the loss" if birth.loss else "at an unknown place"
     if origin is not None:
-        where = f"{origin.stage}, at {origin.module or 'the model'}" + (
-            f" ({origin.operation})" * bool(origin.operation)
-        )
+        operation = f" ({origin.operation})" if origin.operation else ""
+        where = f"{origin.stage}, at {origin.module or 'the model'}{operation}"
     model = f" of {birth.model}" if birth.model else ""
     return f"step {birth.step:,}: the first value that was not finite{model}, {where}"
 

@@ -40,13 +40,19 @@ def plot_flows(
     seeds = [[own.get(key, math.nan) for key in keys] for own in by_seed]
     mean = [float(value) for value in mean_over_seeds(seeds, scale_of(quantity))]
     figure, ax = axes_for(ax, width=min(5 + 0.2 * len(keys), 14.0))
-    draw_line(ax, Line(label or "measured", mean, seeds))
+    words = {at: "0" for at, value in enumerate(mean) if value == 0} if scale_of(quantity) == "log" else {}
+    words |= {at: "NaN" for at, key in enumerate(keys) if any(_not_finite(flow, key, quantity) for flow in flows)}
+    draw_line(ax, Line(label or "measured", mean, seeds, words))
     if theory is not None:
         _draw_theory(ax, keys, mean, theory)
     name_rows(ax, [str(key) for key in keys])
     finish(ax, title, _WORDS.get(quantity, quantity), "layer, from the input to the output",
            logarithmic=scale_of(quantity) == "log")  # fmt: skip
     return figure
+
+
+def _not_finite(flow: GradientFlow, key: LayerKey, quantity: str) -> bool:
+    return any(layer.key == key and quantity in layer.nonfinite for layer in flow.layers)
 
 
 def _draw_theory(ax: Axes, keys: Sequence[LayerKey], mean: Sequence[float], theory: ModelTheory) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vgharness.records.session import Sample, Session
 
 _LONGEST: Final = 60
+_MOST_KINDS: Final = 4
 
 
 def run_line(run: Run) -> str:
@@ -32,7 +33,7 @@ def run_lines(run: Run) -> list[str]:
     epochs = sorted({len(result.epochs) for result in run.results})
     ended = [result for result in run.results if result.status not in ("finished", "running")]
     trained = f"{epochs[0]} to {epochs[-1]} epochs" if len(epochs) > 1 else count(sum(epochs), "epoch")
-    settings = listing(dict.fromkeys(cell.settings for cell in cells), most=4)
+    settings = "; ".join(list(dict.fromkeys(cell.settings for cell in cells))[:_MOST_KINDS])
     lines = [
         f"{settings}; {listing(dict.fromkeys(cell.activation for cell in cells), most=8)}; "
         f"{count(len(seeds), 'seed')} ({listing(seeds, most=6)}); {trained}; {run.study.precision}",

@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from vgharness.study.judging import judge as judge
     from vgharness.study.presets import plan as plan
     from vgharness.study.run import run_study as run_study
+    from vgharness.training.callback import Callback as Callback
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callback": "training.callback",
     "Cell": "records",
     "Claim": "claims.spec",
     "DeepCNN": "models",

@@ -18,10 +18,11 @@ from vgharness.records import CellResult, Run, Study
 from vgharness.storage.store import RunStore
 from vgharness.study.judging import judged
 from vgharness.study.rounds import next_round
+from vgharness.study.shown_here import Progress, progress_here
 from vgharness.system.device import all_of
 from vgharness.system.environment import commit, describe
 from vgharness.system.process import interruptions_heard
-from vgharness.training.callback import Callback
+from vgharness.training.callback import Callback, Callbacks
 from vgharness.training.estimate import expected_seconds
 from vgharness.training.executor import Execution, Executor, LocalExecutor
 from vgharness.training.keeping import Keeper
@@ -35,6 +36,7 @@ def run_study(
     claims: Iterable[Claim] | None = None,
     command: str = "",
     callback: Callback | None = None,
+    progress: Progress = "auto",
     jobs: int | None = None,
     store: RunStore | None = None,
     fresh: bool = False,
@@ -43,7 +45,9 @@ def run_study(
     """Trains every cell of ``study`` on ``images`` and gives the run with its verdicts.
 
     ``claims`` are those to judge, by default the studied README's. ``command`` is recorded as what reproduces the run.
-    ``callback`` is called as training goes on. On a CPU ``jobs`` cells train at a time, by default one for each core.
+    ``callback`` is called as training goes on. ``progress``: ``True`` shows in a notebook's cell, on a terminal or as
+    lines on stderr how far it is; ``auto`` does where there is a notebook or a terminal, but not in a test, nor where
+    there is a ``callback``. On a CPU ``jobs`` cells train at a time, by default one for each core.
     The device ``cuda`` stands for all GPUs there are, ``cuda:N`` for one.
 
     ``store``: where each epoch is kept as it ends, so that the same call goes on where an earlier one was ended,
@@ -59,11 +63,15 @@ def run_study(
     A study with :attr:`~vgharness.records.Study.rounds` goes on with more seeds until its claims are decided.
     """
     started = time.perf_counter()
-    callback, where = callback or Callback(), _Where(torch.device(device), jobs, cluster)
+    where = _Where(torch.device(device), jobs, cluster)
+    shown = progress_here(False if callback and progress == "auto" else progress)
+    callback = Callbacks(*filter(None, (callback, shown))) if shown else callback or Callback()
     chosen = load_claims() if claims is None else tuple(claims)
     run = _begun(study, images, where, command)
     following: Study | None = study
     with ExitStack() as stack:
+        if shown:
+            stack.enter_context(shown)
         while following is not None:
             begun = run.so_far("running", run.results, run.seconds).changed(study=following)
             left = _left(begun)

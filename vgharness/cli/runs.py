@@ -18,7 +18,7 @@ from vgharness.system.files import check_folder, shown
 from vgharness.system.terminal import console, say
 
 if TYPE_CHECKING:
-    from vgharness.records import Run, Session, tally_line
+    from vgharness.records import Run, Session
     from vgharness.report.past.runs import Past
     from vgharness.report.tables import Sheet
 
@@ -55,6 +55,7 @@ def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
 
 def _study_line(entry: Entry) -> str:
     """From what is kept beside the run, or once from the run itself."""
+    from vgharness.records import tally_line
     from vgharness.report.past.digest import digest_at  # scipy is slow to import
 
     try:

@@ -21,14 +21,14 @@ def plot_comparison(comparison: Comparison, ax: Axes | None, quantity: str, samp
     rows = [x for x in known if x.sample == chosen]
     figure, ax = axes_for(ax, width=min(5 + 0.2 * len(rows), 14.0))
     for worst in (False, True):
-        style = {"color": "#CF222E", "marker": "s"} if worst else {"color": "#0063A5", "marker": "o"}
+        color, marker = ("#CF222E", "s") if worst else ("#0063A5", "o")
         places = [at for at, x in enumerate(rows) if (x.outcome == "regression") == worst and x.change is not None]
         if places:
             middle = [_times(rows[at].change) for at in places]
             ends = [_ends(rows[at]) for at in places]
-            ax.vlines(places, [low for low, _ in ends], [high for _, high in ends], color=style["color"], linewidth=3,
+            ax.vlines(places, [low for low, _ in ends], [high for _, high in ends], color=color, linewidth=3,
                       alpha=0.4)  # fmt: skip
-            ax.plot(places, middle, linestyle="none", label="regression" if worst else "no regression", **style)
+            ax.plot(places, middle, marker, color=color, label="regression" if worst else "no regression")
     ax.axhline(1, color="black", linewidth=0.8)
     name_rows(ax, [str(x.layer) for x in rows])
     finish(ax, f"{chosen or 'comparison'}: {quantity}", "after ÷ before", "layer, from the input to the output")

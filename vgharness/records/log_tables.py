@@ -74,7 +74,7 @@ def log_records(log: TrainingLog) -> list[dict[str, Any]]:
         own = {"model": snapshot.model, "step": snapshot.step, "batch": snapshot.batch, "loss": snapshot.loss}
         for at, row in enumerate(log.rows[snapshot.rows]):
             layer = {"layer": row.name, "forward_pass": row.forward_pass, "backward_pass": row.backward_pass}
-            values = {name: own_values[at] for name, own_values in snapshot.values.items()}
+            values: dict[str, Any] = {name: of_rows[at] for name, of_rows in snapshot.values.items()}
             found.append({**own, **layer, "state": snapshot.states[at], **values})
     return found
 

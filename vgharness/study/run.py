@@ -45,10 +45,9 @@ def run_study(
     """Trains every cell of ``study`` on ``images`` and gives the run with its verdicts.
 
     ``claims`` are those to judge, by default the studied README's. ``command`` is recorded as what reproduces the run.
-    ``callback`` is called as training goes on. ``progress``: ``True`` shows in a notebook's cell, on a terminal or as
-    lines on stderr how far it is; ``auto`` does where there is a notebook or a terminal, but not in a test, nor where
-    there is a ``callback``. On a CPU ``jobs`` cells train at a time, by default one for each core.
-    The device ``cuda`` stands for all GPUs there are, ``cuda:N`` for one.
+    ``callback`` is called as training goes on. ``progress``: ``True`` shows how far it is, in a notebook's cell or on
+    stderr; ``auto``: in a notebook or on a terminal, not in a test nor beside a ``callback``. On a CPU ``jobs`` cells
+    train at a time, by default one for each core. The device ``cuda`` is all GPUs there are, ``cuda:N`` one.
 
     ``store``: where each epoch is kept as it ends, so that the same call goes on where an earlier one was ended,
     whatever ended it; None: nowhere. ``fresh``: forget what an earlier call has kept. Once the run is saved,
@@ -64,27 +63,39 @@ def run_study(
     """
     started = time.perf_counter()
     where = _Where(torch.device(device), jobs, cluster)
-    shown = progress_here(False if callback and progress == "auto" else progress)
-    callback = Callbacks(*filter(None, (callback, shown))) if shown else callback or Callback()
-    chosen = load_claims() if claims is None else tuple(claims)
+    chosen, following = load_claims() if claims is None else tuple(claims), study
     run = _begun(study, images, where, command)
-    following: Study | None = study
     with ExitStack() as stack:
-        if shown:
-            stack.enter_context(shown)
-        while following is not None:
+        callback = _heard(callback, progress, stack)
+        while True:
             begun = run.so_far("running", run.results, run.seconds).changed(study=following)
             left = _left(begun)
-            work = stack.enter_context(store.work(left, callback.warned)) if store else None
-            if work and fresh:
-                work.start_over()
-            trained = _trained(begun, left.study, images, where, callback, Keeper(work), started)
+            keeper = _keeper(left, store, fresh, callback, stack)
+            trained = _trained(begun, left.study, images, where, callback, keeper, started)
             try:
                 run = judged(trained, chosen)
             except KeyboardInterrupt:  # what was trained is not lost: judged once more, and no other round begins
                 return judged(trained.so_far("interrupted", trained.results, trained.seconds), chosen)
-            following = next_round(run)
-    return run
+            if (further := next_round(run)) is None:
+                return run
+            following = further
+
+
+def _heard(callback: Callback | None, progress: Progress, stack: ExitStack) -> Callback:
+    """The user's callback, and with it what shows the progress here."""
+    shown = progress_here(False if callback and progress == "auto" else progress)
+    if shown is None:
+        return callback or Callback()
+    stack.enter_context(shown)
+    return Callbacks(callback, shown) if callback else shown
+
+
+def _keeper(left: Run, store: RunStore | None, fresh: bool, callback: Callback, stack: ExitStack) -> Keeper:
+    """What keeps the epochs of ``left``."""
+    work = stack.enter_context(store.work(left, callback.warned)) if store else None
+    if work and fresh:
+        work.start_over()
+    return Keeper(work)
 
 
 class _Where(NamedTuple):

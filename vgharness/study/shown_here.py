@@ -57,7 +57,7 @@ class NotebookBar(StudyBar):
         self._ended, self._shows, self._shown = ended, shows, 0.0
         super().__init__(Console(file=io.StringIO(), width=_WIDTH, force_terminal=False, force_jupyter=False))
 
-    def update(self, task_id: Any, **changes: Any) -> None:  # type: ignore[override]  # the names are rich's
+    def update(self, task_id: Any, **changes: Any) -> None:
         super().update(task_id, **changes)
         if time.monotonic() - self._shown > _REFRESH:
             self.show()

@@ -160,7 +160,7 @@ def _factor(below: Operation, between: Sequence[Operation], above: Operation, co
     norm: Operation | None = None
     for each in between:
         if each.activation not in (None, "identity"):
-            acts.append(each.activation)  # type: ignore[arg-type]
+            acts.append(each.activation)
         elif isinstance(each.module, _BatchNorm) and norm is None and not acts:
             norm = each
         elif isinstance(each.module, nn.AvgPool2d) and acts and _halves(each.module):

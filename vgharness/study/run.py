@@ -61,8 +61,7 @@ def run_study(
     nothing can be kept in the store, or another process trains one of the cells.
     A study with :attr:`~vgharness.records.Study.rounds` goes on with more seeds until its claims are decided.
     """
-    started = time.perf_counter()
-    where = _Where(torch.device(device), jobs, cluster)
+    started, where = time.perf_counter(), _Where(torch.device(device), jobs, cluster)
     chosen, following = load_claims() if claims is None else tuple(claims), study
     run = _begun(study, images, where, command)
     with ExitStack() as stack:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from vgharness.formatting import escaped, shorten
@@ -17,6 +18,7 @@ from vgharness.formatting import escaped, shorten
 _DPI: Final = 110
 _MOST_NAMES: Final = 40  # below an axis; of more rows every other, every third and so on is named
 _LONGEST_NAME: Final = 28
+_FEW_DECADES: Final = 100
 _GREY: Final = "#6E7781"
 _MARKERS: Final = "os^Dv<>pXh"  # for readers who see no colours
 
@@ -87,6 +89,11 @@ def finish(ax: Axes, title: str, y: str, x: str = "", *, logarithmic: bool = Tru
     """Title, names of the axes, grid, and a legend where there is something to tell apart."""
     if logarithmic:
         ax.set_yscale("log", nonpositive="mask")
+        low, high = ax.get_ylim()
+        if high < _FEW_DECADES * low:  # powers of ten would leave most of such an axis without a number
+            ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_title(escaped(title), fontsize=10, loc="left", parse_math=False)
     ax.set_ylabel(y, fontsize=9)
     ax.set_xlabel(x, fontsize=9)

@@ -16,7 +16,7 @@ _MOST_ROWS: Final = 200
 _BAR: Final = 12  # characters
 # Bars are letters, which stay where a viewer drops all styles.
 _STYLES: Final = {
-    "text": "text-align:left;overflow-wrap:anywhere;max-width:34em",
+    "text": "text-align:left;overflow-wrap:break-word;max-width:34em",
     "number": "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums",
     "bar": "text-align:left;white-space:nowrap;font-family:monospace;line-height:1",
 }

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from vgharness.display.figure import axes_for, grid_labels
 from vgharness.records.base import nan_if_none
 from vgharness.records.log_tables import key_of
+from vgharness.records.plots import QUANTITY_WORDS
 from vgharness.statistics import Array, scale_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def plot_log(log: TrainingLog, ax: Axes | None, quantity: Any, model: str) -> Fi
     """The map of ``quantity``, layers from the input at the top; problems are marked at the step where they began."""
     snapshots = log.of_model(model)
     keys = list(dict.fromkeys(key_of(row) for each in snapshots for row in log.rows[each.rows]))
+    words = QUANTITY_WORDS.get(quantity, str(quantity))
     figure, ax = axes_for(ax, width=8.0, height=min(1.6 + 0.22 * len(keys), 14.0))
     if snapshots:
         values = _values(log, snapshots, keys, quantity)
@@ -32,10 +34,10 @@ def plot_log(log: TrainingLog, ax: Axes | None, quantity: Any, model: str) -> Fi
         norm = _norm(values, logarithmic=scale_of(quantity) == "log")
         mesh = ax.pcolormesh(edges, np.arange(len(keys) + 1) - 0.5, values, norm=norm, cmap="viridis")
         ax.set_facecolor("#B8BDC4")  # where nothing finite was measured
-        figure.colorbar(mesh, ax=ax, label=str(quantity))
+        figure.colorbar(mesh, ax=ax, label=words)
         _mark_problems(ax, log, model, keys, edges)
     ax.invert_yaxis()
-    grid_labels(ax, [str(key) for key in keys], title=f"{model or log.models[0].architecture}: {quantity}", x="step")
+    grid_labels(ax, [str(key) for key in keys], title=f"{model or log.models[0].architecture}: {words}", x="step")
     return figure
 
 
@@ -76,9 +78,13 @@ def _mark_problems(ax: Axes, log: TrainingLog, model: str, keys: Sequence[LayerK
             ax.plot([problem.began, until], [row, row], color="#D1242F", linewidth=2, clip_on=False)
             ax.plot([problem.began], [row], color="#D1242F", marker="v", markersize=8, markeredgecolor="white",
                     clip_on=False)  # fmt: skip
-            ax.annotate(problem.kind, (problem.began, row), (6, 4), textcoords="offset points", fontsize=8,
-                        color="black", parse_math=False, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8,
-                        "alpha": 0.8})  # fmt: skip
+            _name(ax, problem.kind, problem.began, row)
     for birth in log.births:
         if birth.model == model:
             ax.axvline(birth.step, color="#D1242F", linewidth=2, linestyle=":")
+            _name(ax, "NaN", birth.step, len(keys) - 1)
+
+
+def _name(ax: Axes, text: str, step: int, row: float) -> None:
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
+    ax.annotate(text, (step, row), (6, 4), textcoords="offset points", fontsize=8, color="black", bbox=box)

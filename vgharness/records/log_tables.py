@@ -47,13 +47,17 @@ def problem_line(problem: TrainingProblem) -> str:
 
 def birth_line(birth: Birth) -> str:
     """``step 812: the first value that was not finite, backward, at fc2``."""
+    return f"step {birth.step:,}: {_first_not_finite(birth)}"
+
+
+def _first_not_finite(birth: Birth) -> str:
     origin = birth.origin
     where = "of the loss" if birth.loss else "at an unknown place"
     if origin is not None:
         operation = f" ({origin.operation})" if origin.operation else ""
         where = f"{origin.stage}, at {origin.module or 'the model'}{operation}"
     model = f" of {birth.model}" if birth.model else ""
-    return f"step {birth.step:,}: the first value that was not finite{model}, {where}"
+    return f"the first value that was not finite{model}, {where}"
 
 
 def log_html(log: TrainingLog) -> HtmlTable:
@@ -85,7 +89,7 @@ def key_of(row: LogRow) -> LayerKey:
 
 
 def _problems(log: TrainingLog) -> HtmlTable:
-    births = [(birth_line(birth), f"{birth.step:,}", "–", birth.reproducer) for birth in log.births]
+    births = [(_first_not_finite(birth), f"{birth.step:,}", "–", birth.reproducer) for birth in log.births]
     rows = [
         (
             f"{'warning: ' if x.severity == 'warning' else ''}{x.kind}{_where(x)}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vgharness.records.run import Run
     from vgharness.records.theory import ModelTheory
 
-_WORDS = {
+QUANTITY_WORDS: Final = {
     "signal_l2": "error signal ‖∂L/∂h‖₂",
     "signal_rms": "error signal, rms",
     "weight_l2": "weights’ gradient ‖∂L/∂W‖₂",
@@ -46,7 +46,7 @@ def plot_flows(
     if theory is not None:
         _draw_theory(ax, keys, mean, theory)
     name_rows(ax, [str(key) for key in keys])
-    finish(ax, title, _WORDS.get(quantity, quantity), "layer, from the input to the output",
+    finish(ax, title, QUANTITY_WORDS.get(quantity, quantity), "layer, from the input to the output",
            logarithmic=scale_of(quantity) == "log")  # fmt: skip
     return figure
 
@@ -89,7 +89,7 @@ def plot_run(run: Run, ax: Axes | None, quantity: Any) -> Figure:
     last = max((len(values) for seeds in kinds.values() for values in seeds), default=1)
     step = max(1, last // 10)
     ax.set_xticks(range(0, last, step), ["init" if at == 0 else str(at) for at in range(0, last, step)])
-    words = _WORDS.get(quantity, quantity)
+    words = QUANTITY_WORDS.get(quantity, quantity)
     finish(ax, f"{run.study.preset}: {words}", "factor toward the input, per layer", "epoch")
     return figure
 

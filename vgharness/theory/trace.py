@@ -67,16 +67,18 @@ class Trace:
         return tuple(self._number(tensor) for tensor in tensors_of(values) if not isinstance(tensor, nn.Parameter))
 
     def add(self, name: str, module: nn.Module | None, kind: Any, before: Before, outputs: Any) -> None:
+        """Notes that an operation ended; one that hands on what it took is none."""
         numbers, mean_square, variances = before
+        made = self.numbers_of(outputs)
+        if made and set(made) <= set(numbers):  # a Dropout in evaluation, an Identity, a flatten of what is flat
+            return
         self.uses.update(set(numbers))
         activation = activation_of(module) if module is not None else kind
         reshapes = type(module) is nn.Flatten or kind == "reshape"
         known = None if kind == "reshape" else activation
         place = len(self.operations)
         self.operations.append(Operation(name, module, known, reshapes, numbers, mean_square, variances))
-        for number in self.numbers_of(outputs):
-            if number not in numbers:  # what a Dropout in evaluation or an Identity hands on is not made anew
-                self.made_by[number] = place
+        self.made_by.update((number, place) for number in made if number not in numbers)
 
     def before(self, module: nn.Module | None, inputs: Any) -> Before:
         """What is known of an operation's inputs: before it runs, for it may change them in place."""

@@ -1,4 +1,4 @@
-"""Records in a notebook: short, iterated by rows, tables without pandas and with it, plots that show what was measured."""
+"""Records in a notebook: short, iterated by rows, tables with pandas and without, plots of what was measured."""
 
 import math
 import sys

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vgharness.display.figure import axes_for, grid_labels
 from vgharness.records.base import nan_if_none
-from vgharness.records.log_tables import key_of
+from vgharness.records.log_shown import key_of
 from vgharness.records.plots import QUANTITY_WORDS
 from vgharness.statistics import Array, scale_of
 

@@ -1,124 +1,75 @@
-"""A training log as lines and tables for a notebook."""
+"""A training log as tables: a row for each snapshot and layer, for each snapshot and parameter, for each problem."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from vgharness.display.html import Column, HtmlTable
-from vgharness.formatting import count, escaped, listing, moment
-from vgharness.records.flow import LayerKey
+from vgharness.display.table import Table
+from vgharness.errors import UsageError
+from vgharness.records.base import Record
 
 if TYPE_CHECKING:
-    from vgharness.records.training_log import Birth, LogRow, Snapshot, TrainingLog, TrainingProblem
+    from vgharness.records.training_log import Snapshot, TrainingLog
 
-_MOST_LINES: Final = 6  # problems in print
-_COLUMNS: Final = {
-    "signal_l2": "‖∂L/∂h‖₂",
-    "weight_l2": "‖∂L/∂W‖₂",
-    "relative_update": "‖ΔW‖₂ ÷ ‖W‖₂",
-    "output_rms": "rms of the output",
-}
+LogTableName = Literal["snapshots", "parameters", "problems"]
+LOG_TABLES: Final[tuple[LogTableName, ...]] = get_args(LogTableName)
 
-
-def log_line(log: TrainingLog) -> str:
-    """``Net, 3,000 steps, finished; 31 snapshots; 2 problems``."""
-    models = listing((f"{x.name} {x.architecture}".strip() for x in log.models), most=3)
-    steps = max(model.steps for model in log.models)
-    found = len(log.problems) + len(log.births)
-    healthy = "healthy" if not found else count(found, "problem")
-    return f"{models}, {count(steps, 'step')}, {log.status}; {count(len(log.snapshots), 'snapshot')}; {healthy}"
+_Row = dict[str, Any]
+# Of a snapshot: what is of its layers or parameters, and lists of names.
+_NOT_OF_THE_STEP: Final = {
+    "rows", "states", "values", "parameters", "without_gradient", "missed", "not_optimized", "nonfinite",
+}  # fmt: skip
 
 
-def log_text(log: TrainingLog) -> str:
-    """The line, and a line for each of the first problems."""
-    lines = [log_line(log), *map(birth_line, log.births), *map(problem_line, log.problems)]
-    if len(lines) > _MOST_LINES + 1:
-        lines = [*lines[: _MOST_LINES + 1], f"and {len(lines) - _MOST_LINES - 1} more: .problems"]
-    return "\n".join(escaped(line) for line in lines)
+def log_table_of(log: TrainingLog, what: LogTableName) -> Table:
+    """Makes a table of ``log``.
+
+    what: ``snapshots``, a row for each snapshot and layer; ``parameters``, for each snapshot and parameter, where those
+        were asked for; ``problems``, for each problem. Those of a snapshot have all that is known of its step.
+
+    Raises :class:`~vgharness.errors.UsageError` for another name.
+    """
+    if what not in LOG_TABLES:
+        raise UsageError(f"{what!r}: there is no such table of a training log; use {', '.join(LOG_TABLES)}")
+    rows = list({"snapshots": _layers, "parameters": _parameters, "problems": _problems}[what](log))
+    columns = tuple(dict.fromkeys([*_heading(what), *(name for row in rows for name in row)]))
+    return Table(columns, tuple(tuple(row.get(name) for name in columns) for row in rows))
 
 
-def problem_line(problem: TrainingProblem) -> str:
-    """``step 300 to 420: warning: vanishing at conv1: …``."""
-    until = "" if problem.ended is None else f" to {problem.ended:,}"
-    warning = "warning: " if problem.severity == "warning" else ""
-    return f"step {problem.began:,}{until}: {warning}{problem.kind}{_where(problem)}: {problem.evidence}"
+def _heading(what: LogTableName) -> tuple[str, ...]:
+    """The columns of a table that may have no rows."""
+    return {
+        "snapshots": ("model", "step", "layer", "forward_pass", "backward_pass", "state"),
+        "parameters": ("model", "step", "parameter"),
+        "problems": ("kind", "model", "layer", "began", "ended"),
+    }[what]
 
 
-def birth_line(birth: Birth) -> str:
-    """``step 812: the first value that was not finite, backward, at fc2``."""
-    return f"step {birth.step:,}: {_first_not_finite(birth)}"
-
-
-def _first_not_finite(birth: Birth) -> str:
-    origin = birth.origin
-    where = "of the loss" if birth.loss else "at an unknown place"
-    if origin is not None:
-        operation = f" ({origin.operation})" if origin.operation else ""
-        where = f"{origin.stage}, at {origin.module or 'the model'}{operation}"
-    model = f" of {birth.model}" if birth.model else ""
-    return f"the first value that was not finite{model}, {where}"
-
-
-def log_html(log: TrainingLog) -> HtmlTable:
-    """The problems, and the layers of each model at its first and its last snapshot."""
-    lines = [f"{moment(log.created)}; {log.machine.device}; a snapshot every {count(log.every, 'step')}", *log.notes]
-    tables = [_problems(log)] if log.problems or log.births else []
-    for model in log.models:
-        own = log.of_model(model.name)
-        if own:
-            tables.append(_layers(model.name or model.architecture, own[0], own[-1], log.rows))
-    return HtmlTable(f"training log: {log_line(log)}", (), lines, tables)
-
-
-def log_records(log: TrainingLog) -> list[dict[str, Any]]:
-    """A row for each layer of each snapshot."""
-    found = []
+def _layers(log: TrainingLog) -> Iterator[_Row]:
     for snapshot in log.snapshots:
-        own = {"model": snapshot.model, "step": snapshot.step, "batch": snapshot.batch, "loss": snapshot.loss}
-        for at, row in enumerate(log.rows[snapshot.rows]):
-            layer = {"layer": row.name, "forward_pass": row.forward_pass, "backward_pass": row.backward_pass}
-            values: dict[str, Any] = {name: of_rows[at] for name, of_rows in snapshot.values.items()}
-            found.append({**own, **layer, "state": snapshot.states[at], **values})
-    return found
+        own = _of_step(snapshot)
+        for at, (row, state) in enumerate(zip(log.rows[snapshot.rows], snapshot.states, strict=True)):
+            which = {"layer": row.name, "forward_pass": row.forward_pass, "backward_pass": row.backward_pass}
+            values = {name: each[at] for name, each in snapshot.values.items()}
+            yield own | which | {"state": state} | values
 
 
-def key_of(row: LogRow) -> LayerKey:
-    """Which row of a flow it is."""
-    return LayerKey(row.name, row.forward_pass, row.backward_pass)
+def _parameters(log: TrainingLog) -> Iterator[_Row]:
+    for snapshot in log.snapshots:
+        own = _of_step(snapshot)
+        for name, parameter in snapshot.parameters.items():
+            yield own | {"parameter": name} | _fields(parameter, {"nonfinite"})
 
 
-def _problems(log: TrainingLog) -> HtmlTable:
-    births = [(_first_not_finite(birth), f"{birth.step:,}", "–", birth.reproducer) for birth in log.births]
-    rows = [
-        (
-            f"{'warning: ' if x.severity == 'warning' else ''}{x.kind}{_where(x)}",
-            f"{x.began:,}",
-            "–" if x.ended is None else f"{x.ended:,}",
-            f"{x.evidence}{f' ({x.times:,} times)' if x.times > 1 else ''}",
-        )
-        for x in log.problems
-    ]
-    columns = list(zip(*births, *rows, strict=True))
-    headings = ("problem", "from step", "to step", "evidence")
-    return HtmlTable("problems", [Column(x, cells, "text") for x, cells in zip(headings, columns, strict=True)])
+def _problems(log: TrainingLog) -> Iterator[_Row]:
+    for problem in log.problems:
+        yield _fields(problem, set())
 
 
-def _layers(name: str, first: Snapshot, last: Snapshot, rows: Sequence[Sequence[LogRow]]) -> HtmlTable:
-    keys = [key_of(row) for row in rows[last.rows]]
-    before = {key_of(row): at for at, row in enumerate(rows[first.rows])}
-    columns = [Column("layer", [str(key) for key in keys], "text")]
-    if any(state != "ok" for state in last.states):
-        columns.append(Column("state", list(last.states), "text"))
-    for quantity, heading in _COLUMNS.items():
-        at_first, at_last = first.values.get(quantity), last.values.get(quantity)  # type: ignore[call-overload]
-        if at_first is not None and at_last is not None:
-            was = [at_first[before[key]] if key in before else None for key in keys]
-            columns += [Column(f"{heading}, step {first.step:,}", was), Column(f"step {last.step:,}", at_last)]
-            columns += [Column("", at_last, "bar")] if quantity == "signal_l2" else []
-    return HtmlTable(name, columns)
+def _of_step(snapshot: Snapshot) -> _Row:
+    return _fields(snapshot, _NOT_OF_THE_STEP)
 
 
-def _where(problem: TrainingProblem) -> str:
-    model = f" of {problem.model}" if problem.model else ""
-    return f"{f' at {problem.layer}' if problem.layer else ''}{model}"
+def _fields(record: Record, but: set[str]) -> _Row:
+    return record.model_dump(mode="json", exclude=but)

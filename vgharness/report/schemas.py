@@ -16,13 +16,14 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema
 
-from vgharness.records import Baseline, Record, Run, Session
+from vgharness.records import Baseline, Record, Run, Session, TrainingHead, TrainingLine
 from vgharness.report.check_json import Checked, CheckedWithRemedies
 from vgharness.report.verdict_json import Judged
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 # In a record's docstring the line that begins what is said of a field; what follows is indented further.
 _FIELD: Final = re.compile(r"^(\w+): ", re.MULTILINE)
+_IN_PYTHON: Final = "\nIts rows are "  # begins what a docstring says of the object, not of the file
 
 
 class _Format(NamedTuple):
@@ -43,6 +44,11 @@ _FORMATS: Final = {
     "run": _Format(Run, "validation", "a study's run: run.json, and the store's files of runs"),
     "session": _Format(Session, "validation", "a pytest session: the store's files of sessions"),
     "baseline": _Format(Baseline, "validation", "a baseline file, as --gradflow-baseline writes it"),
+    "training": _Format(
+        TrainingHead | TrainingLine,
+        "validation",
+        "a line of a training log (JSON Lines): its first, the head, or another",
+    ),
     "report": _Format(Judged, "serialization", "verdicts: report.json, and what vgharness judge --json prints"),
     "check": _Format(Checked | CheckedWithRemedies, "serialization", "what vgharness check --json prints"),
 }
@@ -74,7 +80,7 @@ class _Described(GenerateJsonSchema):
 def _said(record: type) -> tuple[str, dict[str, str]]:
     """What a record's docstring says of it, and of each field."""
     before, *said = _FIELD.split(inspect.cleandoc(record.__doc__ or ""))
-    return _as_text(before), dict(zip(said[::2], map(_as_text, said[1::2]), strict=True))
+    return _as_text(before.partition(_IN_PYTHON)[0]), dict(zip(said[::2], map(_as_text, said[1::2]), strict=True))
 
 
 def _as_text(text: str) -> str:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from vgharness.display.html import Column, HtmlTable
+from vgharness.display.shown import Shown
+from vgharness.display.table import Table
 from vgharness.formatting import count, escaped, listing, moment
 from vgharness.records.flow import LayerKey
+from vgharness.records.log_tables import LogTableName, log_table_of
 
 if TYPE_CHECKING:
-    from vgharness.records.training_log import Birth, LogRow, Snapshot, TrainingLog, TrainingProblem
+    import pandas  # slow to import, and an extra
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from vgharness.records.training_log import Birth, LogRow, Snapshot, SnapshotQuantity, TrainingLog, TrainingProblem
 
 _MOST_LINES: Final = 6  # problems in print
 _COLUMNS: Final = {
@@ -19,6 +26,54 @@ _COLUMNS: Final = {
     "relative_update": "‖ΔW‖₂ ÷ ‖W‖₂",
     "output_rms": "rms of the output",
 }
+
+
+class ShownLog(Shown["Snapshot"]):
+    """The side of a :class:`TrainingLog` that a notebook sees."""
+
+    _noun = "snapshot"
+
+    def plot(self, ax: Axes | None = None, *, quantity: SnapshotQuantity = "signal_l2", model: str = "") -> Figure:
+        """Draws ``quantity`` of each layer over the steps as a map of shades, and marks the problems where they began;
+        gives matplotlib's figure.
+
+        ax: to draw on; by default new ones. model: which, by name; by default the first.
+        """
+        from vgharness.records.log_plot import plot_log  # matplotlib is slow to import
+
+        return plot_log(self._log, ax, quantity, model or self._log.models[0].name)
+
+    def to_frame(self, what: LogTableName = "snapshots") -> pandas.DataFrame:
+        """The log as a table of pandas, which the extra ``[frame]`` brings.
+
+        what: ``snapshots``, a row for each snapshot and layer; ``parameters``, for each snapshot and parameter, where
+            those were asked for; ``problems``, for each problem.
+
+        Raises :class:`~vgharness.errors.UsageError` for another name, and without pandas.
+        """
+        return log_table_of(self._log, what).to_frame()
+
+    @property
+    def _log(self) -> TrainingLog:
+        return cast("TrainingLog", self)
+
+    def _items(self) -> tuple[Snapshot, ...]:
+        return self._log.snapshots
+
+    def _called(self, row: Snapshot) -> str:
+        return f"{row.model} step {row.step}".strip()
+
+    def _line(self) -> str:
+        return log_line(self._log)
+
+    def _table(self) -> Table:
+        return log_table_of(self._log, "snapshots")
+
+    def _html(self) -> HtmlTable:
+        return log_html(self._log)
+
+    def __str__(self) -> str:
+        return log_text(self._log)
 
 
 def log_line(log: TrainingLog) -> str:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from vgharness.display.html import HtmlTable
-from vgharness.display.shown import Shown
-from vgharness.display.table import Table
 from vgharness.formatting import count, escaped, number
 from vgharness.records.base import Count, FiniteRecord, JsonObject, Name, NotNegative, Record, State
 from vgharness.records.flow import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin
-from vgharness.records.log_shown import log_html, log_line, log_text, problem_line
-from vgharness.records.log_tables import LogTableName, log_table_of
+from vgharness.records.log_shown import ShownLog, problem_line
 from vgharness.records.provenance import Machine
-
-if TYPE_CHECKING:
-    import pandas  # slow to import, and an extra
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TRAINING_VERSION: Final = 1
 
@@ -241,7 +232,7 @@ class WatchedModel(Record):
     steps: Count = 0
 
 
-class TrainingLog(Shown[Snapshot], Record):  # type: ignore[misc]  # snapshots, not pydantic's fields
+class TrainingLog(ShownLog, Record):  # type: ignore[misc]  # snapshots, not pydantic's fields
     """What was watched of one training.
 
     Its rows are its snapshots: ``for snapshot in log``, ``log[-1]``, ``log["step 300"]``.
@@ -292,36 +283,6 @@ class TrainingLog(Shown[Snapshot], Record):  # type: ignore[misc]  # snapshots, 
                 raise ValueError(f"the snapshot of step {snapshot.step} is of no watched model")
         return self
 
-    def plot(self, ax: Axes | None = None, *, quantity: SnapshotQuantity = "signal_l2", model: str = "") -> Figure:
-        """Draws ``quantity`` of each layer over the steps as a map of shades, and marks the problems where they began;
-        gives matplotlib's figure.
-
-        ax: to draw on; by default new ones. model: which, by name; by default the first.
-        """
-        from vgharness.records.log_plot import plot_log  # matplotlib is slow to import
-
-        return plot_log(self, ax, quantity, model or self.models[0].name)
-
-    _noun = "snapshot"
-
-    def _items(self) -> tuple[Snapshot, ...]:
-        return self.snapshots
-
-    def _called(self, row: Snapshot) -> str:
-        return f"{row.model} step {row.step}".strip()
-
-    def _line(self) -> str:
-        return log_line(self)
-
-    def _table(self) -> Table:
-        return log_table_of(self, "snapshots")
-
-    def _html(self) -> HtmlTable:
-        return log_html(self)
-
-    def __str__(self) -> str:
-        return log_text(self)
-
     @cached_property
     def healthy(self) -> bool:
         """Whether nothing but warnings was seen."""
@@ -334,16 +295,6 @@ class TrainingLog(Shown[Snapshot], Record):  # type: ignore[misc]  # snapshots, 
     def flow(self, snapshot: Snapshot) -> GradientFlow:
         """The gradients of one of the snapshots as a flow, as far as a flow holds them."""
         return flow_of(snapshot, self.rows[snapshot.rows])
-
-    def to_frame(self, what: LogTableName = "snapshots") -> pandas.DataFrame:
-        """The log as a table of pandas, which the extra ``[frame]`` brings.
-
-        what: ``snapshots``, a row for each snapshot and layer; ``parameters``, for each snapshot and parameter, where
-            those were asked for; ``problems``, for each problem.
-
-        Raises :class:`~vgharness.errors.UsageError` for another name, and without pandas.
-        """
-        return log_table_of(self, what).to_frame()
 
 
 def flow_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> GradientFlow:

@@ -159,6 +159,7 @@ def test_a_log_shows_problems_in_print_in_html_and_in_its_plot() -> None:
     assert "1e-8 of b" in own._repr_html_()
     ax = own.plot().axes[0]
     assert [text.get_text() for text in ax.texts] == ["vanishing", "NaN"]
+    assert ax.get_xlabel() == "step; grey: nothing finite"
     assert list(ax.lines[0].get_xdata()) == [100, 200]
     row = own.to_records()[2]
     assert (row["step"], row["layer"], row["signal_l2"], own[1].step) == (100, "a", 1e-9, 100)

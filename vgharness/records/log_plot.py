@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -27,17 +28,23 @@ def plot_log(log: TrainingLog, ax: Axes | None, quantity: Any, model: str) -> Fi
     snapshots = log.of_model(model)
     keys = list(dict.fromkeys(key_of(row) for each in snapshots for row in log.rows[each.rows]))
     words = QUANTITY_WORDS.get(quantity, str(quantity))
+    step = "step"
     figure, ax = axes_for(ax, width=8.0, height=min(1.6 + 0.22 * len(keys), 14.0))
     if snapshots:
         values = _values(log, snapshots, keys, quantity)
         edges = _edges([each.step for each in snapshots])
         norm = _norm(values, logarithmic=scale_of(quantity) == "log")
-        mesh = ax.pcolormesh(edges, np.arange(len(keys) + 1) - 0.5, values, norm=norm, cmap="viridis")
-        ax.set_facecolor("#B8BDC4")  # where nothing finite was measured
+        shades = colormaps["viridis"].with_extremes(under="white")
+        shown = np.where(values == 0, norm.vmin / 2 if norm.vmin else 0, values)  # a logarithmic scale has no zero
+        mesh = ax.pcolormesh(edges, np.arange(len(keys) + 1) - 0.5, shown, norm=norm, cmap=shades)
+        ax.set_facecolor("#B8BDC4")
         figure.colorbar(mesh, ax=ax, label=words)
+        zeros, lacking = bool(norm.vmin) and (values == 0).any(), np.isnan(values).any()
+        said = {"white: exactly 0": zeros, "grey: nothing finite": lacking}
+        step = "; ".join(["step", *(word for word, there in said.items() if there)])
         _mark_problems(ax, log, model, keys, edges)
     ax.invert_yaxis()
-    grid_labels(ax, [str(key) for key in keys], title=f"{model or log.models[0].architecture}: {words}", x="step")
+    grid_labels(ax, [str(key) for key in keys], title=f"{model or log.models[0].architecture}: {words}", x=step)
     return figure
 
 
@@ -55,7 +62,7 @@ def _norm(values: Array, *, logarithmic: bool) -> Normalize:
     low, high = (float(known.min()), float(known.max())) if known.size else (0.1, 1.0)
     if not logarithmic:
         return Normalize(low, high if high > low else low + 1)
-    return LogNorm(low, high if high > low else 10 * low, clip=True)
+    return LogNorm(low, high if high > low else 10 * low)
 
 
 def _edges(steps: Sequence[int]) -> Array:

@@ -58,6 +58,12 @@ def test_the_training_that_is_watched_runs_and_is_well(
     assert set(signature(vgharness.watch).parameters) <= set(re.findall(r"`(\w+)(?:=[^`]*)?`", described))
 
 
+def test_the_notebook_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"### In a notebook\n\n.*?\n\n```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("gradient flow: warning: vanishing from fc6 toward the input\n")
+
+
 @pytest.mark.parametrize("name", ["quick", "test"])
 def test_each_of_the_two_commands_is_one_line(name: str) -> None:
     block = re.search(rf"<!-- command: {name} -->\n```bash\n(.*?)```", README, re.DOTALL)

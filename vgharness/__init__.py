@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vgharness.study.judging import judge as judge
     from vgharness.study.presets import plan as plan
     from vgharness.study.run import run_study as run_study
+    from vgharness.training.callback import Callback as Callback
     from vgharness.watching.notices import TrainingProblemError as TrainingProblemError
     from vgharness.watching.notices import TrainingProblemWarning as TrainingProblemWarning
     from vgharness.watching.notices import WatchWarning as WatchWarning
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callback": "training.callback",
     "Cell": "records",
     "Claim": "claims.spec",
     "DeepCNN": "models",

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from vgharness.formatting import count, escaped, number
 from vgharness.records.base import Count, FiniteRecord, JsonObject, Name, NotNegative, Record, State
 from vgharness.records.flow import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin
-from vgharness.records.log_tables import LogTableName, log_table_of
+from vgharness.records.log_shown import ShownLog, problem_line
 from vgharness.records.provenance import Machine
-
-if TYPE_CHECKING:
-    import pandas  # slow to import, and an extra
 
 TRAINING_VERSION: Final = 1
 
@@ -129,6 +127,13 @@ class Snapshot(FiniteRecord):
     learning_rates: tuple[float, ...] = ()
     skipped: bool = False
 
+    def __repr__(self) -> str:
+        model = f"{escaped(self.model)}, " if self.model else ""
+        return f"<Snapshot: {model}step {self.step:,}, {count(len(self.states), 'row')}, loss {number(self.loss)}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
     @model_validator(mode="after")
     def _a_value_for_each_row(self) -> Snapshot:
         for name, values in self.values.items():
@@ -160,6 +165,9 @@ class TrainingProblem(Record):
     advice: str = ""
     severity: Literal["problem", "warning"] = "problem"
     times: Count = 1
+
+    def __str__(self) -> str:
+        return escaped(problem_line(self))
 
 
 class Birth(Record):
@@ -224,8 +232,10 @@ class WatchedModel(Record):
     steps: Count = 0
 
 
-class TrainingLog(Record):
+class TrainingLog(ShownLog, Record):  # type: ignore[misc]  # snapshots, not pydantic's fields
     """What was watched of one training.
+
+    Its rows are its snapshots: ``for snapshot in log``, ``log[-1]``, ``log["step 300"]``.
 
     schema_version: of this format.
     kind: sets it apart from a study's run and a session.
@@ -285,16 +295,6 @@ class TrainingLog(Record):
     def flow(self, snapshot: Snapshot) -> GradientFlow:
         """The gradients of one of the snapshots as a flow, as far as a flow holds them."""
         return flow_of(snapshot, self.rows[snapshot.rows])
-
-    def to_frame(self, what: LogTableName = "snapshots") -> pandas.DataFrame:
-        """The log as a table of pandas, which the extra ``[frame]`` brings.
-
-        what: ``snapshots``, a row for each snapshot and layer; ``parameters``, for each snapshot and parameter, where
-            those were asked for; ``problems``, for each problem.
-
-        Raises :class:`~vgharness.errors.UsageError` for another name, and without pandas.
-        """
-        return log_table_of(self, what).to_frame()
 
 
 def flow_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> GradientFlow:

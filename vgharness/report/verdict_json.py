@@ -17,8 +17,8 @@ from vgharness.records import (
     Run,
     Session,
     Verdict,
+    tally,
 )
-from vgharness.report.verdict_table import tally
 
 VERDICTS_VERSION: Final = 2
 

@@ -246,6 +246,27 @@ class TrainingLog(Record):
         """The snapshots of one model, in the order of its steps."""
         return tuple(snapshot for snapshot in self.snapshots if snapshot.model == name)
 
+    def problems_of(self, name: str = "") -> tuple[TrainingProblem, ...]:
+        """The problems of one model, and those that are of none by name, in the order in which they began; a birth that
+        was saved and its problem was not, as where the training was killed in between, is one too."""
+        own = [problem for problem in self.problems if problem.model in ("", name)]
+        for birth in self.births:
+            known = any(each.kind == "nonfinite" and each.began <= birth.noticed for each in own)
+            if birth.model in ("", name) and not known:
+                layer = (birth.origin.module if birth.origin else None) or ""
+                evidence = "the first value that was not finite"
+                own.append(
+                    TrainingProblem(kind="nonfinite", model=name, layer=layer, began=birth.step, evidence=evidence)
+                )
+        return tuple(sorted(own, key=lambda problem: problem.began))
+
+    def last_step(self, name: str = "") -> int:
+        """The last step of one model that is known of, whether a snapshot of it was kept or not."""
+        steps = next((model.steps for model in self.models if model.name == name), 0)
+        seen = [snapshot.step for snapshot in self.of_model(name)]
+        seen += [problem.ended or problem.began for problem in self.problems if problem.model in ("", name)]
+        return max(self.first_step, self.first_step + steps - 1, *seen)
+
     def flow(self, snapshot: Snapshot) -> GradientFlow:
         """The gradients of one of the snapshots as a flow, as far as a flow holds them."""
         return flow_of(snapshot, self.rows[snapshot.rows])

@@ -24,7 +24,7 @@ _MOST_TICKS: Final = 6
 class Course(NamedTuple):
     """One line: ``values`` at ``steps``, NaN where there is none.
 
-    label: before its last value.
+    label: beside its last point; empty: that value stands there.
     colour: class of its colour, and of its dashes.
     """
 
@@ -140,12 +140,12 @@ def _known_runs(values: Sequence[float]) -> Iterable[list[int]]:
 
 
 def _ends(chart: Courses) -> Iterable[Markup]:
-    """Each last value beside its line, none on another."""
+    """A label beside the last point of each line, none on another."""
     places = []
     for line in chart.lines:
         known = [value for value in line.values if not math.isnan(value)]
         if known:
-            places.append((_y(chart, known[-1]), f"{line.label} {number(known[-1])}".strip(), line.colour))
+            places.append((_y(chart, known[-1]), line.label or number(known[-1]), line.colour))
     heights = apart([y for y, *_ in places], _LABEL, _HEIGHT)
     for y, (_, text, colour) in zip(heights, places, strict=True):
         yield element("text", text, class_=f"value {colour}", x="100%", dx=8, y=_TOP + y + 4)

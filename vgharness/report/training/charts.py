@@ -18,7 +18,7 @@ from vgharness.report.svg.trail import trail_axis
 from vgharness.report.training.series import UPDATE, USUAL_UPDATES, ModelSeries, beginnings, chosen
 
 _MOST_LINES: Final = 5  # drawn one by one
-_LONGEST: Final = 10  # characters of a line's label
+_LONGEST: Final = 14  # characters of a line's label
 _NUMBERS: Final = 12
 _SMALLEST, _LARGEST = 1e-30, 1e30
 
@@ -49,7 +49,7 @@ class _Plot:
     def part(self, title: str, remark: str, lines: Sequence[_Line], y: Axis, **fields: object) -> ChartPart:
         steps = [self.series.steps[place] for place in self.places]
         drawn = [
-            Course(shorten(escaped(line.label), _LONGEST), f"line-{at}", steps, self.thinned(line.values))
+            Course(_tail(escaped(line.label)), f"line-{at}", steps, self.thinned(line.values))
             for at, line in enumerate(lines, 1)
         ]
         chart = Courses(title, remark, drawn, self.x, y, self.marks, **fields)  # type: ignore[arg-type]
@@ -148,6 +148,11 @@ def _some(
     columns = [[values[place] for values in layers.values() if not math.isnan(values[place])] for place in plot.places]
     low, high = ([end(column) if column else math.nan for column in columns] for end in (min, max))
     return lines, Between([plot.series.steps[place] for place in plot.places], low, high)
+
+
+def _tail(name: str) -> str:
+    """Its end, by which layers of a network are told apart, where it is too long for a line's label."""
+    return name if len(name) <= _LONGEST else f"…{name[-_LONGEST + 1 :]}"
 
 
 def _others(layers: Mapping[str, object], lines: Sequence[_Line]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -38,8 +39,13 @@ class Notice(NamedTuple):
 
 
 class BirthPart(NamedTuple):
-    """The first value that was not finite. command: what shows it again; empty: nothing was kept."""
+    """The first value that was not finite.
 
+    number: of the problem that it began, as at its marks.
+    command: what shows it again; empty: nothing was kept.
+    """
+
+    number: int
     text: str
     where: str
     command: str
@@ -82,13 +88,14 @@ def _model(log: TrainingLog, place: int, most: tuple[int, int]) -> Model:
     marks = [StepMark(each.began, number, f"c-{each.severity}") for number, each in problems]
     title = f"{name + ': ' if name else ''}error signal by layer and step"
     birth = next((birth for birth in log.births if birth.model in ("", model.name)), None)
+    born = next((number for number, each in problems if birth and each.kind == "nonfinite"), None)
     return Model(
         anchor=f"model-{place + 1}",
         name=name,
         facts=f"{shorten(model.architecture, LONGEST_NAME)}, {count(model.parameters, 'parameter')}, "
         f"{count(max(model.steps, series.last - series.first + 1), 'step')}, {count(len(series.steps), 'snapshot')}",
-        birth=None if birth is None else _birth(birth),
-        notices=tuple(_notice(*each) for each in problems[:_MOST_NOTICES]),
+        birth=None if birth is None or born is None else _birth(birth, born),
+        notices=tuple(_notice(*each) for each in problems if each[0] != born)[:_MOST_NOTICES],
         timeline=_timeline(problems, series, name) if problems else None,
         problems=_table(problems) if problems else None,
         left_out=max(len(problems) - _MOST_LISTED, 0),
@@ -103,41 +110,32 @@ def _numbered(problems: Sequence[TrainingProblem]) -> list[tuple[int, TrainingPr
     return list(enumerate(ordered, 1))
 
 
-def _birth(birth: Birth) -> BirthPart:
+def _birth(birth: Birth, number: int) -> BirthPart:
     later = f", noticed at step {birth.noticed:,}" if birth.noticed != birth.step else ""
     text = birth_in_words(birth)
     return BirthPart(
+        number=number,
         text=text[:1].upper() + text[1:],
         where=f"step {birth.step:,}, batch {birth.batch:,}{later}",
-        command=f"vgharness reproduce {_quoted(birth.reproducer)}" if birth.reproducer else "",
+        command=f"vgharness reproduce {shlex.quote(birth.reproducer)}" if birth.reproducer else "",
     )
-
-
-def _quoted(folder: str) -> str:
-    import shlex
-
-    return shlex.quote(shorten(escaped(folder), _LONGEST_TEXT))
 
 
 def _notice(number: int, problem: TrainingProblem) -> Notice:
     return Notice(
         number=number,
         severity=problem.severity,
-        title=f"{_named(problem)} {spanned(problem)}",
+        title=f"{in_words(problem)} {spanned(problem)}",
         evidence=shorten(problem.evidence, _LONGEST_TEXT),
         advice=shorten(problem.advice, _LONGEST_TEXT),
     )
-
-
-def _named(problem: TrainingProblem) -> str:
-    return f"{problem.kind}: {in_words(problem)}" if problem.kind not in in_words(problem) else in_words(problem)
 
 
 def _timeline(problems: Sequence[tuple[int, TrainingProblem]], series: ModelSeries, name: str) -> Markup:
     shown = problems[:_MOST_SPANS]
     spans = [
         Span(
-            text=f"{number} {_SIGNS[each.severity]} {in_words(each)} {spanned(each)}",
+            text=f"{number} {_SIGNS[each.severity]} {in_words(each)}",
             began=each.began,
             ended=each.ended,
             colour=f"c-{each.severity}",

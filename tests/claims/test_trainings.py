@@ -49,7 +49,12 @@ def three(**fields: Any) -> list[TrainingLog]:
     return [make_log(scatter=scatter, **fields) for scatter in SCATTER]
 
 
-STAYS = 'quantity = "relative_update"\nlayer = "conv1"\nover = { steps = [0, "last"], take = "least" }\naccept = { above = 1e-4 }'
+STAYS = """
+quantity = "relative_update"
+layer = "conv1"
+over = { steps = [0, "last"], take = "least" }
+accept = { above = 1e-4 }
+"""
 
 
 def test_three_trainings_are_three_values_of_a_claim_and_fewer_decide_nothing(read: Any) -> None:
@@ -172,6 +177,7 @@ def test_a_birth_whose_problem_was_not_saved_any_more_is_a_problem(read: Any) ->
 # --- what is not run, or left open -----------------------------------------------------------------------
 
 LAST = 'quantity = "loss"\nat = "last"\naccept = { below = 9 }'
+FROZEN = {"states": ("frozen", "ok", "ok", "ok"), "values": {"relative_update": (None, 1e-3, 1e-3, 1e-3)}}
 
 
 @pytest.mark.parametrize(
@@ -184,7 +190,7 @@ LAST = 'quantity = "loss"\nat = "last"\naccept = { below = 9 }'
         (LAST.replace("loss", "loss_scale"), make_log(), "net has no loss scale at step 1,000"),
         (LAST.replace('"loss"', '"weight_l2"\nlayer = "gone"'), make_log(), "net has no layer gone at step 1,000"),
         (LAST.replace('"last"', "500"), make_log([]), "net has no snapshot"),
-        (STAYS.replace('"last"', "900"), changed(make_log(), lambda each: {"states": ("frozen", "ok", "ok", "ok"), "values": {"relative_update": (None, 1e-3, 1e-3, 1e-3)}} if each.step == 400 else {}),
+        (STAYS.replace('"last"', "900"), changed(make_log(), lambda each: FROZEN if each.step == 400 else {}),
          "net has no update ratio ‖ΔW‖₂ ÷ ‖W‖₂ of conv1 at step 400: it is frozen"),
     ],
 )  # fmt: skip
@@ -255,9 +261,9 @@ def test_runs_sessions_and_trainings_are_judged_together(tmp_path: Path) -> None
         ('"loss"', '"problems:deaf"', "quantity: 'problems:deaf' is unknown; known: test_accuracy"),
         ('"loss"', '"test_loss"', "of: no run can hold it: a training log has no test loss"),
         ('training = "net"', 'training = "net", test = "t.py"', "of: no run can hold it: test is of a session"),
-        ('training = "net"', 'training = "net", depth = 4', "of: no run can hold it: depth is of a study's cells"),
+        ('training = "net"', 'training = "net", depth = 4', "of: no run can hold it: depth is of a study's"),
         ('training = "net"', "depth = 4", "of: no run can hold it: 'loss' is measured in a training: name its log"),
-        ('at = "last"', 'at = "last"\nagainst = { test = "t.py" }\nby = "ratio"', "one is a test of a session, the other a tr"),
+        ('at = "last"', 'at = "last"\nagainst = { test = "t.py" }\nby = "ratio"', "one is a test of a session, the o"),
         ("below = 9", "below = -1", ""),
         ('"loss"', '"total_norm"', ""),
     ],
@@ -278,12 +284,8 @@ def test_what_a_claim_about_a_training_cannot_say_is_one_line(tmp_path: Path, ol
 
 def test_a_study_s_network_has_no_steps(tmp_path: Path) -> None:
     file = tmp_path / "claims.toml"
+    begin = '[document]\ntitle = "d"\n[[claim]]\nid = "a"\nsentences = ["s"]\n[[claim.reading]]\nof = {}\n'
     for text in ('at = "first"', "at = 0", 'over = { steps = [1, 2], take = "mean" }'):
-        file.write_text(
-            f'[document]\ntitle = "d"\n[[claim]]\nid = "a"\nsentences = ["s"]\n[[claim.reading]]\nof = {{}}\nquantity = "test_loss"\n{text}\naccept = {{ below = 9 }}'
-        )
-        assert (
-            failure(lambda: load_claims(file))
-            .partition("reading 1: ")[2]
-            .startswith(("at: use init", "over: only a tr"))
-        )
+        file.write_text(f'{begin}quantity = "test_loss"\n{text}\naccept = {{ below = 9 }}')
+        said = failure(lambda: load_claims(file)).partition("reading 1: ")[2]
+        assert said.startswith(("at: use init", "over: only a training has steps"))

@@ -81,7 +81,7 @@ class Evidence:
     def variants(self, claim: Claim) -> tuple[str, ...]:
         """The values of the factor for each of which ``claim`` is judged by itself: its own, or all that there are.
 
-        One empty text where there is none, and for a claim about tests of a session or trainings, which have no factors.
+        One empty text where there is none, and for a claim about tests of a session or trainings: they have none.
         """
         of_cells = any(subject.holder == "study" for spec in claim.readings for subject in subjects_of(spec))
         if claim.variant or not claim.for_each or not of_cells:

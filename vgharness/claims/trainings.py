@@ -32,7 +32,7 @@ class Watched(NamedTuple):
 
 
 def distinct(trainings: Iterable[Training]) -> tuple[Training, ...]:
-    """Each once: a log that was given twice, or a training that was repeated with the same seed, is no further value."""
+    """Each once: a log that was given twice, or a training repeated with the same seed, is no further value."""
     found: list[Training] = []
     for each in trainings:
         if not any(_same(each.log, other.log) for other in found):

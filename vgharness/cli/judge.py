@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from vgharness.cli.errors import usage_errors
-from vgharness.cli.runs import Storage, load_saved
+from vgharness.cli.runs import Storage, load_any
 from vgharness.cli.verdicts import README_CLAIMS, chosen_claims, print_verdicts, verdict_status
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped
@@ -33,7 +33,7 @@ def judge(
     runs: Annotated[
         list[str],
         typer.Argument(
-            help="file, number or name of a study's run, a pytest session or a training's log; several are judged together"
+            help="file, number or name of a study's run, a pytest session or a training log; several count together"
         ),
     ],
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON, for other programs")] = False,
@@ -51,7 +51,7 @@ def judge(
         if junit is not None:
             check_file(junit, "--junit")
         chosen = chosen_claims(None if file == README_CLAIMS else file)
-        saved = [load_saved(storage, each) for each in runs]
+        saved = [load_any(storage, each) for each in runs]
         if junit is not None:
             _check_is_no_input(junit, [Path(file), *(path for path, _ in saved)])
         from vgharness.report.junit import junit_xml

@@ -88,9 +88,7 @@ def _y(chart: Courses, value: float) -> float:
 def _usual(chart: Courses) -> Iterable[Markup]:
     if chart.usual is not None:
         top, bottom = _y(chart, chart.usual[1]), _y(chart, chart.usual[0])
-        yield element(
-            "rect", class_="accepted", x=0, width="100%", y=_TOP + top, height=max(bottom - top, 1.0)
-        )
+        yield element("rect", class_="accepted", x=0, width="100%", y=_TOP + top, height=max(bottom - top, 1.0))
 
 
 def _grid(chart: Courses) -> Iterable[Markup]:

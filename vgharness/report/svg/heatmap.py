@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from vgharness.formatting import shorten
 from vgharness.report.svg.axis import Axis
 from vgharness.report.svg.elements import described, element
 from vgharness.report.svg.steps import StepMark, draw_marks, step_ticks
@@ -23,12 +22,14 @@ _WIDE: Final = 1000  # units of the stretched part
 class HeatRow(NamedTuple):
     """One layer.
 
+    short: what stands beside the row.
     levels: at each column the class of its colour; empty: nothing was measured there.
     text: its last value.
     colour: class of its name's colour.
     """
 
     name: str
+    short: str
     levels: Sequence[str]
     text: str
     colour: str = "c-plain"
@@ -68,10 +69,11 @@ def draw(chart: Heatmap) -> Markup:
     marks.append(element("text", chart.heading, class_="tick heat-value", x="100%", dx=8, y=_TOP - 3))
     for place, row in enumerate(chart.rows):
         y = _TOP + _ROW * place + 12
-        short = shorten(row.name, LONGEST_NAME)
-        full = [element("title", row.name)] if short != row.name else []
-        yield_name = element("text", short, *full, class_=f"layer {row.colour}", x=0, dx=-8, y=y, text_anchor="end")
-        marks += [yield_name, element("text", row.text, class_="heat-value", x="100%", dx=8, y=y)]
+        full = [element("title", row.name)] if row.short != row.name else []
+        marks += [
+            element("text", row.short, *full, class_=f"layer {row.colour}", x=0, dx=-8, y=y, text_anchor="end"),
+            element("text", row.text, class_="heat-value", x="100%", dx=8, y=y),
+        ]
     return element(
         "svg",
         described(chart.title, chart.says),

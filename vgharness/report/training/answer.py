@@ -145,4 +145,6 @@ def problem_kinds(problems: Iterable[TrainingProblem]) -> str:
     )
 
 
-_WORDS: Final = tuple(text.split("{}")[0] for text in (*_OF_LAYER.values(), *_OF_MODEL.values()) if not text.startswith("{"))
+_WORDS: Final = tuple(
+    text.split("{}")[0] for text in (*_OF_LAYER.values(), *_OF_MODEL.values()) if not text.startswith("{")
+)

@@ -15,6 +15,7 @@ from vgharness.report.svg.axis import Axis, axis_over
 from vgharness.report.svg.courses import Between, Course, Courses, draw
 from vgharness.report.svg.steps import StepMark
 from vgharness.report.svg.trail import trail_axis
+from vgharness.report.training.names import short_names
 from vgharness.report.training.series import UPDATE, USUAL_UPDATES, ModelSeries, beginnings, chosen
 
 _MOST_LINES: Final = 5  # drawn one by one
@@ -48,8 +49,9 @@ class _Plot:
 
     def part(self, title: str, remark: str, lines: Sequence[_Line], y: Axis, **fields: object) -> ChartPart:
         steps = [self.series.steps[place] for place in self.places]
+        short = short_names([line.label for line in lines], _LONGEST)
         drawn = [
-            Course(_tail(escaped(line.label)), f"line-{at}", steps, self.thinned(line.values))
+            Course(escaped(short[line.label]), f"line-{at}", steps, self.thinned(line.values))
             for at, line in enumerate(lines, 1)
         ]
         chart = Courses(title, remark, drawn, self.x, y, self.marks, **fields)  # type: ignore[arg-type]
@@ -104,7 +106,9 @@ def _dead_units(plot: _Plot) -> ChartPart | None:
         return None
     lines, between = _some(plot, layers, lambda value: value)
     remark = f"share of a layer’s units that no sample of the last snapshots moved{_others(layers, lines)}"
-    return plot.part("Dead units", remark, lines, axis_over([0.0, *(x for v in layers.values() for x in v), 0.1]), between=between)
+    return plot.part(
+        "Dead units", remark, lines, axis_over([0.0, *(x for v in layers.values() for x in v), 0.1]), between=between
+    )
 
 
 def _norms(plot: _Plot) -> ChartPart | None:
@@ -130,9 +134,7 @@ def _scalar(plot: _Plot, title: str, remark: str, field: str) -> ChartPart | Non
     return plot.part(title, remark, [_Line("", values)], trail_axis(known))
 
 
-def _some(
-    plot: _Plot, layers: Mapping[str, Sequence[float]], worth: object
-) -> tuple[list[_Line], Between | None]:
+def _some(plot: _Plot, layers: Mapping[str, Sequence[float]], worth: object) -> tuple[list[_Line], Between | None]:
     """The layers that are drawn one by one: those with problems, then those that at some step were worth most; and of
     all, where there are more, the least and the greatest at each step."""
     named = {problem.layer for problem in plot.series.problems}
@@ -150,15 +152,12 @@ def _some(
     return lines, Between([plot.series.steps[place] for place in plot.places], low, high)
 
 
-def _tail(name: str) -> str:
-    """Its end, by which layers of a network are told apart, where it is too long for a line's label."""
-    return name if len(name) <= _LONGEST else f"…{name[-_LONGEST + 1 :]}"
-
-
 def _others(layers: Mapping[str, object], lines: Sequence[_Line]) -> str:
     if len(lines) == len(layers):
         return ""
-    return f"; grey: from the least to the greatest of all {count(len(layers), 'layer')}, of which {len(lines)} are drawn"
+    return (
+        f"; grey: from the least to the greatest of all {count(len(layers), 'layer')}, of which {len(lines)} are drawn"
+    )
 
 
 def _log_axis(values: Iterable[float]) -> Axis:

@@ -11,8 +11,9 @@ from markupsafe import Markup
 from vgharness.formatting import escaped, number, shorten
 from vgharness.report.study.charts import Table
 from vgharness.report.svg.axis import Axis
-from vgharness.report.svg.heatmap import Heatmap, HeatRow, draw
+from vgharness.report.svg.heatmap import LONGEST_NAME, Heatmap, HeatRow, draw
 from vgharness.report.svg.steps import StepMark
+from vgharness.report.training.names import short_names
 from vgharness.report.training.series import ModelSeries, beginnings, chosen
 
 LEAST_LEVEL, MOST_LEVEL = -6, 4  # powers of ten that have a colour of their own
@@ -53,12 +54,19 @@ def heat_part(
     rows = chosen(range(len(names)), (names.index(name) for name in named if name in values), most[0])
     columns = chosen(series.steps, beginnings(series.problems), most[1])
     shown = [names[row] for row in rows]
+    short = short_names(shown, LONGEST_NAME)
     levels = {name: [_level(values[name][at], states[name][at]) for at in columns] for name in shown}
     chart = Heatmap(
         title=title,
         says=f"{SYMBOL} of {len(shown)} layers at {len(columns)} steps, ÷ that of the last layer; numbers below",
         rows=[
-            HeatRow(escaped(name), levels[name], _last(values[name], states[name]), named.get(name, "c-plain"))
+            HeatRow(
+                shorten(escaped(name), _LONGEST),
+                escaped(short[name]),
+                levels[name],
+                _last(values[name], states[name]),
+                named.get(name, "c-plain"),
+            )
             for name in shown
         ],
         steps=[series.steps[at] for at in columns],

@@ -40,7 +40,9 @@ class ModelSeries:
         self.first, self.last = log.first_step, log.last_step(name)
         self._keys = {at: _keys(rows) for at, rows in enumerate(log.rows)}
         used = dict.fromkeys(snapshot.rows for snapshot in self.snapshots)
-        self.layers = tuple(dict.fromkeys(label(key) for at in used for key in last_passes(dict.fromkeys(self._keys[at]))))
+        self.layers = tuple(
+            dict.fromkeys(label(key) for at in used for key in last_passes(dict.fromkeys(self._keys[at])))
+        )
         self._links: dict[int, dict[LayerKey, tuple[LayerKey, ...]]] = {}
 
     def of_layers(self, quantity: SnapshotQuantity) -> dict[str, list[float]]:
@@ -65,7 +67,9 @@ class ModelSeries:
         """By layer, the error signal ÷ that of the last layer that has one."""
         found = self.of_layers(SIGNAL)
         for place in range(len(self.steps)):
-            last = next((x[place] for x in reversed(found.values()) if math.isfinite(x[place]) and x[place] > 0), math.nan)
+            last = next(
+                (x[place] for x in reversed(found.values()) if math.isfinite(x[place]) and x[place] > 0), math.nan
+            )
             for values in found.values():
                 values[place] /= last
         return found

@@ -1,11 +1,15 @@
 """Logs of trainings made up for tests: a chain of layers whose gradients a test knows, step by step."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from factories import MACHINE
 
 from vgharness.records import LogRow, Snapshot, TrainingLog, TrainingProblem, WatchedModel
+from vgharness.storage.store import DEFAULT_ROOT, RunStore
+from vgharness.storage.training_log import TrainingLogWriter
 
 NAMES = ("conv1", "conv2", "conv3", "fc")
 
@@ -78,3 +82,20 @@ def changed(log: TrainingLog, change: Callable[[Snapshot], dict[str, Any]]) -> T
     """``log`` with what ``change`` gives for each snapshot in place of its own."""
     snapshots = tuple(Snapshot.model_validate({**dict(each), **change(each)}) for each in log.snapshots)
     return TrainingLog.model_validate({**dict(log), "snapshots": snapshots})
+
+
+def save_log(log: TrainingLog, name: str = "training", root: Path = DEFAULT_ROOT) -> Path:
+    """Writes ``log`` into a store, as a training that is watched would, and returns its path."""
+    writer = TrainingLogWriter(log, store=RunStore(root), name=name, warn=pytest.fail)
+    for snapshot in log.snapshots:
+        rows = writer.rows(log.rows[snapshot.rows])
+        writer.snapshot(snapshot.model_copy(update={"rows": rows}))
+    for number, problem in enumerate(log.problems):
+        writer.problem(number, problem)
+    for birth in log.births:
+        writer.birth(birth)
+    for model in log.models:
+        writer.steps(model.name, model.steps)
+    writer.close(log.status)
+    assert writer.path is not None
+    return writer.path

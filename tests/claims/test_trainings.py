@@ -183,7 +183,7 @@ FROZEN = {"states": ("frozen", "ok", "ok", "ok"), "values": {"relative_update": 
 @pytest.mark.parametrize(
     ("text", "log", "reason"),
     [
-        (LAST, make_log(status="running"), "net still goes on or was killed at step 1,000: name a step up to that in pl"),
+        (LAST, make_log(status="running"), "net still goes on or was killed at step 1,000: name a step up to"),
         (NONE_AFTER, make_log(status="failed"), "net ended in an exception at step 1,000: name a step up to that"),
         (NONE_AFTER.replace('"last"', "5000"), make_log(), "needs step 5,000 of net, whose last is 1,000"),
         (LAST.replace('"last"', "150"), make_log(), "net has no snapshot of step 150; the nearest are of 100 and 200"),

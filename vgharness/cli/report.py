@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from vgharness.cli.runs import Saved
     from vgharness.records import Session
 
-SESSION_PAGE = "gradflow.html"
-
 
 def report(
     run: Annotated[
@@ -110,6 +108,7 @@ def _write_training(path: Path, log: TrainingLog, claims: tuple[Claim, ...] | No
 
 
 def _write_session(session: Session, claims: tuple[Claim, ...] | None, out: Path) -> Path:
+    from vgharness.report.pages import SESSION_PAGE
     from vgharness.report.session_page import write_session_page
     from vgharness.study.judging import judge
 

@@ -88,7 +88,7 @@ def as_json(
     standing = standing_after_holm(verdicts)
     return Judged(
         document=document,
-        runs=tuple(judged_run(file, run) if isinstance(run, Run) else _of_other(file, run) for file, run in runs),
+        runs=tuple(judged_record(file, record) for file, record in runs),
         verdicts=tuple(verdicts),
         counts={**dict.fromkeys(OUTCOMES, 0), **dict(tally(verdicts))},
         standing_after_holm=tuple(
@@ -97,6 +97,11 @@ def as_json(
             if (each.claim, each.variant) in standing
         ),
     )
+
+
+def judged_record(file: str, record: Run | Session | TrainingLog) -> JudgedRun:
+    """What is said of whatever was saved, whose file is ``file``."""
+    return judged_run(file, record) if isinstance(record, Run) else _of_other(file, record)
 
 
 def judged_run(file: str, run: Run) -> JudgedRun:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from training_logs import NAMES, changed, make_log, make_problem, make_snapshot
 
-from vgharness.records import Birth, NonfiniteOrigin, TrainingLog, WatchedModel
+from vgharness.records import Birth, NonfiniteOrigin, WatchedModel
 from vgharness.report.training.answer import headline
 from vgharness.report.training.names import short_names
 from vgharness.report.training.series import ModelSeries, chosen
@@ -35,12 +35,14 @@ def problem(*args: Any, **fields: Any) -> dict[str, Any]:
         ({"snapshots": (), "models": (WatchedModel(architecture="N", parameters=0),)}, "No step was watched"),
         ({"status": "running"}, "No problem in 1,001 steps so far; the training goes on or was killed"),
         ({"status": "failed"}, "No problem in 1,001 steps before it ended in an exception"),
-        (problem("spike", "", 40, severity="warning"), "No problem in 1,001 steps; 1 warning: the gradient norm spikes at step 40"),
+        (problem("spike", "", 40, severity="warning"),
+         "No problem in 1,001 steps; 1 warning: the gradient norm spikes at step 40"),
         (problem("stopped", "conv1", 1200), "conv1 stops moving at step 1,200"),
         (problem("vanishing", "conv1", 0), "Gradients vanish at conv1 at step 0"),
         ({"births": [Birth(step=7, noticed=9, origin=BACKWARD)], **problem("nonfinite", "conv3", 9)},
          "First NaN at step 7 in the backward pass of conv3 (MulBackward0)"),
-        ({"births": [Birth(step=7, noticed=9, loss=True)]}, "First value that is not finite at step 7 in the loss or its gradient"),
+        ({"births": [Birth(step=7, noticed=9, loss=True)]},
+         "First value that is not finite at step 7 in the loss or its gradient"),
     ],
 )  # fmt: skip
 def test_the_headline_is_made_from_the_log(fields: dict[str, Any], said: str) -> None:
@@ -148,9 +150,7 @@ def test_a_layer_that_stopped_is_drawn_at_the_bottom_and_a_step_that_was_left_ou
     assert ModelSeries(log, "").of_layers("relative_update")["conv1"] == pytest.approx(
         [0.0, math.nan, 0.0, 0.0], nan_ok=True
     )
-    (chart,) = re.findall(
-        r"<svg class=\"courses\"[^>]*><title>Update ratio.*?</svg></svg>|$", render_training(log), re.DOTALL
-    )[:1]
+    (chart,) = re.findall(r'class="courses"[^>]*><title>Update ratio(.*?)</figure>', render_training(log), re.DOTALL)
     assert "66.67,170.0 100.00,170.0" in chart
 
 
@@ -172,21 +172,18 @@ def test_a_log_without_snapshots_has_a_page() -> None:
 
 
 def test_a_page_is_no_larger_than_can_be_opened_whatever_the_log_holds() -> None:
-    """300 snapshots × 200 layers, 2,000 problems with long texts, and many models."""
-    names = [f"encoder.layers.{place}.{'x' * 300}" for place in range(200)]
-    snapshots = [make_snapshot(step, 0.9 + 0.1 * (step % 7) / 7, layers=200) for step in range(0, 30_000, 100)]
-    problems = [make_problem("dead", names[at % 200], at, evidence="e" * 5000, advice="a" * 5000) for at in range(2000)]
-    page = render_training(
-        make_log(
-            snapshots, problems, names=names, notes=["n" * 9000] * 300, extra={str(x): "y" * 5000 for x in range(300)}
-        )
-    )
+    """More snapshots, layers, problems and texts than it shows, and many models."""
+    names = [f"encoder.layers.{place}.{'x' * 300}" for place in range(65)]
+    snapshots = [make_snapshot(step, 0.9 + 0.1 * (step % 7) / 7, layers=65) for step in range(0, 16_500, 100)]
+    problems = [make_problem("dead", names[at % 65], at, evidence="e" * 5000, advice="a" * 5000) for at in range(230)]
+    texts = {"notes": ["n" * 9000] * 300, "extra": {str(place): "y" * 5000 for place in range(300)}}
+    page = render_training(make_log(snapshots, problems, names=names, **texts))
     assert len(page.encode()) < 1_500_000
-    assert "60 of 200 layers are drawn; 160 of 300 snapshots are drawn" in page
-    assert "1800 more are not listed" in page
-    many = tuple(WatchedModel(name=f"model {place}", architecture="N", parameters=1) for place in range(40))
+    assert "60 of 65 layers are drawn; 160 of 165 snapshots are drawn" in page
+    assert "30 more are not listed" in page
+    many = tuple(WatchedModel(name=f"model {place}", architecture="N", parameters=1) for place in range(14))
     page = render_training(make_log([make_snapshot(0, model=model.name) for model in many], models=many))
-    assert "And 28 more models, which are not shown." in page
+    assert "And 2 more models, which are not shown." in page
 
 
 def test_those_that_are_drawn_are_the_ends_those_at_problems_and_others_between() -> None:
@@ -207,8 +204,3 @@ def test_those_that_are_drawn_are_the_ends_those_at_problems_and_others_between(
 )
 def test_short_names_differ_where_the_names_do(names: tuple[str, ...], short: tuple[str, ...]) -> None:
     assert tuple(short_names(names, 20).values()) == short
-
-
-def test_a_log_is_what_its_page_is_of() -> None:
-    log = make_log(problems=[make_problem()])
-    assert TrainingLog.model_validate_json(log.model_dump_json()) == log

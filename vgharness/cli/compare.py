@@ -72,9 +72,9 @@ def compare_runs(
     markdown: Markdown = False,
     storage: Storage = DEFAULT_ROOT,
 ) -> None:
-    """Compare saved sessions, studies' runs or training logs with the first of them: each value with the interval of its
-    difference; of trainings which problems are new, gone, earlier or later, and values at the same steps. Exit status 1
-    where something fails by --fail, 2 for bad input."""
+    """Compare saved sessions, studies' runs or training logs with the first of them: each value with the interval of
+    its difference; of trainings which problems are new, gone, earlier or later, and values at the same steps. Exit
+    status 1 where something fails by --fail, 2 for bad input."""
     with usage_errors("vgharness compare"):
         if csv + json + markdown > 1:
             raise UsageError("--csv, --json and --markdown: give one of them")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from vgharness.formatting import count, escaped, listing, shorten
+from vgharness.formatting import count, escaped, shorten
 from vgharness.records import Birth, NonfiniteOrigin, TrainingLog, TrainingProblem
 
 LONGEST_NAME: Final = 60
 _MOST_NAMED: Final = 3
-_NO_PROBLEM: Final = "no problem"
 # What is said of a problem with a place, and of one of the model as a whole.
 _OF_LAYER: Final = {
     "nonfinite": "first value that is not finite in {}",
@@ -138,13 +137,8 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:] if text.startswith(_WORDS) else text
 
 
-def problem_kinds(problems: Iterable[TrainingProblem]) -> str:
-    """``stopped at conv1, dead at conv2 and 4 more``: for a line."""
-    return listing(
-        (f"{x.kind}{f' at {shorten(escaped(x.layer), LONGEST_NAME)}' if x.layer else ''}" for x in problems), most=4
-    )
-
-
-_WORDS: Final = tuple(
-    text.split("{}")[0] for text in (*_OF_LAYER.values(), *_OF_MODEL.values()) if not text.startswith("{")
+# How what is said begins, where that is not the name of a layer.
+_WORDS: Final = (
+    "first NaN",
+    *(text.split("{}")[0] for text in (*_OF_LAYER.values(), *_OF_MODEL.values()) if not text.startswith("{")),
 )

@@ -19,9 +19,9 @@ def short_names(names: Sequence[str], width: int) -> dict[str, str]:
 
 
 def _ways(width: int) -> Iterator[Callable[[str], str]]:
-    yield lambda name: shorten(name, width)
     for letters in (4, 3, 2, 1):
         yield lambda name, letters=letters: _abbreviated(name, letters)  # type: ignore[misc]
+    yield lambda name: shorten(name, width)
     yield lambda name: _end(name, width)
     yield lambda name: _end(_abbreviated(name, 1), width)
 

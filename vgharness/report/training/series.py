@@ -124,8 +124,9 @@ def chosen(steps: Sequence[int], marked: Iterable[int], most: int) -> list[int]:
         if len(kept) >= most // 2:
             break
         kept.add(next((place for place, own in enumerate(steps) if own >= step), len(steps) - 1))
+    rest = [place for place in range(len(steps)) if place not in kept]
     left = most - len(kept)
-    kept |= {round(place * (len(steps) - 1) / max(left - 1, 1)) for place in range(left)}
+    kept |= {rest[round(place * (len(rest) - 1) / max(left - 1, 1))] for place in range(left)}
     return sorted(kept)
 
 

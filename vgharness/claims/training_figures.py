@@ -15,7 +15,7 @@ from vgharness.claims.quantities import problem_kind
 from vgharness.claims.spec import Epochs, ReadingSpec
 from vgharness.claims.trainings import Watched
 from vgharness.formatting import together
-from vgharness.records import LayerKey, LogRow, Snapshot, TrainingProblem, flow_of, last_passes, nan_if_none
+from vgharness.records import LayerKey, LogRow, Snapshot, TrainingProblem, last_passes, links_of, nan_if_none
 
 _ENDED: Final = {
     "running": "still goes on or was killed",
@@ -158,7 +158,7 @@ def _is_meant(spec: ReadingSpec, key: LayerKey) -> bool:
 @lru_cache(maxsize=8)
 def _links(rows: tuple[LogRow, ...], match: str) -> dict[LayerKey, tuple[LayerKey, ...]]:
     """Most snapshots of a log have the same rows, and a flow is slow to make."""
-    return flow_of(Snapshot(step=0, states=("ok",) * len(rows), values={}), rows).select(match).links()
+    return links_of(rows, match)
 
 
 # --- problems --------------------------------------------------------------------------------------------
@@ -226,10 +226,12 @@ def _snapshot_of(step: int, snapshots: tuple[Snapshot, ...], watched: Watched) -
 
 
 def _window(over: Epochs, watched: Watched) -> tuple[int, int]:
-    first, last = over.ends
-    if last == "last":
+    first, end = over.ends
+    if end == "last":
         _check_finished(watched)
         last = max(watched.log.last_step(watched.model), first)
+    else:
+        last = end
     _check_reached(last, watched)
     return first, last
 

@@ -103,6 +103,7 @@ from vgharness.records.training_log import (
     TrainingStatus,
     WatchedModel,
     flow_of,
+    links_of,
 )
 from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
 
@@ -208,6 +209,7 @@ __all__ = [
     "first_of",
     "flow_of",
     "last_passes",
+    "links_of",
     "log_table_of",
     "nan_if_none",
     "quotient",

@@ -40,8 +40,8 @@ def draw_marks(marks: Sequence[StepMark], x: Axis, top: float, bottom: float) ->
     """A line at each, and above them the problems' numbers: of such as are close the first, and a + for the others."""
     shown = sorted(marks[:_MOST_MARKS], key=lambda mark: mark.step)
     for mark in shown:
-        at = f"{x.at(mark.step):.2f}%"
-        yield element("line", class_=f"began {mark.colour}", x1=at, x2=at, y1=top, y2=bottom)
+        place = f"{x.at(mark.step):.2f}%"
+        yield element("line", class_=f"began {mark.colour}", x1=place, x2=place, y1=top, y2=bottom)
     for group in _close(shown, x):
         more = "+" if len(group) > 1 else ""
         at = x.at(group[0].step)

@@ -12,7 +12,7 @@ from vgharness.report.svg.axis import Axis
 from vgharness.report.svg.elements import described, element
 from vgharness.report.svg.steps import step_ticks
 
-_LONGEST: Final = 52  # characters of a label
+_LONGEST: Final = 44  # characters of a label
 _ROW: Final = 29.0
 _THICK: Final = 8.0
 _BELOW: Final = 34.0

@@ -41,8 +41,8 @@ class _Line(NamedTuple):
 class _Plot:
     """What all charts of a model share: its steps, those of them that are drawn, and the marks."""
 
-    def __init__(self, series: ModelSeries, x: Axis, marks: Sequence[StepMark], most: int) -> None:
-        self.series, self.x, self.marks = series, x, marks
+    def __init__(self, series: ModelSeries, x: Axis, marks: Sequence[StepMark], of: str, most: int) -> None:
+        self.series, self.x, self.marks, self.of = series, x, marks, of
         begun = beginnings(series.problems)
         self.places = chosen(series.steps, begun, most)
         self.told = chosen(series.steps, begun, _NUMBERS)
@@ -54,20 +54,23 @@ class _Plot:
             Course(escaped(short[line.label]), f"line-{at}", steps, self.thinned(line.values))
             for at, line in enumerate(lines, 1)
         ]
-        chart = Courses(title, remark, drawn, self.x, y, self.marks, **fields)  # type: ignore[arg-type]
+        chart = Courses(f"{self.of}{title}", remark, drawn, self.x, y, self.marks, **fields)  # type: ignore[arg-type]
         headings = (title, *(f"step {self.series.steps[place]:,}" for place in self.told))
         rows = tuple((shorten(line.label or title, 80), *(number(line.values[x]) for x in self.told)) for line in lines)
-        return ChartPart(title, remark, draw(chart), Table(title, headings, rows))
+        return ChartPart(title, remark, draw(chart), Table(f"{self.of}{title}", headings, rows))
 
     def thinned(self, values: Sequence[float]) -> list[float]:
         return [values[place] for place in self.places]
 
 
-def chart_parts(series: ModelSeries, x: Axis, marks: Sequence[StepMark], most: int) -> tuple[ChartPart, ...]:
-    """Those for which there is something to show. ``most``: how many snapshots a line is drawn through."""
+def chart_parts(series: ModelSeries, x: Axis, marks: Sequence[StepMark], of: str, most: int) -> tuple[ChartPart, ...]:
+    """Those for which there is something to show.
+
+    of: what titles begin with. most: how many snapshots a line is drawn through.
+    """
     if not series.steps:
         return ()
-    plot = _Plot(series, x, marks, most)
+    plot = _Plot(series, x, marks, of, most)
     found = [
         _factor(plot),
         _updates(plot),

@@ -43,9 +43,10 @@ class HeatPart(NamedTuple):
 
 
 def heat_part(
-    series: ModelSeries, x: Axis, marks: Sequence[StepMark], title: str, most: tuple[int, int]
+    series: ModelSeries, x: Axis, marks: Sequence[StepMark], of: str, most: tuple[int, int]
 ) -> HeatPart | None:
-    """``most``: how many rows and columns are drawn; ``None``: no layer has an error signal."""
+    """``of``: what titles begin with; ``most``: how many rows and columns are drawn. ``None``: no layer has an error
+    signal."""
     values, states = series.relative_signal(), series.states()
     if not values:
         return None
@@ -57,7 +58,7 @@ def heat_part(
     short = short_names(shown, LONGEST_NAME)
     levels = {name: [_level(values[name][at], states[name][at]) for at in columns] for name in shown}
     chart = Heatmap(
-        title=title,
+        title=f"{of}error signal by layer and step",
         says=f"{SYMBOL} of {len(shown)} layers at {len(columns)} steps, ÷ that of the last layer; numbers below",
         rows=[
             HeatRow(
@@ -79,7 +80,7 @@ def heat_part(
         draw(chart),
         _left_out((len(rows), len(names)), (len(columns), len(series.steps))),
         tuple(level for level in LEVELS if level.colour in used),
-        _numbers(series, values, states, shown),
+        _numbers(series, values, states, shown, of),
     )
 
 
@@ -126,7 +127,7 @@ def _left_out(rows: tuple[int, int], columns: tuple[int, int]) -> str:
 
 
 def _numbers(
-    series: ModelSeries, values: dict[str, list[float]], states: dict[str, list[str]], shown: Sequence[str]
+    series: ModelSeries, values: dict[str, list[float]], states: dict[str, list[str]], shown: Sequence[str], of: str
 ) -> Table:
     columns = chosen(series.steps, beginnings(series.problems), _NUMBERS)
     headings = ("layer", *(f"step {series.steps[at]:,}" for at in columns))
@@ -134,4 +135,4 @@ def _numbers(
         (shorten(name, _LONGEST), *(_text(values[name][at], states[name][at]) for at in columns)) for name in shown
     )
     several = f", at {len(columns)} of {len(series.steps):,} snapshots" if len(columns) < len(series.steps) else ""
-    return Table(f"{SYMBOL} ÷ that of the last layer{several}", headings, rows)
+    return Table(f"{of}{SYMBOL} ÷ that of the last layer{several}", headings, rows)

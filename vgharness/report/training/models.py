@@ -11,6 +11,7 @@ from markupsafe import Markup
 from vgharness.formatting import count, escaped, shorten
 from vgharness.records import Birth, TrainingLog, TrainingProblem
 from vgharness.report.study.charts import Table
+from vgharness.report.svg.axis import Axis
 from vgharness.report.svg.steps import StepMark, step_axis
 from vgharness.report.svg.timeline import Span, Timeline, draw
 from vgharness.report.training.answer import LONGEST_NAME, birth_in_words, in_words, spanned
@@ -86,7 +87,7 @@ def _model(log: TrainingLog, place: int, most: tuple[int, int]) -> Model:
     ends = [*series.steps, series.last, *(x.ended or x.began for x in series.problems)]
     x = step_axis(series.first, max(ends))
     marks = [StepMark(each.began, number, f"c-{each.severity}") for number, each in problems]
-    title = f"{name + ': ' if name else ''}error signal by layer and step"
+    of = f"{name}: " if name else ""
     birth = next((birth for birth in log.births if birth.model in ("", model.name)), None)
     born = next((number for number, each in problems if birth and each.kind == "nonfinite"), None)
     return Model(
@@ -96,11 +97,11 @@ def _model(log: TrainingLog, place: int, most: tuple[int, int]) -> Model:
         f"{count(max(model.steps, series.last - series.first + 1), 'step')}, {count(len(series.steps), 'snapshot')}",
         birth=None if birth is None or born is None else _birth(birth, born),
         notices=tuple(_notice(*each) for each in problems if each[0] != born)[:_MOST_NOTICES],
-        timeline=_timeline(problems, series, name) if problems else None,
-        problems=_table(problems) if problems else None,
+        timeline=_timeline(problems, x, of) if problems else None,
+        problems=_table(problems, of) if problems else None,
         left_out=max(len(problems) - _MOST_LISTED, 0),
-        heat=heat_part(series, x, marks, title, most),
-        charts=chart_parts(series, x, marks, most[1]),
+        heat=heat_part(series, x, marks, of, most),
+        charts=chart_parts(series, x, marks, of, most[1]),
     )
 
 
@@ -131,7 +132,7 @@ def _notice(number: int, problem: TrainingProblem) -> Notice:
     )
 
 
-def _timeline(problems: Sequence[tuple[int, TrainingProblem]], series: ModelSeries, name: str) -> Markup:
+def _timeline(problems: Sequence[tuple[int, TrainingProblem]], x: Axis, of: str) -> Markup:
     shown = problems[:_MOST_SPANS]
     spans = [
         Span(
@@ -143,13 +144,11 @@ def _timeline(problems: Sequence[tuple[int, TrainingProblem]], series: ModelSeri
         )
         for number, each in shown
     ]
-    ends = [*series.steps, series.last, *(x.ended or x.began for x in series.problems)]
-    x = step_axis(series.first, max(ends))
-    title = f"{name + ': ' if name else ''}when its problems began and ended"
+    title = f"{of}when problems began and ended"
     return draw(Timeline(title, f"{count(len(shown), 'problem')} over the steps", spans, x))
 
 
-def _table(problems: Sequence[tuple[int, TrainingProblem]]) -> Table:
+def _table(problems: Sequence[tuple[int, TrainingProblem]], of: str) -> Table:
     headings = ("problem", "kind", "layer", "began", "ended", "times", "what was measured", "what usually helps")
     rows = tuple(
         (
@@ -164,4 +163,4 @@ def _table(problems: Sequence[tuple[int, TrainingProblem]]) -> Table:
         )
         for number, each in problems[:_MOST_LISTED]
     )
-    return Table("Problems and warnings, with the steps at which they began and ended", headings, rows)
+    return Table(f"{of}problems and warnings, with the steps at which they began and ended", headings, rows)

@@ -14,8 +14,8 @@ from vgharness.records import (
     TrainingLog,
     TrainingProblem,
     factors_toward_input,
-    flow_of,
     last_passes,
+    links_of,
     nan_if_none,
 )
 
@@ -95,7 +95,7 @@ class ModelSeries:
     def _links_of(self, rows: int) -> dict[LayerKey, tuple[LayerKey, ...]]:
         if rows not in self._links:
             own = self.log.rows[rows]
-            self._links[rows] = flow_of(Snapshot(step=0, states=("ok",) * len(own), values={}), own).links()
+            self._links[rows] = links_of(own)
         return self._links[rows]
 
 

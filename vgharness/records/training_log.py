@@ -316,5 +316,5 @@ def flow_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> GradientFlow:
 
 def links_of(rows: tuple[LogRow, ...], match: str = "*") -> dict[LayerKey, tuple[LayerKey, ...]]:
     """By forward pass, those that it feeds, of the rows whose layer's name matches: as :meth:`GradientFlow.links`."""
-    states: tuple[State, ...] = ("ok",) * len(rows)
+    states: tuple[State, ...] = tuple("ok" for _ in rows)
     return flow_of(Snapshot(step=0, states=states, values={}), rows).select(match).links()

@@ -55,8 +55,10 @@ class _Plot:
             for at, line in enumerate(lines, 1)
         ]
         chart = Courses(f"{self.of}{title}", remark, drawn, self.x, y, self.marks, **fields)  # type: ignore[arg-type]
-        headings = (title, *(f"step {self.series.steps[place]:,}" for place in self.told))
-        rows = tuple((shorten(line.label or title, 80), *(number(line.values[x]) for x in self.told)) for line in lines)
+        headings = ("step", *(shorten(line.label or title, 60) for line in lines))
+        rows = tuple(
+            (f"{self.series.steps[place]:,}", *(number(line.values[place]) for line in lines)) for place in self.told
+        )
         return ChartPart(title, remark, draw(chart), Table(f"{self.of}{title}", headings, rows))
 
     def thinned(self, values: Sequence[float]) -> list[float]:

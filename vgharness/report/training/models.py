@@ -30,26 +30,18 @@ _SIGNS: Final = {"problem": "✗", "warning": "!"}
 
 
 class Notice(NamedTuple):
-    """A problem in full. number: as at its marks."""
+    """A problem in full.
+
+    number: as at its marks.
+    command: of the first value that was not finite, what shows it again; empty: nothing was kept.
+    """
 
     number: int
     severity: str
     title: str
     evidence: str
     advice: str
-
-
-class BirthPart(NamedTuple):
-    """The first value that was not finite.
-
-    number: of the problem that it began, as at its marks.
-    command: what shows it again; empty: nothing was kept.
-    """
-
-    number: int
-    text: str
-    where: str
-    command: str
+    command: str = ""
 
 
 class Model(NamedTuple):
@@ -63,7 +55,6 @@ class Model(NamedTuple):
     anchor: str
     name: str
     facts: str
-    birth: BirthPart | None
     notices: tuple[Notice, ...]
     timeline: Markup | None
     problems: Table | None
@@ -95,8 +86,11 @@ def _model(log: TrainingLog, place: int, most: tuple[int, int]) -> Model:
         name=name,
         facts=f"{shorten(model.architecture, LONGEST_NAME)}, {count(model.parameters, 'parameter')}, "
         f"{count(max(model.steps, series.last - series.first + 1), 'step')}, {count(len(series.steps), 'snapshot')}",
-        birth=None if birth is None or born is None else _birth(birth, born),
-        notices=tuple(_notice(*each) for each in problems if each[0] != born)[:_MOST_NOTICES],
+        notices=tuple(
+            _born(*each, birth) if birth is not None and each[0] == born else _notice(*each)
+            for each in problems
+            if each[0] <= _MOST_NOTICES or each[0] == born
+        ),
         timeline=_timeline(problems, x, of) if problems else None,
         problems=_table(problems, of) if problems else None,
         left_out=max(len(problems) - _MOST_LISTED, 0),
@@ -111,13 +105,15 @@ def _numbered(problems: Sequence[TrainingProblem]) -> list[tuple[int, TrainingPr
     return list(enumerate(ordered, 1))
 
 
-def _birth(birth: Birth, number: int) -> BirthPart:
+def _born(number: int, problem: TrainingProblem, birth: Birth) -> Notice:
     later = f", noticed at step {birth.noticed:,}" if birth.noticed != birth.step else ""
-    text = birth_in_words(birth)
-    return BirthPart(
+    words = birth_in_words(birth)
+    return Notice(
         number=number,
-        text=text[:1].upper() + text[1:],
-        where=f"step {birth.step:,}, batch {birth.batch:,}{later}",
+        severity=problem.severity,
+        title=words[:1].upper() + words[1:],
+        evidence=f"step {birth.step:,}, batch {birth.batch:,}{later}; {shorten(problem.evidence, _LONGEST_TEXT)}",
+        advice=shorten(problem.advice, _LONGEST_TEXT),
         command=f"vgharness reproduce {shlex.quote(birth.reproducer)}" if birth.reproducer else "",
     )
 
@@ -163,4 +159,4 @@ def _table(problems: Sequence[tuple[int, TrainingProblem]], of: str) -> Table:
         )
         for number, each in problems[:_MOST_LISTED]
     )
-    return Table(f"{of}problems and warnings, with the steps at which they began and ended", headings, rows)
+    return Table(f"{of}Problems and warnings, with the steps at which they began and ended", headings, rows)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch._dynamo
-from factories import make_reading, make_result, make_run, make_verdict
+from factories import (
+    LOG_ROWS,
+    make_log_head,
+    make_reading,
+    make_result,
+    make_run,
+    make_snapshot,
+    make_verdict,
+)
 from training_logs import make_log, make_problem, save_log
 from typer.testing import CliRunner
 
@@ -19,6 +27,7 @@ from vgharness.cli import main as cli
 from vgharness.gradflow import measurement  # noqa: F401
 from vgharness.report import tables  # noqa: F401
 from vgharness.storage.store import RunStore
+from vgharness.storage.training_log import TrainingLogWriter
 from vgharness.study.presets import PRESETS
 
 pytestmark = pytest.mark.fast
@@ -52,6 +61,18 @@ def test_a_study_is_exported_and_compared_by_the_commands_as_they_stand(
         _, *arguments = shlex.split(line, comments=True)
         assert CliRunner().invoke(cli.app, arguments).exit_code == 0, line
     assert {"curves.csv", "gradients.parquet"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_training_log_is_listed_shown_and_exported_by_the_commands_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    log = TrainingLogWriter(make_log_head(), store=RunStore(), name="training", warn=print)
+    log.snapshot(make_snapshot(0, log.rows(LOG_ROWS)))
+    for line in block("commands: training logs").splitlines():
+        _, *arguments = shlex.split(line, comments=True)
+        assert CliRunner().invoke(cli.app, arguments).exit_code == 0, line
+    assert (tmp_path / "training.csv").exists()
 
 
 def block(marker: str) -> str:

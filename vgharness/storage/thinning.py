@@ -33,7 +33,7 @@ class Taken:
 class Thinned:
     """The snapshots of one model: every ``stride``-th, the last, and those nearest to where a problem began or ended.
 
-    The stride is doubled whenever there are more than ``most``.
+    The stride is doubled whenever there are more than ``most``, which is 8 at least.
     """
 
     def __init__(self, most: int = MOST_SNAPSHOTS) -> None:

@@ -106,6 +106,8 @@ def _values(spec: ReadingSpec, watched: Watched) -> Iterator[_Value]:
         value = _value(spec, watched, snapshot)
         if value is not None:
             between = snapshot.greatest_norm if spec.quantity == "total_norm" else None
+            if spec.quantity == "total_norm" and "greatest_norm" in snapshot.nonfinite:
+                between = math.inf
             yield _Value(snapshot.step, value, value if between is None else max(value, between), before)
         before = snapshot.step
 
@@ -113,14 +115,17 @@ def _values(spec: ReadingSpec, watched: Watched) -> Iterator[_Value]:
 def _value(spec: ReadingSpec, watched: Watched, snapshot: Snapshot) -> float | None:
     """NaN where it was not finite; ``None``: it was not measured there. Raises :class:`NotRunError` where a layer that
     is meant had no gradient, or is not there."""
+    value: float | None
     if spec.what.kind == "layer":
-        if spec.quantity == "relative_update" and snapshot.skipped:
-            return None  # the optimizer was not to step
-        return _of_rows(spec, watched, snapshot)
-    if spec.quantity == "learning_rate":
-        return max(snapshot.learning_rates, default=None)
-    value: float | None = getattr(snapshot, spec.quantity)
-    return math.nan if value is None and spec.quantity in snapshot.nonfinite else value
+        value = _of_rows(spec, watched, snapshot)
+    elif spec.quantity == "learning_rate":
+        value = max(snapshot.learning_rates, default=None)
+    else:
+        value = getattr(snapshot, spec.quantity)
+        value = math.nan if value is None and spec.quantity in snapshot.nonfinite else value
+    # A step that a GradScaler leaves out, for gradients that its own scale made overflow, moves nothing.
+    left_out = snapshot.skipped and (spec.quantity == "relative_update" or (value is not None and math.isnan(value)))
+    return None if left_out else value
 
 
 def _of_rows(spec: ReadingSpec, watched: Watched, snapshot: Snapshot) -> float | None:

@@ -199,14 +199,14 @@ def test_what_a_log_lacks_is_named(read: Any, text: str, log: TrainingLog, reaso
     assert (found.outcome, reason in found.reason) == ("not run", True), found.reason
 
 
-def test_a_step_that_a_grad_scaler_left_out_moves_no_layer_and_is_held_against_none(read: Any) -> None:
-    skipped = changed(
-        make_log(),
-        lambda each: (
-            {"skipped": True, "values": {**each.values, "relative_update": (0.0,) * 4}} if each.step == 100 else {}
-        ),
-    )
+def test_a_step_that_a_grad_scaler_left_out_is_held_against_nothing(read: Any) -> None:
+    left_out = {"skipped": True, "total_norm": math.inf, "states": ("nonfinite",) * 4}
+    left_out["values"] = {"relative_update": (0.0,) * 4, "weight_l2": (None,) * 4}
+    skipped = changed(make_log(), lambda each: left_out if each.step == 100 else {})
     assert values(read(STAYS, skipped)) == [1e-3]
+    for quantity in ('"total_norm"', '"weight_l2"\nlayer = "fc"'):
+        text = f'quantity = {quantity}\nover = {{ steps = [0, "last"], take = "greatest" }}\naccept = {{ at_most = 9 }}'
+        assert values(read(text, skipped)) == [1.5 if "total" in text else 0.5]
 
 
 def test_a_training_that_became_nan_leaves_open_what_its_size_was(read: Any) -> None:

@@ -68,6 +68,7 @@ def test_compare_says_what_is_new_and_fails_by_it_where_it_is_asked_to() -> None
     assert max(map(len, lines[2:])) <= 80
     assert "problems: 1 new, 1 as before; the final loss is 1, was 1" in lines
     assert "FAIL new: stopped, conv1, step 500" in lines
+    assert sum(line.count("0.00100 → 0.00150") for line in lines if line.startswith(" update ratio of")) == 4 * 3
     assert (
         run("compare", "main", "new").exit_code,
         run("compare", "main", "well", "--fail", "problems").exit_code,

@@ -39,6 +39,7 @@ def problem(*args: Any, **fields: Any) -> dict[str, Any]:
          "No problem in 1,001 steps; 1 warning: the gradient norm spikes at step 40"),
         (problem("stopped", "conv1", 1200), "conv1 stops moving at step 1,200"),
         (problem("vanishing", "conv1", 0), "Gradients vanish at conv1 at step 0"),
+        (problem("dead", "2", 40), "Layer 2 is dead at step 40"),
         ({"births": [Birth(step=7, noticed=9, origin=BACKWARD)], **problem("nonfinite", "conv3", 9)},
          "First NaN at step 7 in the backward pass of conv3 (MulBackward0)"),
         ({"births": [Birth(step=7, noticed=9, loss=True)]},
@@ -152,6 +153,25 @@ def test_a_layer_that_stopped_is_drawn_at_the_bottom_and_a_step_that_was_left_ou
     )
     (chart,) = re.findall(r'class="courses"[^>]*><title>Update ratio(.*?)</figure>', render_training(log), re.DOTALL)
     assert "66.67,170.0 100.00,170.0" in chart
+
+
+def test_between_layers_that_nothing_reached_there_is_no_factor_and_after_nan_none_at_all() -> None:
+    signals = {
+        0: (0.25, 0.5, 1.0, None),
+        100: (0.0, 0.0, 0.5, 1.0),
+        200: (0.0, 0.0, 0.0, 0.0),
+        300: (1.0, 1.0, None, 1.0),
+    }
+    states = {0: "unused", 300: "nonfinite"}
+    log = changed(
+        make_log(steps=301),
+        lambda each: {
+            "values": {"signal_l2": signals[each.step]},
+            "states": ("ok", "ok", states.get(each.step, "ok"), "ok"),
+        },
+    )
+    assert ModelSeries(log, "").factors() == pytest.approx([0.5, 0.0, math.nan, math.nan], nan_ok=True)
+    assert ">0 at 100</text>" in render_training(log)
 
 
 def test_each_model_of_several_has_its_own_part() -> None:

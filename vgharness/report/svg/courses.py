@@ -24,7 +24,7 @@ _MOST_TICKS: Final = 6
 class Course(NamedTuple):
     """One line: ``values`` at ``steps``, NaN where there is none.
 
-    label: beside its last point; empty: that value stands there.
+    label: beside its last point; empty: that value stands there, with its step where the line ends before others do.
     colour: class of its colour, and of its dashes.
     """
 
@@ -141,9 +141,11 @@ def _ends(chart: Courses) -> Iterable[Markup]:
     """A label beside the last point of each line, none on another."""
     places = []
     for line in chart.lines:
-        known = [value for value in line.values if not math.isnan(value)]
+        known = [place for place, value in enumerate(line.values) if not math.isnan(value)]
         if known:
-            places.append((_y(chart, known[-1]), line.label or number(known[-1]), line.colour))
+            last = line.values[known[-1]]
+            ended = "" if known[-1] == len(line.values) - 1 else f" at {line.steps[known[-1]]:,}"
+            places.append((_y(chart, last), line.label or f"{number(last)}{ended}", line.colour))
     heights = apart([y for y, *_ in places], _LABEL, _HEIGHT)
     for y, (_, text, colour) in zip(heights, places, strict=True):
         yield element("text", text, class_=f"value {colour}", x="100%", dx=8, y=_TOP + y + 4)

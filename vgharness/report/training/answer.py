@@ -70,7 +70,9 @@ def headline(log: TrainingLog) -> str:
 def in_words(problem: TrainingProblem) -> str:
     """``conv1 stops moving``."""
     if problem.layer:
-        return _OF_LAYER[problem.kind].format(shorten(escaped(problem.layer), LONGEST_NAME))
+        # A Sequential's own names are numbers.
+        name = f"layer {problem.layer}" if problem.layer.isdecimal() else problem.layer
+        return _OF_LAYER[problem.kind].format(shorten(escaped(name), LONGEST_NAME))
     return _OF_MODEL[problem.kind]
 
 
@@ -140,5 +142,6 @@ def _capital(text: str) -> str:
 # How what is said begins, where that is not the name of a layer.
 _WORDS: Final = (
     "first NaN",
+    "layer ",
     *(text.split("{}")[0] for text in (*_OF_LAYER.values(), *_OF_MODEL.values()) if not text.startswith("{")),
 )

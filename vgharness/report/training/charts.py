@@ -119,15 +119,16 @@ def _dead_units(plot: _Plot) -> ChartPart | None:
 def _norms(plot: _Plot) -> ChartPart | None:
     total, clipped, greatest = (plot.series.scalars(x) for x in ("total_norm", "clipped_norm", "greatest_norm"))
     is_clipped = any(after < before for before, after in zip(total, clipped, strict=True))
-    named = [("before clipping" if is_clipped else "", total)]
+    is_greater = any(a > b for a, b in zip(greatest, total, strict=True))
+    named = [("before" if is_clipped else "total" if is_greater else "", total)]
     named += [("after", clipped)] if is_clipped else []
-    named += [("greatest", greatest)] if any(a > b for a, b in zip(greatest, total, strict=True)) else []
-    lines = [_Line(name.replace("before clipping", "before"), values) for name, values in named if not _none(values)]
+    named += [("greatest", greatest)] if is_greater else []
+    lines = [_Line(name, values) for name, values in named if not _none(values)]
     if not lines:
         return None
     remark = "‖∂L/∂θ‖₂ of all parameters"
     remark += ", before and after clipping" if is_clipped else ""
-    remark += "; greatest: of the steps since the snapshot before" if named[-1][0] == "greatest" else ""
+    remark += "; greatest: of the steps since the snapshot before" if is_greater else ""
     return plot.part("Total gradient norm", remark, lines, _log_axis([x for line in lines for x in line.values]))
 
 

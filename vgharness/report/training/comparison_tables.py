@@ -23,6 +23,7 @@ from vgharness.report.training.series import UPDATE
 from vgharness.report.verdict_json import JudgedRun, judged_record
 
 RULE: Final = "problems"
+FINAL_LOSS: Final = "final loss"
 _NOTABLE: Final = 0.2  # a change by less is of no layer worth a row among many
 _FEW: Final = 12  # layers that are all shown
 _NAME_WIDTH: Final = 26
@@ -31,6 +32,7 @@ _WORDS: Final = {
     UPDATE: "update ratio",
     TOTAL_NORM: "total norm",
     LOSS: "loss",
+    FINAL_LOSS: "final loss",
 }
 _MOVED: Final = ("new", "worse", "gone", "not reached", "earlier", "later")
 
@@ -134,30 +136,31 @@ def _span(began: int | None, ended: int | None) -> str:
 
 
 def _value_sheet(found: TrainingPair) -> Sheet:
+    """A row for each quantity and layer; of many layers only for those that changed. A loss at the end is one more."""
     groups: dict[tuple[str, str, str], dict[str, ComparedValue]] = {}
     for value in found.values:
-        groups.setdefault((value.model, value.quantity, value.layer), {})[value.at] = value
+        quantity = FINAL_LOSS if value.at == "end" else value.quantity
+        groups.setdefault((value.model, quantity, value.layer), {})[value.at] = value
     several = len(found.after.models) > 1
     many_layers = sum(layer != WHOLE for _, _, layer in groups) > _FEW
     rows, styles, left_out = [], [], 0
     for (model, quantity, layer), own in groups.items():
-        notable = any(_is_notable(value) for value in own.values())
+        notable = any(map(_is_notable, own.values()))
         if many_layers and layer != WHOLE and not notable:
             left_out += 1
             continue
         where = "" if layer == WHOLE else f" of {escaped(layer)}"
         name = f"{escaped(model)}: " if several and model else ""
-        rows.append(
-            (f"{name}{_WORDS[quantity]}{where}", *(_cell(own.get(at)) for at in ("first", "last", "whole", "end")))
-        )
+        cells = (own.get("first"), own.get("last", own.get("end")), own.get("whole"))
+        rows.append((f"{name}{_WORDS[quantity]}{where}", *map(_cell, cells)))
         styles.append("yellow" if notable else "")
     steps = [value for value in found.values if value.at in ("first", "last")]
-    ends = f", at the same steps {steps[0].step_before:,} to {steps[-1].step_before:,}" if steps else ""
+    ends = f" at steps {steps[0].step_before:,} and {steps[-1].step_before:,}, and as means," if steps else ""
     notes = [f"{count(left_out, 'layer')} not shown, changed by less than 20 %"] if left_out else []
     return Sheet(
-        title=f"before → after{ends}; whole: the mean over those; end: each one's own last snapshot",
+        title=f"values{ends} before → after",
         names=(_NAME_WIDTH,),
-        headings=("", "first", "last", "whole", "end"),
+        headings=("", "first", "last", "mean"),
         rows=tuple(rows),
         styles=tuple(styles),
         notes=tuple(notes),

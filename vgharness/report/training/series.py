@@ -75,7 +75,8 @@ class ModelSeries:
         return found
 
     def factors(self) -> list[float]:
-        """The factor toward the input of the error signal: geometric mean over the layers."""
+        """The factor toward the input of the error signal: geometric mean over the layers between which there is one;
+        between two that no gradient reached there is none."""
         return [self._factor(snapshot) for snapshot in self.snapshots]
 
     def scalars(self, field: str) -> list[float]:
@@ -88,7 +89,8 @@ class ModelSeries:
         keys = self._keys[snapshot.rows]
         values = dict(zip(keys, map(nan_if_none, snapshot.values.get(SIGNAL, (None,) * len(keys))), strict=True))
         factors = list(factors_toward_input(values, self._links_of(snapshot.rows)).values())
-        if not factors or not all(math.isfinite(factor) for factor in factors):
+        factors = [factor for factor in factors if not math.isnan(factor)]
+        if not factors or "nonfinite" in snapshot.states or math.inf in factors:
             return math.nan
         return 0.0 if min(factors) == 0 else math.exp(math.fsum(map(math.log, factors)) / len(factors))
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vgharness.records import TrainingLog as TrainingLog
     from vgharness.records import TrainingProblem as TrainingProblem
     from vgharness.records import Verdict as Verdict
-    from vgharness.report.study_page import write_report as write_report
+    from vgharness.report.pages import write_report as write_report
     from vgharness.storage.store import RunStore as RunStore
     from vgharness.storage.store import load_run as load_run
     from vgharness.storage.store import load_session as load_session
@@ -89,7 +89,7 @@ _HOMES = {
     "plan": "study.presets",
     "run_study": "study.run",
     "watch": "watching.start",
-    "write_report": "report.study_page",
+    "write_report": "report.pages",
 }
 
 __all__ = sorted([*_HOMES, "__version__", "theory"])

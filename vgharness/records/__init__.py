@@ -106,6 +106,7 @@ from vgharness.records.training_log import (
     TrainingStatus,
     WatchedModel,
     flow_of,
+    links_of,
 )
 from vgharness.records.verdict import SYMBOLS, Bounds, Reading, SeedValue, Verdict, tally, tally_line
 
@@ -215,6 +216,7 @@ __all__ = [
     "flow_of",
     "flows_html",
     "last_passes",
+    "links_of",
     "log_table_of",
     "nan_if_none",
     "quotient",

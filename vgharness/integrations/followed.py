@@ -94,3 +94,10 @@ class MetricsSink:
 def refuse(why: str) -> UsageError:
     """An error that says which training cannot be followed, before it begins."""
     return UsageError(f"GradientFlowCallback: {why}")
+
+
+def unwrapped(optimizer: Any) -> Any:
+    """The optimizer that Lightning or accelerate has wrapped."""
+    return (
+        optimizer.optimizer if type(optimizer).__name__ in ("LightningOptimizer", "AcceleratedOptimizer") else optimizer
+    )

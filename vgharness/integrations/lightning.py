@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.optimizer import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from vgharness.integrations.followed import FollowedTraining, MetricsSink, refuse
+from vgharness.integrations.followed import FollowedTraining, MetricsSink, refuse, unwrapped
 from vgharness.integrations.packages import MissingPackageError, required
 from vgharness.watching.watch import Watch
 
@@ -49,6 +49,7 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
         self._loggers = loggers
         self._handles: list[RemovableHandle] = []
         self._pending: list[Optimizer] = []  # whose step has begun
+        self._module: Any = None  # whose clipping is followed
 
     @property
     def watch(self) -> Watch | None:
@@ -61,7 +62,7 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
             raise refuse(f"with {strategy} each process holds a part of each parameter; train with ddp or one device")
         if getattr(pl_module, "_compiler_ctx", None) is not None:
             raise refuse("hooks do not run in a compiled model; watch the training without torch.compile")
-        optimizers = [getattr(optimizer, "optimizer", optimizer) for optimizer in trainer.optimizers]
+        optimizers = [unwrapped(optimizer) for optimizer in trainer.optimizers]
         sink = MetricsSink(lambda metrics, step: _log_to(trainer, metrics, step)) if self._loggers else None
         self._pending.clear()
         self._followed.open(
@@ -74,15 +75,12 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
         )
         for optimizer in optimizers:
             self._handles.append(optimizer.register_step_post_hook(self._after_step))
+        if pl_module.automatic_optimization:
+            self._follow_clipping(pl_module)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Optimizer) -> None:
-        # In the closure that the optimizer runs in its own step: before clipping, and what an L-BFGS does repeatedly.
-        if optimizer in self._pending:
-            if getattr(trainer.precision_plugin, "scaler", None) is None:
-                return
-            self._finish(optimizer)
-        self._pending.append(optimizer)
-        self._followed.before_step(optimizer)
+        if not pl_module.automatic_optimization:
+            self._before_step(optimizer, scaled=getattr(trainer.precision_plugin, "scaler", None) is not None)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         for optimizer in tuple(self._pending):  # a GradScaler left its step out
@@ -93,6 +91,27 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         self._close("interrupted" if isinstance(exception, KeyboardInterrupt) else "failed")
+
+    def _follow_clipping(self, module: Any) -> None:
+        """Lightning clips between the hook before the optimizer's step and the step, and has no hook in between."""
+        clip = module.configure_gradient_clipping
+        scaled = getattr(module.trainer.precision_plugin, "scaler", None) is not None
+
+        def clipped(optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            clip(optimizer, *args, **kwargs)
+            self._before_step(optimizer, scaled=scaled)
+
+        module.configure_gradient_clipping = clipped
+        self._module = module
+
+    def _before_step(self, optimizer: Any, *, scaled: bool) -> None:
+        optimizer = unwrapped(optimizer)
+        if optimizer in self._pending:
+            if not scaled:
+                return  # an L-BFGS computes gradients several times in a step
+            self._finish(optimizer)
+        self._pending.append(optimizer)
+        self._followed.before_step(optimizer)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if optimizer in self._pending:
@@ -106,6 +125,9 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
         while self._handles:
             self._handles.pop().remove()
         self._pending.clear()
+        if self._module is not None:
+            self._module.__dict__.pop("configure_gradient_clipping", None)
+            self._module = None
         self._followed.close(status)
 
 

@@ -17,7 +17,6 @@ from vgharness.system.files import check_folder
 
 _ARTIFACT: Final = f"{PREFIX}/problems.txt"
 _TAG: Final = f"{PREFIX}.problems"
-_MOST_METRICS: Final = 1000  # that MLflow takes at a time
 _TAG_LENGTH: Final = 500
 
 
@@ -74,8 +73,7 @@ class MLflowSink:
             self._begin()
         now = int(time.time() * 1000)
         metrics = [self._mlflow.entities.Metric(name, value, now, step) for name, value in values.items()]
-        for start in range(0, len(metrics), _MOST_METRICS):
-            self._client.log_batch(self._run_id, metrics=metrics[start : start + _MOST_METRICS])
+        self._client.log_batch(self._run_id, metrics=metrics)
 
     def _begin(self) -> None:
         """Begins the run with the first thing to log: of several processes that train one model only one does."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vgharness.integrations.followed import FollowedTraining, MetricsSink, refuse
+from vgharness.integrations.followed import FollowedTraining, MetricsSink, refuse, unwrapped
 from vgharness.integrations.packages import required
 from vgharness.watching.watch import Watch
 
@@ -34,7 +34,7 @@ class GradientFlowCallback(_Callback):  # type: ignore[misc]
         optimizer = kwargs["optimizer"]
         self._followed.open(
             kwargs["model"],
-            [_unwrapped(optimizer)],
+            [unwrapped(optimizer)],
             start=state.global_step,
             scaler=getattr(optimizer, "scaler", None),
             keeps=state.is_world_process_zero,
@@ -42,10 +42,10 @@ class GradientFlowCallback(_Callback):  # type: ignore[misc]
         )
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._followed.before_step(_unwrapped(kwargs["optimizer"]))
+        self._followed.before_step(unwrapped(kwargs["optimizer"]))
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._followed.after_step(_unwrapped(kwargs["optimizer"]))
+        self._followed.after_step(unwrapped(kwargs["optimizer"]))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._followed.close("finished")
@@ -55,11 +55,6 @@ class GradientFlowCallback(_Callback):  # type: ignore[misc]
         before = control.should_log
         self._trainer.log({**metrics, "gradflow/step": step})
         control.should_log = before  # else the loss of this step would not be logged
-
-
-def _unwrapped(optimizer: Any) -> Any:
-    """The optimizer that accelerate has wrapped."""
-    return getattr(optimizer, "optimizer", optimizer)
 
 
 def _refuse_what_cannot_be_watched(args: Any) -> None:

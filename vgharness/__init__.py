@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from vgharness.gradflow.diagnosis import diagnose as diagnose
     from vgharness.gradflow.measurement import measure as measure
     from vgharness.gradflow.sample import FlowSample as FlowSample
+    from vgharness.integrations.files import CsvSink as CsvSink
+    from vgharness.integrations.files import JsonlSink as JsonlSink
+    from vgharness.integrations.mlflow import MLflowSink as MLflowSink
+    from vgharness.integrations.tensorboard import TensorBoardSink as TensorBoardSink
+    from vgharness.integrations.wandb import WandbSink as WandbSink
     from vgharness.models import MLP as MLP
     from vgharness.models import DeepCNN as DeepCNN
     from vgharness.probe.probe import GradientProbe as GradientProbe
@@ -45,6 +50,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Cell": "records",
     "Claim": "claims.spec",
+    "CsvSink": "integrations.files",
     "DeepCNN": "models",
     "Diagnosis": "gradflow.diagnosis",
     "FlowSample": "gradflow.sample",
@@ -52,15 +58,19 @@ _HOMES = {
     "GradFlowWarning": "pytest_plugin.fixture",
     "GradientFlow": "records",
     "GradientProbe": "probe.probe",
+    "JsonlSink": "integrations.files",
     "LayerGradient": "records",
     "MLP": "models",
+    "MLflowSink": "integrations.mlflow",
     "Problem": "gradflow.diagnosis",
     "Run": "records",
     "RunStore": "storage.store",
     "Sample": "records",
     "Session": "records",
     "Study": "records",
+    "TensorBoardSink": "integrations.tensorboard",
     "Verdict": "records",
+    "WandbSink": "integrations.wandb",
     "compare": "gradflow.comparison",
     "diagnose": "gradflow.diagnosis",
     "judge": "study.judging",

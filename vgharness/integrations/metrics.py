@@ -41,8 +41,8 @@ def metrics_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> dict[str, float]
         for row, value in zip(rows, values, strict=True):
             found[f"{start}/{quantity}/{_row_part(row)}"] = value
     for name, parameter in snapshot.parameters.items():
-        for field, quantity in _PARAMETER.items():
-            found[f"{start}/{quantity}/{metric_part(name)}"] = getattr(parameter, field)
+        for field, title in _PARAMETER.items():
+            found[f"{start}/{title}/{metric_part(name)}"] = getattr(parameter, field)
     return {name: value for name, value in found.items() if value is not None}
 
 

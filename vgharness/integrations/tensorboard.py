@@ -27,7 +27,7 @@ class TensorBoardSink:
         self._own = isinstance(writer, str | Path)
         self._folder, self._writer = writer, None if self._own else writer
         if self._own:
-            required("torch.utils.tensorboard", "TensorBoardSink", "tensorboard")
+            _module()
             check_folder(Path(writer), "TensorBoardSink")
         self._problems = Problems()
 
@@ -52,7 +52,9 @@ class TensorBoardSink:
     def _open(self) -> Any:
         """Begins the file with the first thing to write: of several processes that train one model only one does."""
         if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self._folder))  # type: ignore[no-untyped-call]
+            self._writer = _module().SummaryWriter(str(self._folder))
         return self._writer
+
+
+def _module() -> Any:
+    return required("torch.utils.tensorboard", "TensorBoardSink", "tensorboard")

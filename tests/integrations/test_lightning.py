@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+from vgharness.storage.training_log import load_training_log
 
 from vgharness.errors import UsageError
 from vgharness.records import Snapshot, TrainingLog
-from vgharness.storage.training_log import load_training_log
 
 pl = pytest.importorskip("lightning.pytorch")
 
@@ -229,7 +229,7 @@ def test_the_log_says_how_a_training_ended(store: Path, error: type[BaseExceptio
     log = saved(callback)
     assert (log.status, log.models[0].steps) == (status, 5)
     assert "configure_gradient_clipping" not in vars(module)
-    assert not [hook for hook in module.trainer.optimizers[0]._optimizer_step_post_hooks.values()]
+    assert not module.trainer.optimizers[0]._optimizer_step_post_hooks
 
 
 def test_the_first_nan_is_found_where_it_was_made(store: Path) -> None:
@@ -299,7 +299,8 @@ def test_of_two_processes_one_keeps_the_log(store: Path, tmp_path: Path) -> None
             from test_lightning import Classifier, GradientFlowCallback, batches, trainer
             from vgharness.integrations.files import CsvSink
 
-            callback = GradientFlowCallback(every=2, storage={str(store)!r}, log=["training", CsvSink({str(tmp_path / "steps.csv")!r})])
+            sink = CsvSink({str(tmp_path / "steps.csv")!r})
+            callback = GradientFlowCallback(every=2, storage={str(store)!r}, log=["training", sink])
             trainer(callback, strategy="ddp", devices=2).fit(Classifier(), batches())
             """
         )

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from vgharness.storage.training_log import load_training_log
 
 from vgharness.errors import UsageError
 from vgharness.records import TrainingLog
-from vgharness.storage.training_log import load_training_log
 
 transformers = pytest.importorskip("transformers")
 

@@ -36,11 +36,14 @@ if TYPE_CHECKING:
     from vgharness.records import Sample as Sample
     from vgharness.records import Session as Session
     from vgharness.records import Study as Study
+    from vgharness.records import TrainingLog as TrainingLog
+    from vgharness.records import TrainingProblem as TrainingProblem
     from vgharness.records import Verdict as Verdict
     from vgharness.report.study_page import write_report as write_report
     from vgharness.storage.store import RunStore as RunStore
     from vgharness.storage.store import load_run as load_run
     from vgharness.storage.store import load_session as load_session
+    from vgharness.storage.training_log import load_training_log as load_training_log
     from vgharness.study.judging import judge as judge
     from vgharness.study.presets import plan as plan
     from vgharness.study.run import run_study as run_study
@@ -69,6 +72,8 @@ _HOMES = {
     "Session": "records",
     "Study": "records",
     "TensorBoardSink": "integrations.tensorboard",
+    "TrainingLog": "records",
+    "TrainingProblem": "records",
     "Verdict": "records",
     "WandbSink": "integrations.wandb",
     "compare": "gradflow.comparison",
@@ -78,6 +83,7 @@ _HOMES = {
     "load_images": "data.images",
     "load_run": "storage.store",
     "load_session": "storage.store",
+    "load_training_log": "storage.training_log",
     "measure": "gradflow.measurement",
     "plan": "study.presets",
     "run_study": "study.run",

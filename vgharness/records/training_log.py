@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from vgharness.records.base import Count, FiniteRecord, JsonObject, Name, NotNegative, Record, State
 from vgharness.records.flow import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin
+from vgharness.records.log_tables import LogTableName, log_table_of
 from vgharness.records.provenance import Machine
+
+if TYPE_CHECKING:
+    import pandas  # slow to import, and an extra
 
 TRAINING_VERSION: Final = 1
 
@@ -51,6 +55,12 @@ class LogRow(Record):
     """Which forward pass of which layer a value of a snapshot is of; the fields are a :class:`LayerGradient`'s.
 
     A log keeps them once for all snapshots that have the same rows.
+
+    name: the layer's name in ``model.named_modules()``.
+    forward_pass: the how-manieth run of the layer, from 0.
+    backward_pass: the how-manieth backward pass through that run, from 0.
+    aliases: other names of the layer's weight.
+    feeds: the forward passes that this one's output goes into; ``None``: that was not followed.
     """
 
     name: Name
@@ -249,6 +259,16 @@ class TrainingLog(Record):
     def flow(self, snapshot: Snapshot) -> GradientFlow:
         """The gradients of one of the snapshots as a flow, as far as a flow holds them."""
         return flow_of(snapshot, self.rows[snapshot.rows])
+
+    def to_frame(self, what: LogTableName = "snapshots") -> pandas.DataFrame:
+        """The log as a table of pandas, which the extra ``[frame]`` brings.
+
+        what: ``snapshots``, a row for each snapshot and layer; ``parameters``, for each snapshot and parameter, where
+            those were asked for; ``problems``, for each problem.
+
+        Raises :class:`~vgharness.errors.UsageError` for another name, and without pandas.
+        """
+        return log_table_of(self, what).to_frame()
 
 
 def flow_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> GradientFlow:

@@ -88,6 +88,8 @@ def test_the_file_is_made_with_its_first_line(tmp_path: Path, make: Sink) -> Non
     writing, idle = make(tmp_path / "steps"), make(tmp_path / "steps")
     fill(writing, 0)
     idle.close()
+    with pytest.raises(FileExistsError):  # the lines of two are never mixed
+        idle.snapshot(snapshot(0), ROWS)
     assert [path.name for path in tmp_path.iterdir()] == ["steps"]
 
 

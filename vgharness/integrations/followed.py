@@ -14,13 +14,14 @@ from vgharness.formatting import listing
 from vgharness.integrations.metrics import GOING_ON, Problems, metrics_of
 from vgharness.records import LogRow, Snapshot, TrainingProblem, TrainingStatus
 from vgharness.watching.sink import Sink
-from vgharness.watching.watch import Watch, watch
+from vgharness.watching.start import watch
+from vgharness.watching.watch import Watch
 
 _FOUND: Final = ("model", "optimizer", "start")  # by the callback itself
 
 
 class FollowedTraining:
-    """Holds the :class:`Watch` of one training; where there is none, does nothing."""
+    """Holds the :class:`Watch` of one training; before the first one does nothing."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """``options``: of ``watch``. Raises ``TypeError`` for one that it does not have."""
@@ -38,23 +39,19 @@ class FollowedTraining:
         *,
         start: int,
         scaler: Any,
-        keeps: bool,
         sink: Sink | None = None,
     ) -> None:
         """Begins to watch.
 
         start: the training's first step.
         scaler: the ``GradScaler`` that the framework uses, if it does.
-        keeps: whether this process keeps the log: of several that train one model, one does.
         sink: takes what is watched beside those of the user.
         """
         self.close("failed")  # of an earlier training that ended without a word
-        options = {"scaler": scaler, **self._options}
-        log = options.get("log", "training")
-        logs = list(log) if isinstance(log, list | tuple) else [log]
+        options = {"scaler": scaler, "log": True, **self._options}
         if sink is not None:
-            logs = [*(each for each in logs if each not in (None, False)), sink]
-        options["log"] = (logs if len(logs) > 1 else logs[0]) if keeps else None
+            log = options["log"]
+            options["log"] = [*(log if isinstance(log, list | tuple) else [log]), sink]
         self.watch = watch(model, list(optimizers), start=start, **options)
 
     def before_step(self, optimizer: Optimizer) -> None:
@@ -66,6 +63,11 @@ class FollowedTraining:
         """The weights are changed, or the step was left out."""
         if self.watch is not None:
             self.watch.after_step(optimizer)
+
+    def give_loss(self, loss: Any) -> None:
+        """Of the last batch."""
+        if self.watch is not None:
+            self.watch.step(loss)
 
     def close(self, status: TrainingStatus) -> None:
         """Ends the watching, if it goes on."""

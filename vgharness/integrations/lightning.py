@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from torch import nn
 from torch.optim.optimizer import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from vgharness.integrations.followed import FollowedTraining, MetricsSink, refuse, unwrapped
 from vgharness.integrations.packages import MissingPackageError, required
+from vgharness.records import TrainingStatus
 from vgharness.watching.watch import Watch
 
 _SPLIT: Final = ("FSDP", "DeepSpeed", "ModelParallel", "XLA")  # strategies whose processes hold parts of parameters
@@ -47,8 +47,6 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
         self._followed = FollowedTraining({"every": every, **options})
         self._names = [model] if isinstance(model, str) else model
         self._loggers = loggers
-        self._handles: list[RemovableHandle] = []
-        self._pending: list[Optimizer] = []  # whose step has begun
         self._module: Any = None  # whose clipping is followed
 
     @property
@@ -64,69 +62,46 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
             raise refuse("hooks do not run in a compiled model; watch the training without torch.compile")
         optimizers = [unwrapped(optimizer) for optimizer in trainer.optimizers]
         sink = MetricsSink(lambda metrics, step: _log_to(trainer, metrics, step)) if self._loggers else None
-        self._pending.clear()
         self._followed.open(
             _watched(pl_module, optimizers, self._names),
             optimizers,
             start=trainer.global_step,
             scaler=getattr(trainer.precision_plugin, "scaler", None),
-            keeps=trainer.is_global_zero,
             sink=sink,
         )
-        for optimizer in optimizers:
-            self._handles.append(optimizer.register_step_post_hook(self._after_step))
         if pl_module.automatic_optimization:
             self._follow_clipping(pl_module)
 
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Optimizer) -> None:
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         if not pl_module.automatic_optimization:
-            self._before_step(optimizer, scaled=getattr(trainer.precision_plugin, "scaler", None) is not None)
+            self._followed.before_step(unwrapped(optimizer))
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        for optimizer in tuple(self._pending):  # a GradScaler left its step out
-            self._finish(optimizer)
+        for optimizer in trainer.optimizers:
+            self._followed.after_step(unwrapped(optimizer))
+        if isinstance(outputs, Mapping) and "loss" in outputs:
+            self._followed.give_loss(outputs["loss"])
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._close("finished")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._close("interrupted" if isinstance(exception, KeyboardInterrupt) else "failed")
+        self._close("failed" if isinstance(exception, Exception) else "interrupted")
 
     def _follow_clipping(self, module: Any) -> None:
-        """Lightning clips between the hook before the optimizer's step and the step, and has no hook in between."""
+        """Lightning clips between its last hook before the optimizer's step and the step."""
         clip = module.configure_gradient_clipping
-        scaled = getattr(module.trainer.precision_plugin, "scaler", None) is not None
 
         def clipped(optimizer: Any, *args: Any, **kwargs: Any) -> None:
             clip(optimizer, *args, **kwargs)
-            self._before_step(optimizer, scaled=scaled)
+            self._followed.before_step(unwrapped(optimizer))
 
         module.configure_gradient_clipping = clipped
         self._module = module
 
-    def _before_step(self, optimizer: Any, *, scaled: bool) -> None:
-        optimizer = unwrapped(optimizer)
-        if optimizer in self._pending:
-            if not scaled:
-                return  # an L-BFGS computes gradients several times in a step
-            self._finish(optimizer)
-        self._pending.append(optimizer)
-        self._followed.before_step(optimizer)
-
-    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if optimizer in self._pending:
-            self._finish(optimizer)
-
-    def _finish(self, optimizer: Optimizer) -> None:
-        self._pending.remove(optimizer)
-        self._followed.after_step(optimizer)
-
-    def _close(self, status: Any) -> None:
-        while self._handles:
-            self._handles.pop().remove()
-        self._pending.clear()
+    def _close(self, status: TrainingStatus) -> None:
         if self._module is not None:
-            self._module.__dict__.pop("configure_gradient_clipping", None)
+            del self._module.configure_gradient_clipping  # which is its class's again
             self._module = None
         self._followed.close(status)
 

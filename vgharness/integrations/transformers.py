@@ -37,7 +37,6 @@ class GradientFlowCallback(_Callback):  # type: ignore[misc]
             [unwrapped(optimizer)],
             start=state.global_step,
             scaler=getattr(optimizer, "scaler", None),
-            keeps=state.is_world_process_zero,
             sink=None if self._trainer is None else MetricsSink(self._log),
         )
 

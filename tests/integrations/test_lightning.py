@@ -161,7 +161,7 @@ def test_each_optimizer_of_a_gan_steps_a_model_of_its_own(store: Path) -> None:
     for name, steps in (("generator", 3 * BATCHES), ("critic", 6 * BATCHES)):
         found = log.of_model(name)
         assert [each.step for each in found][: steps // 2] == list(range(0, steps, 2))
-        assert all(names(log, each) == LAYERS for each in found)
+        assert all(sorted(set(names(log, each))) == LAYERS for each in found)
         assert all(value for each in found for value in each.values["relative_update"])
 
 
@@ -265,7 +265,7 @@ def test_on_request_the_loggers_get_what_is_measured(store: Path, tmp_path: Path
     read = EventAccumulator(str(tmp_path / "board" / "version_0")).Reload()
     for at, layer in enumerate(LAYERS):
         found = [(each.step, each.value) for each in read.Scalars(f"gradflow/signal_l2/{layer}")]
-        assert found == [(each.step, pytest.approx(each.values["signal_l2"][at])) for each in log.snapshots]
+        assert found == [(each.step, pytest.approx(each.values["signal_l2"][at], 1e-5)) for each in log.snapshots]
     table = (tmp_path / "table" / "version_0" / "metrics.csv").read_text()
     assert "gradflow/total_norm" in table
     assert "validation" in table

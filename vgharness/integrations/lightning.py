@@ -62,9 +62,10 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
             raise refuse("hooks do not run in a compiled model; watch the training without torch.compile")
         optimizers = [unwrapped(optimizer) for optimizer in trainer.optimizers]
         sink = MetricsSink(lambda metrics, step: _log_to(trainer, metrics, step)) if self._loggers else None
+        model = _watched(pl_module, optimizers, self._names)
         self._followed.open(
-            _watched(pl_module, optimizers, self._names),
-            optimizers,
+            model,
+            [optimizer for optimizer in optimizers if _trains(optimizer, model)] or optimizers,
             start=trainer.global_step,
             scaler=getattr(trainer.precision_plugin, "scaler", None),
             sink=sink,
@@ -127,6 +128,12 @@ def _watched(module: nn.Module, optimizers: Sequence[Optimizer], names: Sequence
     own = any(True for _ in module.parameters(recurse=False))
     # A LightningModule often only holds the network, which its training_step calls.
     return children[0] if len(children) == 1 and not own and _can_be_called(children[0]) else module
+
+
+def _trains(optimizer: Optimizer, model: Any) -> bool:
+    parts = model.values() if isinstance(model, dict) else [model]
+    own = {id(parameter) for part in parts for parameter in part.parameters()}
+    return any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"])
 
 
 def _smallest_with(module: nn.Module, parameters: set[int]) -> tuple[str, nn.Module]:

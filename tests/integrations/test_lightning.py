@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
-from vgharness.storage.training_log import load_training_log
 
 from vgharness.errors import UsageError
 from vgharness.records import Snapshot, TrainingLog
+from vgharness.storage.training_log import load_training_log
 
 pl = pytest.importorskip("lightning.pytorch")
 
@@ -139,6 +139,17 @@ def test_gradients_are_those_of_the_same_loop_by_hand(store: Path) -> None:
         expected = torch.cat([p.grad.flatten() for p in twin.parameters()]).norm().item()
         assert each.total_norm == pytest.approx(expected, rel=1e-4)
         optimizer.step()
+
+
+@pytest.mark.parametrize("make", [Classifier, Gan])
+def test_it_trains_to_the_same_bits(store: Path, make: type[Any]) -> None:
+    weights = []
+    for callbacks in ([], [GradientFlowCallback(every=1, storage=store)]):
+        torch.manual_seed(1)
+        module = make()
+        trainer(*callbacks).fit(module, batches())
+        weights.append(module.state_dict())
+    assert all(torch.equal(weights[1][name], weight) for name, weight in weights[0].items())
 
 
 def test_a_step_is_one_of_the_optimizer_however_many_batches_it_takes(store: Path) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from vgharness.storage.training_log import load_training_log
 
 from vgharness.errors import UsageError
 from vgharness.records import TrainingLog
+from vgharness.storage.training_log import load_training_log
 
 transformers = pytest.importorskip("transformers")
 
@@ -19,10 +19,10 @@ STEPS = 6
 QUERY = "bert.encoder.layer.0.attention.self.query"
 
 
-def bert() -> Any:
+def bert(**options: float) -> Any:
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    config = transformers.BertConfig(vocab_size=50, max_position_embeddings=16, num_labels=2, **sizes)
+    config = transformers.BertConfig(vocab_size=50, max_position_embeddings=16, num_labels=2, **sizes, **options)
     return transformers.BertForSequenceClassification(config)
 
 
@@ -83,9 +83,19 @@ def test_a_classifier_and_a_language_model_are_watched(tmp_path: Path) -> None:
     check(log, rows=len(log.rows[0]))
 
 
+def test_it_trains_to_the_same_bits(tmp_path: Path) -> None:
+    plain, watched = trainer(tmp_path), trainer(tmp_path)
+    watched.add_callback(GradientFlowCallback(every=1, storage=tmp_path / "store"))
+    plain.train()
+    watched.train()
+    weights = watched.model.state_dict()
+    assert all(torch.equal(weights[name], weight) for name, weight in plain.model.state_dict().items())
+
+
 def test_evaluation_and_checkpoints_in_between_change_nothing(tmp_path: Path) -> None:
-    plain = train(tmp_path)
-    log = train(tmp_path, eval_strategy="steps", eval_steps=1, save_strategy="steps", save_steps=2)
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # evaluation draws random numbers
+    plain = train(tmp_path, bert(**dropout))
+    log = train(tmp_path, bert(**dropout), eval_strategy="steps", eval_steps=1, save_strategy="steps", save_steps=2)
     assert [each.total_norm for each in log.snapshots] == [each.total_norm for each in plain.snapshots]
     assert [each.batch for each in log.snapshots] == [each.step for each in log.snapshots]
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,45 @@ def test_a_resumed_training_goes_on_with_its_step(store: Path, tmp_path: Path) -
     assert log.first_step == BATCHES
     assert log.snapshots[0].step == BATCHES
     assert log.models[0].steps == 2 * BATCHES
+
+
+def test_a_module_that_holds_several_networks_is_watched_as_one(store: Path) -> None:
+    class Pair(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.head = network(4, 6), nn.Linear(6, 2)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.head(self.net(inputs))
+
+        def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+            return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    class Uncalled(Pair):
+        def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+            return nn.functional.cross_entropy(self.head(self.net(batch[0])), batch[1])
+
+    for make, said in ((Pair, 0), (Uncalled, 1)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            module = make()
+            log = fit(store, module)
+        assert sum("call self(...)" in str(each.message) for each in caught) == said
+        assert not module._forward_pre_hooks
+        assert names(log, log.snapshots[0]) == [*(f"net.{layer}" for layer in LAYERS), "head"]
+        assert [each.step for each in log.snapshots][:3] == [0, 4, 8]
+
+
+def test_a_sink_that_fails_is_said_once_and_the_training_goes_on(store: Path) -> None:
+    from vgharness.integrations.wandb import WandbSink
+
+    callback = GradientFlowCallback(every=1, storage=store, log=["training", WandbSink()])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer(callback).fit(Classifier(), batches())
+    assert sum("no run is active" in str(each.message) for each in caught) == 1
+    assert saved(callback).models[0].steps == 3 * BATCHES
+    assert len([note for note in saved(callback).notes if "wandb.init" in note]) == 1
 
 
 @pytest.mark.parametrize(("error", "status"), [(RuntimeError, "failed"), (KeyboardInterrupt, "interrupted")])

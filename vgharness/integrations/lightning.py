@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from torch import nn
 from torch.optim.optimizer import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from vgharness.integrations.followed import FollowedTraining, MetricsSink, refuse, unwrapped
 from vgharness.integrations.packages import MissingPackageError, required
 from vgharness.records import TrainingStatus
+from vgharness.watching.notices import WatchWarning
 from vgharness.watching.watch import Watch
 
+_UNCALLED: Final = (
+    "training_step does not call the LightningModule itself, so that a NaN is noticed and not traced to where it was made: "
+    "call self(...) there, or name the module that is called, as in GradientFlowCallback(model='net')"
+)
 _SPLIT: Final = ("FSDP", "DeepSpeed", "ModelParallel", "XLA")  # strategies whose processes hold parts of parameters
 
 
@@ -48,6 +55,7 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
         self._names = [model] if isinstance(model, str) else model
         self._loggers = loggers
         self._module: Any = None  # whose clipping is followed
+        self._uncalled: RemovableHandle | None = None  # of a hook on a module that has not been called yet
 
     @property
     def watch(self) -> Watch | None:
@@ -66,12 +74,14 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
         self._followed.open(
             model,
             [optimizer for optimizer in optimizers if _trains(optimizer, model)] or optimizers,
-            start=trainer.global_step,
+            start=trainer.global_step // max(len(optimizers), 1),  # it counts the steps of all of them
             scaler=getattr(trainer.precision_plugin, "scaler", None),
             sink=sink,
         )
         if pl_module.automatic_optimization:
             self._follow_clipping(pl_module)
+        if model is pl_module:
+            self._uncalled = pl_module.register_forward_pre_hook(self._when_called)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         if not pl_module.automatic_optimization:
@@ -82,12 +92,20 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
             self._followed.after_step(unwrapped(optimizer))
         if isinstance(outputs, Mapping) and "loss" in outputs:
             self._followed.give_loss(outputs["loss"])
+        if self._uncalled is not None:
+            self._when_called()
+            warnings.warn(_UNCALLED, WatchWarning, stacklevel=2)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._close("finished")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         self._close("failed" if isinstance(exception, Exception) else "interrupted")
+
+    def _when_called(self, *of_the_pass: Any) -> None:
+        if self._uncalled is not None:
+            self._uncalled.remove()
+            self._uncalled = None
 
     def _follow_clipping(self, module: Any) -> None:
         """Lightning clips between its last hook before the optimizer's step and the step."""
@@ -104,6 +122,7 @@ class GradientFlowCallback(_callback_class()):  # type: ignore[misc]
         if self._module is not None:
             del self._module.configure_gradient_clipping  # which is its class's again
             self._module = None
+        self._when_called()
         self._followed.close(status)
 
 

@@ -22,8 +22,8 @@ from vgharness.watching.notices import WatchWarning
 from vgharness.watching.watch import Watch
 
 _UNCALLED: Final = (
-    "training_step does not call the LightningModule itself, so that a NaN is noticed and not traced to where it was made: "
-    "call self(...) there, or name the module that is called, as in GradientFlowCallback(model='net')"
+    "training_step does not call the LightningModule itself, so that a NaN is noticed and not traced to where it was "
+    "made: call self(...) there, or name the module that is called, as in GradientFlowCallback(model='net')"
 )
 _SPLIT: Final = ("FSDP", "DeepSpeed", "ModelParallel", "XLA")  # strategies whose processes hold parts of parameters
 

@@ -29,7 +29,7 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
 def norm(tensor: Tensor) -> Tensor:
     """‖tensor‖₂ as a scalar of at least float32, accurate to 1e-6; of complex numbers, of their absolute values."""
     if tensor.device.type != "cpu":  # a GPU adds up in float32 what is of half that, without a copy in float32 first
-        line = _line(tensor)
+        line = in_memory_order(tensor)
         exact: Tensor = torch.linalg.vector_norm(line, dtype=torch.promote_types(line.dtype, torch.float32))
         return exact
     flat = _flat(tensor)
@@ -48,7 +48,8 @@ class FlatBuffer:
     costs more than to compute with them."""
 
     def __init__(self) -> None:
-        self._buffer = torch.empty(0)
+        self._memory = torch.empty(0)
+        self._buffer = self._memory  # the part of it that is filled
         self._padding = torch.empty(0)
         self._rows: tuple[int, ...] = ()  # of each group
 
@@ -59,11 +60,18 @@ class FlatBuffer:
         )
         self._rows = tuple(sum(-(-flat.numel() // _ROW) for flat in group) for group in flats)
         size = _ROW * sum(self._rows)
-        if (self._buffer.numel(), self._buffer.dtype, self._buffer.device) != (size, like.dtype, like.device):
-            self._buffer, self._padding = like.new_empty(size), like.new_zeros(_ROW)
+        if (self._memory.dtype, self._memory.device) != (like.dtype, like.device) or self._memory.numel() < size:
+            self._memory, self._padding = like.new_empty(size), like.new_zeros(_ROW)
+        self._buffer = self._memory[:size]
         pieces = [piece for group in flats for flat in group for piece in (flat, self._padding[: -flat.numel() % _ROW])]
         torch.cat(pieces, out=self._buffer)
         return self
+
+    def fits(self, groups: Sequence[Sequence[Tensor]]) -> bool:
+        """Whether ``groups`` would lie as what is here does."""
+        tensors = [tensor for group in groups for tensor in group]
+        rows = tuple(sum(-(-tensor.numel() // _ROW) for tensor in group) for group in groups)
+        return rows == self._rows and all(tensor.device == self._memory.device for tensor in tensors)
 
     def subtract(self, other: FlatBuffer) -> FlatBuffer:
         """What is here minus what is at the same place in ``other``."""
@@ -77,7 +85,7 @@ class FlatBuffer:
             lengths = rows.abs_().sum(1)
         else:
             lengths = torch.linalg.vector_norm(rows, ord=order, dim=1)
-        wide, groups = lengths.to(_wide(lengths.device)), _group_of_row(self._rows, lengths.device)
+        wide, groups = lengths.to(wide_dtype(lengths.device)), _group_of_row(self._rows, lengths.device)
         sums = wide.new_zeros(len(self._rows))
         if order == 1:
             return sums.index_add_(0, groups, wide)
@@ -91,7 +99,7 @@ class FlatBuffer:
 @functools.cache
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
     """``values`` on ``device``, in float64 where it has that."""
-    return torch.tensor(values, dtype=_wide(device), device=device)
+    return torch.tensor(values, dtype=wide_dtype(device), device=device)
 
 
 @functools.cache
@@ -100,7 +108,8 @@ def _group_of_row(rows: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.arange(len(rows)).repeat_interleave(torch.tensor(rows)).to(device)
 
 
-def _wide(device: torch.device) -> torch.dtype:
+def wide_dtype(device: torch.device) -> torch.dtype:
+    """float64 where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64  # which Apple's GPUs lack
 
 
@@ -135,14 +144,14 @@ def norm_of(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    """:func:`_line` in at least float32: the squares of float16 numbers underflow and their norm overflows."""
-    line = _line(tensor)
+    """:func:`in_memory_order` in at least float32: the squares of float16 numbers underflow and their norm overflows."""
+    line = in_memory_order(tensor)
     if torch.finfo(line.dtype).bits >= 32:
         return line
     return line.to(torch.promote_types(line.dtype, torch.float32))
 
 
-def _line(tensor: Tensor) -> Tensor:
+def in_memory_order(tensor: Tensor) -> Tensor:
     """One-dimensional, in the order in which the elements lie in memory, which needs no copy."""
     tensor = tensor.detach()
     if tensor.is_sparse:

@@ -63,7 +63,7 @@ BACKWARD = {
 
 @pytest.mark.parametrize(("function", "operation"), BACKWARD.values(), ids=BACKWARD)
 def test_operation_of_the_backward_pass(function, operation) -> None:
-    assert origin(Does(function)) == NonfiniteOrigin(stage="backward", operation=operation)
+    assert origin(Does(function)) == NonfiniteOrigin(stage="backward", module="1", operation=operation)
 
 
 def test_a_mask_of_infinities_is_meant() -> None:

@@ -170,6 +170,8 @@ class Birth(Record):
     batch: of which training batch, from 0.
     origin: the module and the operation that made it; ``None``: repeating the batch did not show it again.
     loss: whether the model's outputs were finite and the loss, or its gradient, was not.
+    parameter: where the optimizer made it: the first parameter that was not finite after ``step``, of finite gradients.
+    remark: what else is known of it, a sentence or more.
     noticed: at which step it was noticed; later than ``step`` where the host does not wait for a GPU.
     reproducer: the folder that holds weights, batch and generators; empty: none was written.
     """
@@ -179,8 +181,32 @@ class Birth(Record):
     batch: Count = 0
     origin: NonfiniteOrigin | None = None
     loss: bool = False
+    parameter: Name = ""
+    remark: str = ""
     noticed: Count
     reproducer: Name = ""
+
+    @property
+    def module(self) -> str | None:
+        """The module that made it (empty: the model itself); ``None``: it is not known, or it was none."""
+        if self.parameter:
+            return self.parameter.rpartition(".")[0]
+        return None if self.origin is None else self.origin.module
+
+    @property
+    def cause(self) -> str:
+        """What made it, as a sentence without its end: ``the forward pass of block.norm makes it, by div``."""
+        if self.parameter:
+            return f"the optimizer's step makes {self.parameter} NaN or infinite, of finite gradients"
+        if self.loss:
+            return "the model puts out finite numbers, and the loss or its gradient is not finite"
+        if self.origin is None:
+            return "the batch, when it is repeated, does not show where it comes from"
+        if self.origin.stage == "inputs":
+            return "the batch itself holds NaN or infinity"
+        of = "" if self.origin.module is None else f" of {self.origin.module or 'the model itself'}"
+        by = f", by {self.origin.operation}" if self.origin.operation else ""
+        return f"the {self.origin.stage} pass{of} makes it{by}"
 
 
 class WatchedModel(Record):

@@ -11,8 +11,10 @@ _WHOLE, _FIRST, _LAST = 1, 2, 4
 
 def read_run(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The rows of the only run below ``folder``, and its summary."""
+    import wandb
     from wandb.proto.wandb_internal_pb2 import Record
 
+    wandb.teardown()  # an offline run's last lines are written by another process, which this waits for
     (path,) = folder.rglob("run-*.wandb")
     rows, summary = [], {}
     for content in _records(path.read_bytes()):

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from watched_steps import DEAD, METRICS, OTHERS, OVER, ROWS, snapshot
+from watched_steps import DEAD, LINES, METRICS, OTHERS, OVER, ROWS, snapshot
 
 from vgharness.errors import UsageError
-from vgharness.integrations.metrics import Problems, metric_part, metrics_of, problem_text
+from vgharness.integrations.metrics import Problems, metric_part, metrics_of
 from vgharness.integrations.packages import required
 
 pytestmark = pytest.mark.fast
@@ -39,8 +39,8 @@ def test_problems_go_on_until_they_end() -> None:
     assert problems.going_on == 1
     problems.add(OVER)
     assert problems.going_on == 0
-    assert problems.lines() == ["dead in down/conv, step 3 to 5: all gradients are 0; look there"]
-    assert problem_text(DEAD) == "dead in down/conv, step 3: all gradients are 0; look there"
+    assert problems.lines == LINES
+    assert problems.kinds == ["dead (down/conv)"]
 
 
 def test_a_package_that_is_not_there_is_one_line_that_names_it() -> None:

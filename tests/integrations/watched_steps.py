@@ -26,6 +26,10 @@ def snapshot(step: int, **changes: Any) -> Snapshot:
 
 DEAD = TrainingProblem(kind="dead", layer="down/conv", began=3, evidence="all gradients are 0", advice="look there")
 OVER = TrainingProblem(**{**dict(DEAD), "ended": 5})
+LINES = [  # of both
+    "step 3: dead (down/conv): all gradients are 0. look there",
+    "step 5: dead (down/conv) has ended, which began at step 3",
+]
 METRICS = {  # of a snapshot: what its values have more than its step
     "gradflow/signal_l2/down_conv-57e2ed": 0.1,
     "gradflow/signal_l2/rnn": 0.2,

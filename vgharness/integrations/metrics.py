@@ -12,6 +12,7 @@ from typing import Final
 
 from vgharness.formatting import escaped
 from vgharness.records import LogRow, Snapshot, TrainingProblem
+from vgharness.watching.notices import line_of
 
 PREFIX: Final = "gradflow"
 GOING_ON: Final = f"{PREFIX}/problems_going_on"
@@ -60,23 +61,21 @@ def metric_part(name: str) -> str:
     return f"{part}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
 
 
-def problem_text(problem: TrainingProblem) -> str:
-    """A problem in one line: where it is, since which step, and what was seen."""
-    where = f" in {problem.layer}" if problem.layer else ""
-    model = f"{problem.model}: " if problem.model else ""
-    ended = "" if problem.ended is None else f" to {problem.ended}"
-    advice = f"; {problem.advice}" if problem.advice else ""
-    return escaped(f"{model}{problem.kind}{where}, step {problem.began}{ended}: {problem.evidence}{advice}")
-
-
 class Problems:
-    """The problems of a training so far, each as it was told last."""
+    """The problems of a training so far.
+
+    Attributes:
+
+    lines: one for each that began, and for each that ended.
+    """
 
     def __init__(self) -> None:
+        self.lines: list[str] = []
         self._known: dict[tuple[str, str, str], TrainingProblem] = {}
 
     def add(self, problem: TrainingProblem) -> None:
         """Takes one that began, or ended."""
+        self.lines.append(line_of(problem))
         self._known[problem.kind, problem.model, problem.layer] = problem
 
     @property
@@ -84,9 +83,11 @@ class Problems:
         """How many have not ended."""
         return sum(problem.ended is None for problem in self._known.values())
 
-    def lines(self) -> list[str]:
-        """Each in one line, in the order in which they began first."""
-        return [problem_text(problem) for problem in self._known.values()]
+    @property
+    def kinds(self) -> list[str]:
+        """Each that there was with its place: ``dead (conv1)``."""
+        places = [(kind, "/".join(filter(None, place))) for kind, *place in self._known]
+        return [f"{kind} ({escaped(place)})" if place else kind for kind, place in places]
 
 
 def _row_part(row: LogRow) -> str:

@@ -17,7 +17,8 @@ from vgharness.system.files import check_folder
 
 _ARTIFACT: Final = f"{PREFIX}/problems.txt"
 _TAG: Final = f"{PREFIX}.problems"
-_TAG_LENGTH: Final = 500
+_MOST_IN_TAG: Final = 10
+_TAG_LENGTH: Final = 5000  # of which older versions keep no more
 
 
 class MLflowSink:
@@ -60,9 +61,8 @@ class MLflowSink:
     def problem(self, problem: TrainingProblem) -> None:
         self._problems.add(problem)
         self._log(problem.began if problem.ended is None else problem.ended, {GOING_ON: self._problems.going_on})
-        lines = self._problems.lines()
-        self._client.set_tag(self._run_id, _TAG, listing(lines, most=3)[:_TAG_LENGTH])
-        self._client.log_text(self._run_id, "".join(f"{line}\n" for line in lines), _ARTIFACT)
+        self._client.set_tag(self._run_id, _TAG, listing(self._problems.kinds, most=_MOST_IN_TAG)[:_TAG_LENGTH])
+        self._client.log_text(self._run_id, "".join(f"{line}\n" for line in self._problems.lines), _ARTIFACT)
 
     def close(self) -> None:
         if self._own and self._client is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from vgharness.integrations.metrics import GOING_ON, PREFIX, Problems, metrics_of, problem_text
+from vgharness.integrations.metrics import GOING_ON, PREFIX, Problems, metrics_of
 from vgharness.integrations.packages import required
 from vgharness.records import LogRow, Snapshot, TrainingProblem
 from vgharness.system.files import check_folder
@@ -41,7 +41,7 @@ class TensorBoardSink:
         self._problems.add(problem)
         step = problem.began if problem.ended is None else problem.ended
         writer = self._open()
-        writer.add_text(_PROBLEMS, problem_text(problem), step)
+        writer.add_text(_PROBLEMS, self._problems.lines[-1], step)
         writer.add_scalar(GOING_ON, self._problems.going_on, step)
         writer.flush()
 

@@ -46,7 +46,7 @@ class WandbSink:
         self._problems.add(problem)
         step = problem.began if problem.ended is None else problem.ended
         self._log(step, {GOING_ON: self._problems.going_on})
-        self._opened().summary[f"{PREFIX}/problems"] = self._problems.lines()
+        self._opened().summary[f"{PREFIX}/problems"] = self._problems.lines
 
     def close(self) -> None:
         if self._run is not None and self._project is not None:

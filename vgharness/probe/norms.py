@@ -148,7 +148,7 @@ def norm_of(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    """:func:`in_memory_order` in at least float32: the squares of float16 numbers underflow and their norm overflows."""
+    """:func:`in_memory_order`, in at least float32: squares of float16 numbers underflow and their norm overflows."""
     line = in_memory_order(tensor)
     if torch.finfo(line.dtype).bits >= 32:
         return line

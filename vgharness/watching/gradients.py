@@ -29,7 +29,8 @@ class GradientSize(NamedTuple):
 
 
 class GradientSizes:
-    """Measures the gradients of ``parameters``, by name, at the end of each backward pass while :meth:`listen` is on."""
+    """Measures the gradients of ``parameters``, by name, at the end of each backward pass from :meth:`listen` to
+    :meth:`rest`."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         self._parameters = dict(parameters)

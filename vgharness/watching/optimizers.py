@@ -14,8 +14,8 @@ _STEPS_ALONE = 2  # of another optimizer, after which its step is the model's
 
 
 class Optimizers:
-    """Those that were ``given``, and any that is met. The first one's step is the model's; of those that were not given,
-    one that steps ``_STEPS_ALONE`` times while the first does not takes its place."""
+    """Those that were ``given``, and any that is met. The first one's step is the model's; of those that were not
+    given, one that steps ``_STEPS_ALONE`` times while the first does not takes its place."""
 
     def __init__(self, model: nn.Module, given: Sequence[Optimizer]) -> None:
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}

@@ -8,13 +8,13 @@ from torch.optim.optimizer import Optimizer
 
 
 class LossScale:
-    """The scale of a loss; of no scaler, or of one that is switched off, it is 1.
+    """The scale of a loss; without a scaler it is 1.
 
     ``alone``: the scaler is updated once for each step that is taken or left out, as where there is one model.
     """
 
     def __init__(self, scaler: torch.amp.GradScaler | None, *, alone: bool) -> None:
-        self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
+        self._scaler = scaler
         self._alone = alone
         self._accounted = self._updates()
 

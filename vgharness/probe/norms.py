@@ -48,12 +48,12 @@ def norm(tensor: Tensor) -> Tensor:
 
 class FlatBuffer:
     """Groups of tensors, those of each group one long vector, side by side in one buffer: the norms of many small ones
-    then take few operations. The buffer is kept and filled again, for on a CPU to ask for megabytes at every step
-    costs more than to compute with them."""
+    then take few operations. The memory is kept and filled again, by fewer or smaller groups too: on a CPU to ask for
+    megabytes at every step costs more than to compute with them, and a CUDA graph knows its memory by its address."""
 
     def __init__(self) -> None:
         self._memory = torch.empty(0)
-        self._buffer = self._memory  # the part of it that is filled
+        self._buffer = self._memory  # as much of it as is filled
         self._padding = torch.empty(0)
         self._rows: tuple[int, ...] = ()  # of each group
 
@@ -64,7 +64,8 @@ class FlatBuffer:
         )
         self._rows = tuple(sum(-(-flat.numel() // _ROW) for flat in group) for group in flats)
         size = _ROW * sum(self._rows)
-        if (self._memory.dtype, self._memory.device) != (like.dtype, like.device) or self._memory.numel() < size:
+        kind = self._memory.dtype, self._memory.device
+        if self._memory.numel() < size or kind != (like.dtype, like.device):
             self._memory, self._padding = like.new_empty(size), like.new_zeros(_ROW)
         self._buffer = self._memory[:size]
         pieces = [piece for group in flats for flat in group for piece in (flat, self._padding[: -flat.numel() % _ROW])]

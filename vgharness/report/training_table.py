@@ -23,6 +23,7 @@ from vgharness.report.tables import BRANCH, Sheet, row_factor, row_notes, row_va
 _SIGNAL: Final = "‖∂L/∂h‖₂"
 _MISSING: Final = "–"
 _NAME_WIDTH: Final = 24
+_ENDS: Final = {"running": "goes on", "interrupted": "was interrupted", "killed": "was killed"}
 
 
 def log_sheets(log: TrainingLog, status: str) -> tuple[Sheet, ...]:
@@ -43,7 +44,9 @@ def _head(log: TrainingLog, status: str) -> Sheet:
     resumed = f"; resumed at step {log.first_step:,}" if log.first_step else ""
     kept = f"{count(len(log.snapshots), 'snapshot')} kept, one was taken every {count(log.every, 'step')}{resumed}"
     commit = [f"commit {escaped(log.commit)}"] if log.commit else []
-    return Sheet(title=f"{status} training", notes=(*models, kept, *commit, *map(escaped, log.notes)))
+    return Sheet(
+        title=f"the training {_ENDS.get(status, status)}", notes=(*models, kept, *commit, *map(escaped, log.notes))
+    )
 
 
 def _last_step(log: TrainingLog, model: str) -> str:
@@ -55,7 +58,7 @@ def _last_step(log: TrainingLog, model: str) -> str:
 
 
 def _problems(log: TrainingLog, *, ended: bool) -> Sheet:
-    births = [_birth(birth) for birth in log.births]
+    births = [line for birth in log.births for line in _birth(birth)]
     return Sheet(title=tally(log), notes=(*births, *(_problem(x, ended=ended) for x in log.problems)))
 
 
@@ -81,12 +84,15 @@ def _problem(problem: TrainingProblem, *, ended: bool) -> str:
     return escaped(f"{kind}, step {problem.began:,} {end}{times}: {problem.evidence}{advice}")
 
 
-def _birth(birth: Birth) -> str:
+def _birth(birth: Birth) -> Iterator[str]:
     model = f" of {birth.model}" if birth.model else ""
     late = f"; noticed at step {birth.noticed:,}" if birth.noticed != birth.step else ""
-    again = f"; shown again by: vgharness reproduce {shlex.quote(birth.reproducer)}" if birth.reproducer else ""
-    place = f"step {birth.step:,}, batch {birth.batch:,}"
-    return escaped(f"first NaN or infinity{model}: {place}: {_origin(birth)}{late}{again}")
+    yield escaped(
+        f"first NaN or infinity{model}: step {birth.step:,}, batch {birth.batch:,}: {_origin(birth)}{late}"
+        f"{'; what shows it again:' if birth.reproducer else ''}"
+    )
+    if birth.reproducer:
+        yield escaped(f"vgharness reproduce {shlex.quote(birth.reproducer)}")
 
 
 def _origin(birth: Birth) -> str:

@@ -21,6 +21,8 @@ KILLED: Final = "killed"
 LOG_SUFFIX: Final = ".jsonl"  # of a training's log; all else is .json
 
 _FILE = re.compile(r"([0-9]{4,})_(.+)\.jsonl?")
+# A folder beside a training's log: what it takes to show the birth of a NaN again.
+_REPRODUCER = re.compile(r"([0-9]{4,})_.+\.reproducer")
 # How this package's own files begin; of any other the whole is read.
 _HEAD = re.compile(
     rb'\{\s*"schema_version":\s*(?P<version>\d+),\s*(?:"kind":\s*"(?P<kind>session|training)",\s*)?'
@@ -79,9 +81,15 @@ def places_in(folder: Path) -> tuple[list[Place], list[Skipped]]:
     others = [
         Skipped(path, "not a saved run: its name is not NNNN_name.json or NNNN_name.jsonl")
         for path, place in found
-        if not place and not path.name.startswith(".")
+        if not place and not path.name.startswith(".") and not _REPRODUCER.fullmatch(path.name)
     ]
     return sorted(places, key=lambda place: (place.number, place.name)), others
+
+
+def next_number(folder: Path) -> int:
+    """The number that no saved file has, nor what lies beside one that was removed."""
+    beside = (int(found[1]) for path in folder.iterdir() if (found := _REPRODUCER.fullmatch(path.name)))
+    return max([0, *beside, *(place.number for place in places_in(folder)[0])]) + 1
 
 
 def place_of(path: Path) -> Place | None:

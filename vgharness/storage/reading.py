@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from pathlib import Path
@@ -38,11 +39,14 @@ def first_line(path: Path) -> Content:
     return content_of(path, read_bytes(path).partition(b"\n")[0], "a training log")
 
 
-def read_bytes(path: Path) -> bytes:
-    """What is in a regular file. Raises :class:`~vgharness.errors.UsageError`."""
+def read_bytes(path: Path, *, last: int | None = None) -> bytes:
+    """What is in a regular file, or its ``last`` bytes. Raises :class:`~vgharness.errors.UsageError`."""
     check_regular(path)
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            if last is not None:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - last))
+            return file.read()
     except OSError as error:
         raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})") from error
 

@@ -30,7 +30,7 @@ from vgharness.records import (
     TrainingLog,
     first_of,
 )
-from vgharness.storage.entries import FINISHED, LOG_SUFFIX, Entry, Kind, Place, Skipped, look, places_in
+from vgharness.storage.entries import FINISHED, LOG_SUFFIX, Entry, Kind, Place, Skipped, look, next_number, places_in
 from vgharness.storage.reading import IS_LOG, content_of, is_training, read_bytes, read_content, upgraded, validated
 from vgharness.storage.training_reading import log_of
 from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content
@@ -94,8 +94,7 @@ class RunStore:
             self._make_root()
             folder.mkdir(exist_ok=True)
             with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
-                number = max((place.number for place in places_in(folder)[0]), default=0) + 1
-                path = folder / f"{number:04}_{ending}"
+                path = folder / f"{next_number(folder):04}_{ending}"
                 beforehand(path)
                 write_whole(path, content)
         except OSError as error:

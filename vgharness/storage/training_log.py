@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 _DIGITS: Final = 6  # significant ones, of a value
 _MOST_NOTES: Final = 256
 _MOST_OUTDATED: Final = 512  # lines of problems that changed since, before the file is written anew
+_CANNOT: Final = "the training's log cannot be written"
 _LOCK_SECONDS: Final = 5.0  # somebody who looks whether it is held holds it for a moment
 
 
@@ -231,7 +232,7 @@ class TrainingLogWriter:
         try:
             replace_end(self.path, self._identity, self._written, lasting + b"".join(self._ending()))
         except OSError as error:
-            self._failed(f"{shown(self.path)}: the training's log cannot be written ({error.strerror or error})")
+            self._failed(f"{shown(self.path)}: {_CANNOT} ({error.strerror or error})")
         else:
             self._written += len(lasting)
         self._waiting.clear()
@@ -245,19 +246,28 @@ class TrainingLogWriter:
         self._forget_rows()
         lasting, rest = self._lines()
         content = b"".join([*lasting, *rest])
+        self._broken = True  # also where Ctrl-C comes in between
         try:
-            if self.path is not None and self._identity is not None and identity_of(self.path) == self._identity:
+            if self.path is not None and self._is_own(self.path):
                 write_whole(self.path, content)
             else:
                 self._let_go()
                 self.path = self._store.add(self._machine, f"{self._name}{LOG_SUFFIX}", content, beforehand=self._hold)
-        except (OSError, UsageError) as error:
-            place = "" if isinstance(error, UsageError) else f"{shown(self.path or self._name)}: "
-            self._failed(f"{place}{getattr(error, 'strerror', None) or error}")
+        except UsageError as error:
+            self._failed(str(error))
+        except OSError as error:
+            self._failed(f"{shown(self.path or self._name)}: {_CANNOT} ({error.strerror or error})")
         else:
             self._identity = identity_of(self.path)
             self._written, self._outdated, self._broken = sum(map(len, lasting)), 0, False
         self._waiting.clear()
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether the file that is there now is this log's."""
+        if identity_of(path) is None:
+            return False
+        with path.open("rb") as file:
+            return file.read(len(self._head)) == self._head
 
     def _forget_rows(self) -> None:
         """Drops the rows that no snapshot has any more."""

@@ -38,6 +38,7 @@ from vgharness.storage.upgrades import TRAINING_UPGRADES
 from vgharness.system.files import shown
 
 _LONGEST_REASON: Final = 300
+_END_BYTES: Final = 512
 _LARGE: Final = (b'{"line":"rows"', b'{"line":"snapshot"')
 
 
@@ -83,17 +84,19 @@ class Overview(NamedTuple):
 def overview_of(path: Path) -> Overview:
     """The overview of the log in ``path``; what is damaged in it is passed over. Raises
     :class:`~vgharness.errors.UsageError` where it cannot be read."""
-    lines = read_bytes(path).split(b"\n")[1:]
+    end = _read(read_bytes(path, last=_END_BYTES).rstrip().rpartition(b"\n")[2])
+    if isinstance(end, EndLine):
+        return Overview(end.steps, end.problems, end.warnings, end.births)
+    head, *lines = read_bytes(path).split(b"\n")
+    first_step = _head(path, head).first_step
     others = [found for line in lines if not line.startswith(_LARGE) and (found := _read(line)) is not None]
-    for found in others:
-        if isinstance(found, EndLine):
-            return Overview(found.steps, found.problems, found.warnings, found.births)
     problems = {found.number: found.problem for found in others if isinstance(found, ProblemLine)}
     warnings = sum(problem.severity == "warning" for problem in problems.values())
     births = sum(isinstance(found, BirthLine) for found in others)
     steps = [found.steps for found in others if isinstance(found, StepsLine)]
     last = next((found for line in reversed(lines) if isinstance(found := _read(line), SnapshotLine)), None)
-    return Overview(max([*steps, last.snapshot.step if last else 0]), len(problems) - warnings, warnings, births)
+    taken = max([*steps, last.snapshot.step - first_step if last else 0])
+    return Overview(taken, len(problems) - warnings, warnings, births)
 
 
 def _read(line: bytes) -> TrainingLine | None:
@@ -173,6 +176,8 @@ class _Reader:
         snapshots = [self._snapshots[number] for number in sorted(self._snapshots)]
         used = sorted({snapshot.rows for snapshot in snapshots})
         places = {number: place for place, number in enumerate(used)}
+        for snapshot in snapshots:  # the last one may be later than what was said of the steps
+            self._steps[snapshot.model] = max(self._steps[snapshot.model], snapshot.step - self._head.first_step)
         fields = self._head.model_dump(include={"schema_version", "kind", "created", "commit", "command", "every"})
         return TrainingLog(
             **fields,

@@ -38,18 +38,24 @@ class GradientSizes:
         self._grown: dict[str, None] = {}  # since they were measured, as an ordered set
         self._queued = False
         self._handles: list[RemovableHandle] = []
+        self._heard: list[str] = []  # names of those that have one
         self._buffer = FlatBuffer()
 
     def listen(self) -> None:
         """Begins anew, for the parameters that ask for a gradient now."""
+        wanted = [name for name, p in self._parameters.items() if p.requires_grad and p.is_leaf]
+        self._forget()
+        if wanted == self._heard:
+            return
         self.rest()
-        for name, parameter in self._parameters.items():
-            if parameter.requires_grad and parameter.is_leaf:
-                handle = parameter.register_post_accumulate_grad_hook(self._when_grown(name))  # type: ignore[no-untyped-call]
-                self._handles.append(handle)
+        self._heard = wanted
+        for name in wanted:
+            add = self._parameters[name].register_post_accumulate_grad_hook
+            self._handles.append(add(self._when_grown(name)))  # type: ignore[no-untyped-call]
 
     def rest(self) -> None:
         """Measures nothing until :meth:`listen`."""
+        self._heard = []
         while self._handles:
             self._handles.pop().remove()
         self._forget()
@@ -134,4 +140,4 @@ def portions(tensors: Mapping[str, Tensor]) -> list[list[str]]:
 
 def _at_the_end(callback: Callable[[], None]) -> None:
     """Calls ``callback`` when the backward pass that runs now has ended."""
-    torch.autograd.Variable._execution_engine.queue_callback(callback)  # type: ignore[attr-defined]
+    torch.autograd.Variable._execution_engine.queue_callback(callback)

@@ -18,7 +18,7 @@ from vgharness.probe.layers import LayerChoice
 from vgharness.records import LogRow
 from vgharness.watching.optimizers import Optimizers
 from vgharness.watching.pulse import Pulse
-from vgharness.watching.scaling import LossScale
+from vgharness.watching.scaling import LossScale, scaler_that_steps
 from vgharness.watching.shape import Shape
 from vgharness.watching.snapshots import FULL_EVERY, SnapshotReader
 from vgharness.watching.untold import Told, Untold
@@ -134,6 +134,8 @@ class ModelWatch:
         if not self.optimizers.leads(optimizer):
             return
         self.hooked = True
+        if self._is_measured() and not self._scale.used:
+            self._scale.found(scaler_that_steps())
         if self.begun:
             return
         if not closure:

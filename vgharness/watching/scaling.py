@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
@@ -21,6 +23,11 @@ class LossScale:
     @property
     def used(self) -> bool:
         return self._scaler is not None
+
+    def found(self, scaler: torch.amp.GradScaler | None) -> None:
+        """It is this one, which was not given."""
+        self._scaler = scaler
+        self._accounted = self._updates()
 
     def tensor(self, device: torch.device) -> Tensor | None:
         """The scale, on ``device``."""
@@ -56,3 +63,17 @@ class LossScale:
         if id(optimizer) not in states:
             return not within_step
         return bool(states[id(optimizer)]["stage"].name == "READY")
+
+
+def scaler_that_steps() -> torch.amp.GradScaler | None:
+    """The one whose ``step`` is being called, if any is: to be asked in a hook of an optimizer's step."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        own = frame.f_locals.get("self") if frame.f_code is _STEP else None
+        if own is not None:
+            return own if own.is_enabled() else None
+    return None
+
+
+_STEP = torch.amp.GradScaler.step.__code__

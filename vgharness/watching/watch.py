@@ -80,11 +80,11 @@ class Watch:
     def before_step(self, optimizer: Optimizer) -> None:
         """For frameworks whose optimizers run forward and backward passes inside their step: gradients are complete,
         and the weights have not changed."""
-        self._act(lambda: [part.announce(optimizer) for part in self._of(optimizer)])
+        self._act(lambda: self._each_of(optimizer, ModelWatch.announce))
 
     def after_step(self, optimizer: Optimizer) -> None:
         """For the same: the step is over, or was left out by a scaler."""
-        self._act(lambda: [part.conclude(optimizer) for part in self._of(optimizer)])
+        self._act(lambda: self._each_of(optimizer, ModelWatch.conclude))
 
     def close(self, status: TrainingStatus = "finished") -> None:
         """Takes what is left, and closes the log. Does nothing the second time.
@@ -93,7 +93,7 @@ class Watch:
         """
         if self._closed:
             return
-        seen = not self._parts or any(part.steps for part in self._parts)
+        seen = not self._parts or any(part.steps or part.begun for part in self._parts)
         if status == "finished" and not seen and not self._stopped:
             self._reporter.note(
                 "no step of the model was seen: was another one trained, or a copy? Give watch the one that is "
@@ -101,7 +101,7 @@ class Watch:
             )
         for part in self._parts:
             self._guarded(part.close)
-            self._guarded(lambda part=part: self._reporter.look_for_births(part))
+            self._reporter.look_for_births(part)
         self._leave()
         problem = None
         try:
@@ -152,7 +152,7 @@ class Watch:
         self._act(lambda: self._enter(optimizer, closure=closure))
 
     def _left(self, optimizer: Optimizer) -> None:
-        self._act(lambda: [part.leave_step(optimizer) for part in self._of(optimizer)])
+        self._act(lambda: self._each_of(optimizer, ModelWatch.leave_step))
 
     # --- inside ----------------------------------------------------------------------------------------
 
@@ -172,6 +172,10 @@ class Watch:
                 f"the last {_FOREIGN_STEPS} optimizer steps were of a model of the same shape that is not watched: if "
                 "the model was copied or swapped, watch the one that is trained"
             )
+
+    def _each_of(self, optimizer: Optimizer, what: Callable[[ModelWatch, Optimizer], None]) -> None:
+        for part in self._of(optimizer):
+            what(part, optimizer)
 
     def _step(self, losses: Mapping[str, float | None]) -> None:
         for part in self._parts:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from typer.testing import CliRunner
 
 from vgharness.cli.main import app
@@ -52,7 +51,9 @@ def test_it_says_then_and_now_and_exits_1(born: Path) -> None:
         "then: the forward pass of 1 makes it, by log",
         "now: the forward pass of 1 makes it, by log",
     ]
-    by_factory = CliRunner().invoke(app, ["reproduce", str(born), "--model", f"{born.parent / 'logs_model.py'}:make_model"])
+    by_factory = CliRunner().invoke(
+        app, ["reproduce", str(born), "--model", f"{born.parent / 'logs_model.py'}:make_model"]
+    )
     assert (by_factory.exit_code, by_factory.output) == (1, result.output)
 
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, nn
 from pulsed_trainings import (
     WIDTH,
     Attending,
     Checkpointed,
     Does,
+    OwnLoss,
     Sentinel,
     Twice,
     Upside,
@@ -28,6 +28,7 @@ from pulsed_trainings import (
     train,
     zero_row,
 )
+from torch import Tensor, nn
 
 from vgharness.records import Birth, NonfiniteOrigin
 
@@ -73,6 +74,9 @@ BORN = {
         more={"around_forward": autocast},
     ),
     "the loss": Case(lambda: nn.Linear(WIDTH, 2, bias=False), zero_row, {"origin": None, "loss": True}, log_of_lengths),
+    "the loss that the model computes itself": Case(
+        OwnLoss, zero_row, origin("backward", "criterion", "sqrt"), lambda output: output["loss"]
+    ),
     "a batch with NaN": Case(
         around, lambda x: x / zero_row(x).sign().abs(), {"origin": NonfiniteOrigin(stage="inputs")}
     ),

@@ -1,6 +1,5 @@
 """What a pulse sees at every step, what it lets be, and when a gradient that is not finite is no birth."""
 
-import copy
 import math
 import random
 import threading
@@ -9,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pulsed_trainings import WIDTH, Does, around, batches, length, logarithm, same, squares, train, zero_row
 from torch import Tensor, nn
-from pulsed_trainings import WIDTH, Does, around, batches, large, length, logarithm, same, squares, train, zero_row
 
 from vgharness.records import NonfiniteOrigin
 from vgharness.watching.pulse import Pulse
@@ -215,6 +214,29 @@ def test_weights_that_were_not_finite_from_the_start() -> None:
     pulse = train(model, batches(None, same))
     assert (pulse.birth.step, pulse.birth.origin.module, pulse.birth.parameter) == (0, "fc2", "")
     assert "fc2.bias" in pulse.birth.remark
+
+
+@pytest.mark.parametrize("delay", [0, 3])
+def test_nan_that_the_loss_uses_is_a_birth_though_gradients_are_finite(delay: int) -> None:
+    """The logarithm of a negative number is NaN, and its derivative a number."""
+    given = batches(BAD, lambda x: -x.abs())
+    pulse = train(nn.Sequential(nn.Linear(WIDTH, WIDTH), Does(torch.log)), given, torch.sum, delay=delay)
+    assert pulse.birth.origin == NonfiniteOrigin(stage="forward", module="1", operation="log")
+
+
+@pytest.mark.parametrize("delay", [0, 3])
+def test_nan_that_the_loss_leaves_out_is_none(delay: int) -> None:
+    model = nn.Sequential(nn.Linear(WIDTH, WIDTH), Does(lambda x: torch.stack([x, x.detach().log()])))
+    assert train(model, batches(None, same), torch.nansum, delay=delay).birth is None
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_model_of_which_only_parts_are_called(delay: int) -> None:
+    """As of a framework's module whose training step is a method of its own."""
+    model = nn.ModuleDict({"encoder": around(log=Does(logarithm)), "heads": nn.ModuleList([nn.Linear(2, 2)])})
+    pulse = train(model, batches(BAD, zero_row), delay=delay, call=lambda x: model["heads"][0](model["encoder"](x)))
+    assert (pulse.birth.step, pulse.birth.batch, pulse.batch) == (BAD, BAD, 7)
+    assert pulse.birth.origin == NonfiniteOrigin(stage="forward", module="encoder.log", operation="log")
 
 
 def test_evaluation_in_between_is_no_batch_and_no_birth() -> None:

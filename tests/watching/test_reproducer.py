@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pulsed_trainings import WIDTH, Does, around, batches, length, logarithm, same, squares, train, zero_row
+from pulsed_trainings import WIDTH, Does, around, batches, length, logarithm, same, train, zero_row
 from torch import Tensor, nn
 
 from vgharness.errors import UsageError
@@ -57,8 +57,10 @@ def test_weights_batch_and_generators_are_those_of_the_pass(delay: int, tmp_path
     assert torch.equal(batch["args"][0], batches(None, same, 40)[pulse.birth.step])
     for make_model in (None, Dropping):
         shown = show_again(tmp_path / "born", make_model)
-        assert shown.cause.origin == pulse.birth.origin == NonfiniteOrigin(
-            stage="backward", module="size", operation="sqrt"
+        assert (
+            shown.cause.origin
+            == pulse.birth.origin
+            == NonfiniteOrigin(stage="backward", module="size", operation="sqrt")
         )
     batch["generators"]["torch"] = torch.Generator().get_state()
     torch.save(batch, tmp_path / "born" / BATCH)
@@ -126,7 +128,10 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_the_training_goes_on(t
     (tmp_path / "file").write_text("")
     notes: list[str] = []
     pulse = train(
-        around(log=Does(logarithm)), batches(BAD, zero_row), folder=lambda: tmp_path / "file" / "born", note=notes.append
+        around(log=Does(logarithm)),
+        batches(BAD, zero_row),
+        folder=lambda: tmp_path / "file" / "born",
+        note=notes.append,
     )
     assert pulse.birth.origin.operation == "log"
     assert pulse.birth.reproducer == ""

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from vgharness.cli.errors import usage_errors
+from vgharness.errors import UsageError
 from vgharness.formatting import escaped
 from vgharness.system.files import shown
 from vgharness.system.terminal import say
@@ -40,12 +41,14 @@ def reproduce(
         from vgharness.watching.reproduction import show_again
 
         found = show_again(folder, None if model is None else load_factory(model), device)
-    birth, cause = found.facts.birth, found.cause
+        birth, cause = found.facts.birth, found.cause
+        if not cause.known and not cause.repeated:
+            raise UsageError(f"{shown(folder)}: {cause.remark}")
     say(f"{shown(folder)}: {escaped(found.facts.architecture)}, step {birth.step}, batch {birth.batch}")
     say(f"then: {escaped(birth.cause)}{escaped(f' ({birth.remark})' if birth.remark else '')}")
     if not cause.known:
         ran = "" if found.device == found.facts.device else f" on {found.device}, not on {found.facts.device} as then"
-        say(f"now: all is finite{ran}{escaped(f' ({cause.remark})' if cause.remark and birth.origin else '')}")
+        say(f"now: all is finite{ran}")
         raise typer.Exit(0)
     now = birth.model_copy(update={"origin": cause.origin, "loss": cause.loss, "parameter": cause.parameter})
     say(f"now: {escaped(now.cause)}")

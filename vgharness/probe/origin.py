@@ -167,7 +167,7 @@ class _Watch:
 
     def _begin(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         given = _worst((inputs, keywords))
-        if not self._inside and not self._back:
+        if not self._inside and not self._back and not _are_masks((inputs, keywords)):
             self.given = max(self.given, given)
         self._inside.append(_Running(self._names[module], given, _get_sequence_nr()))
 
@@ -224,7 +224,7 @@ def _is_meant(name: str, given: Any, made: Any) -> bool:
             bool((x.isfinite() & (x > torch.finfo(x.dtype).min)).logical_and(~y.isfinite()).any()) is False
             for x, y in zip(_floating(given), _floating(made), strict=False)
         )
-    return any(part in name for part in _FILLING)
+    return any(part in name for part in _FILLING) or _are_masks(made)
 
 
 def _worst(value: Any) -> int:
@@ -233,13 +233,17 @@ def _worst(value: Any) -> int:
         found = _floating(value)
         if any(bool(torch.isnan(x).any()) for x in found):
             return _NAN
-        return _INFINITE if any(bool(torch.isinf(x).any()) and not _is_mask(x) for x in found) else _FINITE
+        return _INFINITE if any(bool(torch.isinf(x).any()) for x in found) else _FINITE
 
 
-def _is_mask(tensor: Tensor) -> bool:
-    """Whether it holds nothing but zeros and minus infinities, both of them."""
-    closed = tensor == -torch.inf
-    return bool(closed.any() and not closed.all() and ((tensor == 0) | closed).all())
+def _are_masks(value: Any) -> bool:
+    """Whether all that is not finite are tensors of nothing but zeros and minus infinities, both of them."""
+    with torch._C._DisableTorchDispatch():
+        return all(
+            bool((x == -torch.inf).any() and (x == 0).any() and ((x == 0) | (x == -torch.inf)).all())
+            for x in _floating(value)
+            if not bool(x.isfinite().all())
+        )
 
 
 def _floating(value: Any) -> list[Tensor]:

@@ -19,14 +19,13 @@ from vgharness.records import NonfiniteOrigin
 from vgharness.watching.forward_passes import ForwardPass, copied
 from vgharness.watching.stand_in import CannotRepeatError, as_it_ran, is_distributed, set_state, standing_in
 
-_NOT_REPEATED = "where it comes from was not looked for: "
-
 
 class Cause(NamedTuple):
     """What was found.
 
     given: the pass that it was found in; ``None``: none is known.
     origin, loss, parameter, remark: as of a :class:`~vgharness.records.Birth`.
+    repeated: whether passes were repeated at all.
     """
 
     given: ForwardPass | None = None
@@ -34,6 +33,7 @@ class Cause(NamedTuple):
     loss: bool = False
     parameter: str = ""
     remark: str = ""
+    repeated: bool = True
 
     @property
     def known(self) -> bool:
@@ -51,20 +51,21 @@ def find_cause(
     """
     parameter = nonfinite_parameter(model, weights)
     if not passes:
-        if parameter:
-            return Cause(parameter=parameter)
         said = "since the step before the model put out nothing that a gradient could come to"
-        return Cause(remark=f"{_NOT_REPEATED}{said}")
+        return _not_repeated(None, parameter, said)
     try:
         with standing_in(model, weights) as stand_in:
-            found = [_look(stand_in, given, scale) for given in passes]
+            looks = [_look(stand_in, given, scale) for given in passes]
     except CannotRepeatError as error:
-        return Cause(passes[-1], parameter=parameter, remark=f"{_NOT_REPEATED}{error}")
-    except Exception as error:
-        return Cause(
-            passes[-1], parameter=parameter, remark=f"{_NOT_REPEATED}repeating the pass raised {in_one_line(error)}"
-        )
-    return _first(model, passes, found, parameter)
+        return _not_repeated(passes[-1], parameter, str(error))
+    except Exception as error:  # whatever a stranger's model raises
+        return _not_repeated(passes[-1], parameter, f"repeating the pass raised {in_one_line(error)}")
+    return _first(model, passes, looks, parameter)
+
+
+def _not_repeated(given: ForwardPass | None, parameter: str, why: str) -> Cause:
+    remark = "" if parameter else f"where it comes from was not looked for: {why}"
+    return Cause(given, parameter=parameter, remark=remark, repeated=False)
 
 
 def finite_without_scale(
@@ -74,12 +75,31 @@ def finite_without_scale(
     with it is not finite is then an overflow, at which a ``GradScaler`` leaves a step out and takes a smaller scale."""
     try:
         with standing_in(model, weights) as stand_in:
-            return bool(passes) and all(_gives_no_nan(stand_in, given, scale) for given in passes)
-    except Exception:  # what it is will be said where its cause is looked for
+            return all(_gives_no_nan(stand_in, given, scale) for given in passes)
+    except Exception:  # that it cannot be repeated is no sign of more than an overflow
+        return True
+
+
+def uses_nan(model: nn.Module, passes: Sequence[ForwardPass], weights: Sequence[Tensor] | None) -> bool:
+    """Whether a gradient came to something that ``passes`` put out and that is NaN: then the loss is NaN, too, however
+    finite the gradients are, as those of the logarithm of a negative number."""
+    try:
+        with standing_in(model, weights) as stand_in:
+            return any(_uses_nan(stand_in, given) for given in passes)
+    except Exception:  # nothing is said that was not seen
         return False
 
 
+def _uses_nan(model: nn.Module, given: ForwardPass) -> bool:
+    set_state(model, given)
+    with as_it_ran(given):
+        outputs = list(tensors_in(run(model, given)))
+    return any(bool((outputs[place].isnan() & (came != 0)).any()) for place, came in given.gradients().items())
+
+
 def _gives_no_nan(model: nn.Module, given: ForwardPass, scale: float) -> bool:
+    if not given.inputs_unchanged:
+        return True
     gradients = {place: came / scale for place, came in given.gradients().items()}
     overflowed = any(bool(torch.isinf(came).any()) for came in gradients.values())
     if not overflowed and any(bool(torch.isnan(came).any()) for came in gradients.values()):
@@ -97,60 +117,54 @@ def _gives_no_nan(model: nn.Module, given: ForwardPass, scale: float) -> bool:
 
 
 class _Look(NamedTuple):
-    """What one repeated pass showed; ``loss``: the gradients that came to its outputs are not finite."""
+    """What one repeated pass showed.
+
+    loss: whether the gradients that came to its outputs are not finite.
+    why_not: why it was not repeated, or not all of it.
+    """
 
     found: Found
     loss: bool = False
-    said: str = ""
+    why_not: str = ""
 
 
 def _look(model: nn.Module, given: ForwardPass, scale: float) -> _Look:
     if not given.inputs_unchanged:
-        return _Look(Found(None), said=f"{_NOT_REPEATED}its batch was changed in place since")
+        return _Look(Found(None), why_not="its batch was changed in place since")
     gradients = {place: came / scale if scale != 1 else came for place, came in given.gradients().items()}
-    loss = not all(bool(torch.isfinite(came).all()) for came in gradients.values())
+    # One that is not finite may have come through another output, such as the loss that a model computes itself.
+    finite = {place: came for place, came in gradients.items() if bool(torch.isfinite(came).all())}
+    loss = len(finite) < len(gradients)
     set_state(model, given)
     model.zero_grad()
     with as_it_ran(given):
-        found = find_origin_of_pass(
-            model, lambda: run(model, given), lambda outputs: None if loss else go_back(outputs, gradients)
-        )
-    said = (
-        f"{_NOT_REPEATED}the gradient of its outputs was too large to keep"
-        if given.left_out and found.origin is None
-        else ""
-    )
-    if loss and found.origin is None and given.sum is not None and not bool(torch.isfinite(given.sum)):
-        return _Look(found, said="the model's outputs were not finite then, and are when the pass is repeated")
-    return _Look(found, loss and found.origin is None, said)
+        found = find_origin_of_pass(model, lambda: run(model, given), lambda outputs: go_back(outputs, finite))
+    if found.origin is not None:
+        return _Look(found)
+    if loss and given.sum is not None and not bool(torch.isfinite(given.sum)):
+        return _Look(found, why_not="what the model put out was not finite then, and is when the pass is repeated")
+    return _Look(found, loss, "the gradient of its outputs was too large to keep" if given.left_out else "")
 
 
 def _first(model: nn.Module, passes: Sequence[ForwardPass], looks: Sequence[_Look], parameter: str) -> Cause:
-    """The cause that comes before the others: a backward pass of one spoils the others' gradients no more than a
-    forward pass does."""
-    forward = [(given, x.found) for given, x in zip(passes, looks, strict=True) if _stage(x) in ("inputs", "forward")]
-    for given, found in forward:
-        if parameter and not found.of_finite and _stage_of(found) == "forward":
-            return Cause(given, found.origin, parameter=parameter)
-        return Cause(given, found.origin)
-    for given, look in zip(passes, looks, strict=True):
+    """The cause that comes before the others: what a forward pass makes spoils the gradients of the others, too."""
+    both = list(zip(passes, looks, strict=True))
+    for given, look in both:
+        if _stage(look) in ("inputs", "forward"):
+            spoiled = _stage(look) == "forward" and not look.found.of_finite
+            return Cause(given, look.found.origin, parameter=parameter if spoiled else "")
+    for given, look in both:
         if look.loss:
             return Cause(given, loss=True)
-    for given, look in zip(passes, looks, strict=True):
+    for given, look in both:
         if look.found.origin is not None:
             return Cause(given, look.found.origin)
-    said = next((look.said for look in looks if look.said), "")
-    if said:
-        return Cause(passes[-1], remark=said)
-    return Cause(passes[-1], remark=_from_outside(model))
+    why_not = next((look.why_not for look in looks if look.why_not), "")
+    return _not_repeated(passes[-1], "", why_not) if why_not else Cause(passes[-1], remark=_from_outside(model))
 
 
 def _stage(look: _Look) -> str:
-    return _stage_of(look.found)
-
-
-def _stage_of(found: Found) -> str:
-    return "" if found.origin is None else found.origin.stage
+    return "" if look.found.origin is None else look.found.origin.stage
 
 
 def _from_outside(model: nn.Module) -> str:
@@ -181,7 +195,7 @@ def nonfinite_parameter(model: nn.Module, weights: Sequence[Tensor] | None) -> s
 def run(model: nn.Module, given: ForwardPass) -> Any:
     """The forward pass again; what it is given is copied, for it may be changed in place."""
     args, kwargs = copied(given.inputs)
-    return model(*args, **kwargs)
+    return model.get_submodule(given.part)(*args, **kwargs)
 
 
 def go_back(outputs: Any, gradients: dict[int, Tensor]) -> None:
@@ -204,7 +218,8 @@ def go_back(outputs: Any, gradients: dict[int, Tensor]) -> None:
             rest = ends[place] - through
             # What is left of rounding is no gradient.
             ends[place] = torch.where(rest.abs() <= 1e-3 * through.abs().max(), torch.zeros_like(rest), rest)
-    torch.autograd.backward([tensors[place] for place in ends], list(ends.values()))
+    if ends:
+        torch.autograd.backward([tensors[place] for place in ends], list(ends.values()))
 
 
 def _that_feed_others(ends: dict[int, Tensor]) -> dict[int, int]:

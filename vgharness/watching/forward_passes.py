@@ -5,8 +5,8 @@ Nothing is copied that can be kept by reference: what is given is copied only wh
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -33,6 +33,7 @@ class Autocast(NamedTuple):
 class ForwardPass:
     """One training forward pass of a model.
 
+    part: the name of the module that was called; empty: the model itself.
     batch: the how-manieth, from 0; -1 of one that is not known to be of the training yet.
     inputs: positional and named arguments; tensors without their graph.
     generators, buffers, modes, autocasts: as they were before it; ``buffers`` are ``None`` where they are too large.
@@ -40,13 +41,14 @@ class ForwardPass:
 
     def __init__(
         self,
+        part: str,
         inputs: tuple[tuple[Any, ...], dict[str, Any]],
         generators: GeneratorStates,
         buffers: list[Tensor] | None,
         modes: list[bool],
         autocasts: tuple[Autocast, ...],
     ) -> None:
-        self.batch, self.inputs, self.generators = -1, inputs, generators
+        self.part, self.batch, self.inputs, self.generators = part, -1, inputs, generators
         self.buffers, self.modes, self.autocasts = buffers, modes, autocasts
         self.sum: Tensor | None = None  # of all that it put out: finite where that is
         self.came_back = False
@@ -91,7 +93,10 @@ class PassRecorder:
     def __init__(
         self, called: nn.Module, model: nn.Module, before_pass: Callable[[], None], *, for_steps: bool
     ) -> None:
-        self._called, self._before_pass = called, before_pass
+        self._before_pass = before_pass
+        self._names: dict[nn.Module, str] = {called: ""}  # of the modules whose calls are passes
+        self._children = {module: name for name, module in _parts_of(model)}
+        self._counts: Counter[str] = Counter()
         self._most_bytes = _MOST_GRADIENT_BYTES if for_steps else None
         self.modules = list(model.modules())
         self._buffers = [(module._buffers, name) for module in self.modules for name in module._buffers]
@@ -99,7 +104,7 @@ class PassRecorder:
         self._gpus = tuple(sorted(device.index or 0 for device in devices if device.type == "cuda"))
         self._device_types = tuple(sorted({"cpu", *(device.type for device in devices)}))
         self._handles: list[RemovableHandle] = []
-        self._running: ForwardPass | None = None
+        self._running: tuple[nn.Module, ForwardPass] | None = None
         self._given: list[tuple[Tensor, int]] = []
         # Of the first pass it is not known yet whether the model works on its inputs in place.
         self._copies, self._changed_later = True, False
@@ -109,9 +114,22 @@ class PassRecorder:
 
     def open(self) -> None:
         """Hooks the model."""
-        self._handles = [
-            self._called.register_forward_pre_hook(self._begin, with_kwargs=True),
-            self._called.register_forward_hook(self._end),
+        for module in self._names:
+            self._hook(module)
+
+    def keep_parts(self, batches: int) -> None:
+        """Takes the calls of the model's parts for passes, too, for the model itself was not called in ``batches``: a
+        training step that is a method of its own may call them."""
+        for module, name in self._children.items():
+            if module not in self._names:
+                self._names[module] = name
+                self._counts[name] = batches
+                self._hook(module)
+
+    def _hook(self, module: nn.Module) -> None:
+        self._handles += [
+            module.register_forward_pre_hook(self._begin, with_kwargs=True),
+            module.register_forward_hook(self._end),
         ]
 
     def close(self) -> None:
@@ -145,16 +163,20 @@ class PassRecorder:
         self._changed_later = True
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._running is not None and self._running[0] is not module:
+            return  # inside another
         self._running = None
         # A pass inside a backward pass is one that checkpointing repeats.
         if self._paused or not torch.is_grad_enabled() or torch._C._current_graph_task_id() != -1:
             return
         if not self._keeps:
-            self.batch += module.training
+            if module.training:
+                self._count(module)
             return
         self._before_pass()
         take = _clone if self._copies or self._changed_later else torch.Tensor.detach
-        self._running = ForwardPass(
+        running = ForwardPass(
+            self._names[module],
             _each((args, kwargs), take),
             GeneratorStates.now(self._gpus),
             self._buffers_now(),
@@ -164,12 +186,13 @@ class PassRecorder:
                 for device in self._device_types
             ),
         )
+        self._running = module, running
         self._given = _versions((args, kwargs))
 
     def _end(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        running, self._running = self._running, None
-        if running is None:
+        if self._running is None or self._running[0] is not module:
             return
+        (_, running), self._running = self._running, None
         # A leaf, such as a weight that is put out, would keep its hook.
         outputs = [(place, x) for place, x in enumerate(tensors_in(output)) if x.grad_fn is not None]
         # A model that works on its inputs in place is given copies to keep from now on.
@@ -179,19 +202,24 @@ class PassRecorder:
             return
         running.sum = sum_of([tensor for _, tensor in outputs])
         if module.training:
-            self._count(running)
+            self._keep(running, module)
         for place, tensor in outputs:
-            tensor.register_hook(_Taker(self, running, place))  # type: ignore[no-untyped-call]
+            tensor.register_hook(_Taker(self, running, module, place))  # type: ignore[no-untyped-call]
 
-    def _count(self, running: ForwardPass) -> None:
-        self.batch += 1
-        running.batch = self.batch
+    def _count(self, module: nn.Module) -> int:
+        name = self._names[module]
+        self._counts[name] += 1
+        self.batch = max(self.batch, self._counts[name] - 1)
+        return self._counts[name] - 1
+
+    def _keep(self, running: ForwardPass, module: nn.Module) -> None:
+        running.batch = self._count(module)
         self.passes.append(running)
 
-    def came_back(self, running: ForwardPass, place: int, gradient: Tensor) -> None:
+    def came_back(self, running: ForwardPass, module: nn.Module, place: int, gradient: Tensor) -> None:
         """A gradient came to an output."""
         if running.batch < 0:  # a model in evaluation mode that is trained all the same
-            self._count(running)
+            self._keep(running, module)
         running.take(place, gradient, self._most_bytes)
 
     def _buffers_now(self) -> list[Tensor] | None:
@@ -207,11 +235,20 @@ class PassRecorder:
 class _Taker:
     """A hook that keeps what comes to one output."""
 
-    def __init__(self, recorder: PassRecorder, running: ForwardPass, place: int) -> None:
-        self._recorder, self._running, self._place = recorder, running, place
+    def __init__(self, recorder: PassRecorder, running: ForwardPass, module: nn.Module, place: int) -> None:
+        self._recorder, self._running, self._module, self._place = recorder, running, module, place
 
     def __call__(self, gradient: Tensor) -> None:
-        self._recorder.came_back(self._running, self._place, gradient)
+        self._recorder.came_back(self._running, self._module, self._place, gradient)
+
+
+def _parts_of(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The modules directly inside, and inside those that only hold others."""
+    for name, module in model.named_children():
+        if isinstance(module, nn.ModuleList | nn.ModuleDict):
+            yield from _parts_of(module, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", module
 
 
 def buffers_of(model: nn.Module) -> list[Tensor]:

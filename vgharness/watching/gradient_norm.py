@@ -2,47 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vgharness.probe.norms import norm
 
 _LONG: Final = 2**16  # elements, from which a CPU adds up so many squares that short rows are more accurate
 
 
-def total_norm(gradients: Iterable[Tensor], *, exact: bool) -> Tensor:
-    """‖gradients‖₂ of all of them together, a scalar on the first one's device.
+class GradientNorm:
+    """‖∂L/∂θ‖₂ of all ``parameters`` together."""
 
-    exact: adds up in float64, in which no square of a float32 number is too large; a GPU waits for its memory all the
-        same. On a CPU it takes longer than without, where squares of numbers over 1e19 give infinity.
-    """
-    single: list[Tensor] = []
-    together: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
-    for gradient in gradients:
-        values = (gradient.coalesce().values() if gradient.is_sparse else gradient).detach()
-        if values.device.type == "cpu" and not exact and values.numel() > _LONG:
-            single.append(norm(values))
-        elif values.is_complex():
-            single.append(torch.linalg.vector_norm(torch.view_as_real(values), dtype=_widest(values.device)))
-        else:
-            together.setdefault((values.device, values.dtype), []).append(values)
-    for (device, dtype), group in together.items():
-        single += torch._foreach_norm(group, 2, _widest(device) if exact else torch.promote_types(dtype, torch.float32))
-    if not single:
-        return torch.zeros((), dtype=torch.float64)
-    return _of_norms(single)
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self._device = parameters[0].device if parameters else torch.device("cpu")
+        self._long: list[nn.Parameter] = []
+        self._groups: dict[tuple[torch.device, torch.dtype], list[nn.Parameter]] = {}
+        for parameter in parameters:
+            if parameter.device.type == "cpu" and parameter.numel() > _LONG:
+                self._long.append(parameter)
+            else:
+                self._groups.setdefault((parameter.device, parameter.dtype), []).append(parameter)
+
+    def total(self) -> Tensor:
+        """As a scalar on the first parameter's device. On a CPU infinite where squares are too large for float32."""
+        with torch.no_grad():
+            norms = [norm(gradient) for gradient in _gradients(self._long)]
+            groups = [torch.stack(norms)] if norms else []
+            return self._all(groups, exact=self._device.type != "cpu")
+
+    def exact_total(self) -> Tensor:
+        """The same in float64, in which no square of a float32 number is too large. A GPU waits for its memory all the
+        same; a CPU takes longer."""
+        with torch.no_grad():
+            groups = [_norms([gradient], _widest(gradient.device)) for gradient in _gradients(self._long)]
+            return self._all(groups, exact=True)
+
+    def _all(self, norms: list[Tensor], *, exact: bool) -> Tensor:
+        for (device, dtype), parameters in self._groups.items():
+            gradients = _gradients(parameters)
+            if gradients:
+                wide = _widest(device) if exact else torch.promote_types(dtype, torch.float32)
+                norms.append(_norms(gradients, wide))
+        widest = _widest(self._device)
+        if not norms:
+            return torch.zeros((), dtype=widest, device=self._device)
+        total: Tensor = torch.linalg.vector_norm(
+            torch.cat([each.to(self._device, widest, non_blocking=True) for each in norms])
+        )
+        return total
 
 
-def _of_norms(norms: list[Tensor]) -> Tensor:
-    device = norms[0].device
-    by_dtype: dict[torch.dtype, list[Tensor]] = {}
-    for each in norms:
-        by_dtype.setdefault(each.dtype, []).append(each.to(device, non_blocking=True))
-    total: Tensor = torch.linalg.vector_norm(torch.cat([torch.stack(own).to(_widest(device)) for own in by_dtype.values()]))
-    return total
+def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    gradients = [gradient for parameter in parameters if (gradient := parameter.grad) is not None]
+    if any(gradient.is_sparse for gradient in gradients):
+        return [x.coalesce().values() if x.is_sparse else x for x in gradients]
+    return gradients
+
+
+def _norms(gradients: list[Tensor], dtype: torch.dtype) -> Tensor:
+    if gradients[0].is_complex():
+        gradients, dtype = [torch.view_as_real(x) for x in gradients], _widest(gradients[0].device)
+    return torch.stack(torch._foreach_norm(gradients, 2, dtype))
 
 
 def _widest(device: torch.device) -> torch.dtype:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,53 +12,79 @@ from torch import Tensor, nn
 from vgharness.watching.forward_passes import ForwardPass
 
 
+class Values(NamedTuple):
+    """What a look sees.
+
+    norm: of all gradients.
+    outputs: the sum of all that the model put out; NaN where some of it is.
+    scale: by which the loss is multiplied.
+    kept: the step of the weights that are kept.
+    """
+
+    norm: float
+    outputs: float = 0.0
+    scale: float = 1.0
+    kept: float = 0.0
+
+    @property
+    def finite(self) -> bool:
+        """Whether all gradients are, and nothing that was put out is NaN."""
+        return math.isfinite(self.norm) and not math.isnan(self.outputs)
+
+
 class Look:
     """A look at the gradients, whose values come later.
 
     passes: those whose gradients it is the first to see.
     batch: the last training forward pass before it.
-    values: on the device: the norm of all gradients, the loss scale, the step of the weights that are kept.
-    at_once: whether the host waits for them.
+    values: those of :class:`Values`: on a device, or where the host waits for them, as they are.
     """
 
-    def __init__(self, passes: tuple[ForwardPass, ...], batch: int, values: Tensor, *, at_once: bool) -> None:
+    def __init__(self, passes: tuple[ForwardPass, ...], batch: int, values: Tensor | Values) -> None:
         self.passes, self.batch = passes, batch
         self.step: int | None = None  # known once the optimizer is about to take it
         self.last = False  # of its step
-        self._due, self._at_once = 0, at_once
-        self._host, self._arrived = values, None
-        if values.device.type == "cuda":
-            self._host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-            self._host.copy_(values, non_blocking=True)
-            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._arrived.record(torch.cuda.current_stream(values.device))
+        self._due = 0
+        self._values = values if isinstance(values, Values) else None
+        self._host, self._arrived = values if isinstance(values, Tensor) else None, None
+        if self._host is not None and self._host.device.type == "cuda":
+            self._arrived = _CopyToHost(self._host)
 
     def belongs_to(self, step: int, delay: int) -> None:
         """Its values are waited for at ``step + delay`` at the latest."""
         self.step, self._due = step, step + delay
 
     def is_here(self, step: int, *, wait: bool = False) -> bool:
-        """Whether its values can be read; at the step at which it is due this waits for them."""
-        if wait or self._at_once or (self.step is not None and step >= self._due):
-            if self._arrived is not None:
-                self._arrived.synchronize()
+        """Whether its values can be read without waiting; at the step at which it is due they can."""
+        if self._values is not None or wait or (self.step is not None and step >= self._due):
             return True
-        return self._arrived is not None and bool(self._arrived.query())  # type: ignore[no-untyped-call]
+        return self._arrived is not None and self._arrived.is_here()
 
-    def values(self) -> tuple[float, float, int]:
-        """The norm of all gradients, the loss scale, the step of the weights that are kept."""
-        norm, scale, kept = self._host.tolist()
-        return norm, scale, int(kept)
+    def values(self) -> Values:
+        """Waits for them where they are not here."""
+        if self._values is None:
+            if self._arrived is not None:
+                self._host = self._arrived.wait()
+            assert self._host is not None
+            self._values = Values(*self._host.tolist())
+        return self._values
 
-    @property
-    def finite(self) -> bool:
-        """Whether all gradients are."""
-        return math.isfinite(self.values()[0])
 
-    @property
-    def finite_outputs(self) -> bool:
-        """Whether all that the model put out is."""
-        return all(given.sum is None or bool(torch.isfinite(given.sum)) for given in self.passes)
+class _CopyToHost:
+    """A copy of a GPU's values that nothing waits for."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        self._host.copy_(values, non_blocking=True)
+        self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._event.record(torch.cuda.current_stream(values.device))
+
+    def is_here(self) -> bool:
+        return bool(self._event.query())  # type: ignore[no-untyped-call]
+
+    def wait(self) -> Tensor:
+        self._event.synchronize()
+        return self._host
 
 
 class KeptWeights:
@@ -78,9 +105,9 @@ class KeptWeights:
                 torch.where(finite, parameter.detach(), kept, out=kept)
             self.step = torch.where(self._finite, torch.full_like(self.step, step), self.step)
 
-    def saw(self, norm: Tensor) -> None:
-        """Keeps nothing any more where ``norm`` is not finite."""
-        self._finite = self._finite & torch.isfinite(norm).to(self._finite.device, non_blocking=True)
+    def saw(self, values: Tensor) -> None:
+        """Keeps nothing any more where one of ``values`` is not finite."""
+        self._finite = self._finite & torch.isfinite(values).all().to(self._finite.device, non_blocking=True)
 
     def go_on(self) -> None:
         """Keeps weights again, for what was not finite was meant."""

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from vgharness.records import Birth
-from vgharness.watching.birth import Cause, find_cause, finite_without_scale, nonfinite_parameter
+from vgharness.watching.birth import Cause, find_cause, finite_without_scale, nonfinite_parameter, uses_nan
 from vgharness.watching.forward_passes import PassRecorder
-from vgharness.watching.gradient_norm import total_norm
-from vgharness.watching.late_values import KeptWeights, Look
+from vgharness.watching.gradient_norm import GradientNorm
+from vgharness.watching.late_values import KeptWeights, Look, Values
 from vgharness.watching.reproducer import Reproducer
 from vgharness.watching.stand_in import unwrapped
 
@@ -68,12 +70,14 @@ class Pulse:
         self._delay = (0 if on_cpu else _DELAY) if delay is None else delay
         self._recorder = PassRecorder(model, self._model, self._look_between, for_steps=self._delay > 0)
         self._reproducer = Reproducer(folder, note)
+        self._norm = GradientNorm(self._parameters)
         self._kept: KeptWeights | None = None
         self._looks: deque[Look] = deque()
         self._of_step: list[Look] = []  # those looks of the oldest step that have come
         self._beats: list[Beat] = []
         self._last: Beat | None = None  # that has come
-        self._step = -1
+        self._step, self._steps = -1, 0
+        self._sees_outputs = True  # until what they hold is known to be meant
         self.birth: Birth | None = None
 
     @property
@@ -96,6 +100,9 @@ class Pulse:
     def before_step(self, step: int) -> None:
         """To be called when the gradients of ``step`` are complete and the weights not yet changed."""
         self._step = step
+        self._steps += 1
+        if self.batch < 0:
+            self._recorder.keep_parts(self._steps)
         if self._delay and self._kept is None and self.birth is None and self._parameters:
             self._kept = KeptWeights(self._parameters)
         if self._kept is not None:
@@ -117,31 +124,33 @@ class Pulse:
     # --- looking -----------------------------------------------------------------------------------------------
 
     def _look(self) -> Look:
-        norm = self._norm(exact=self._delay > 0)
+        passes = self._recorder.take_all()
+        norm = self._norm.exact_total() if self._delay else self._norm.total()
+        sums = [given.sum for given in passes if given.sum is not None] if self._sees_outputs else []
         scale = self._scaler._get_scale_async() if self._scaler is not None else None
-        kept = self._kept.step if self._kept is not None else None
-        values = norm.new_ones(3)
-        values[0] = norm
-        if scale is not None:
-            values[1] = scale.to(norm.device, non_blocking=True)
-        if kept is not None:
-            values[2] = kept.to(norm.device, non_blocking=True)
+        if not self._delay:
+            here = sum(map(float, sums)) if sums else 0.0
+            return Look(passes, self.batch, Values(float(norm), here, 1.0 if scale is None else float(scale)))
+        device, one = norm.device, torch.ones_like(norm)
+        kept = one if self._kept is None else self._kept.step
+        put_out = torch.stack([each.to(device, non_blocking=True) for each in sums]).sum() if sums else 0 * one
+        # Infinity may stand for what is not to be chosen.
+        put_out = put_out.nan_to_num(nan=math.nan, posinf=0.0, neginf=0.0)
+        seen = [norm, put_out, one if scale is None else scale, kept]
+        values = torch.stack([each.to(device, norm.dtype, non_blocking=True) for each in seen])
         if self._kept is not None:
-            self._kept.saw(norm)
-        return Look(self._recorder.take_all(), self.batch, values, at_once=not self._delay)
-
-    def _norm(self, *, exact: bool) -> Tensor:
-        return total_norm((p.grad for p in self._parameters if p.grad is not None), exact=exact)
+            self._kept.saw(values)
+        return Look(passes, self.batch, values)
 
     def _look_between(self) -> None:
         """Before a forward pass: where gradients came back to all those before it, which are then of another batch of
-        the same step, its own are looked at, and what was kept of those whose gradients are finite is let go."""
+        the same step, its own are looked at, and what was kept of those that are finite is let go."""
         passes = self._recorder.passes
         if not passes or not all(given.came_back for given in passes):
             return
         self._looks.append(self._look())
         for look in self._looks:
-            if look.step is None and look.passes and look.is_here(self._step) and look.finite:
+            if look.step is None and look.passes and look.is_here(self._step) and look.values().finite:
                 look.passes = ()
 
     def _collect(self, *, wait: bool = False) -> None:
@@ -153,43 +162,61 @@ class Pulse:
 
     def _end(self, looks: list[Look]) -> None:
         """All values of a step are here."""
-        step, batch, (norm, scale, kept) = looks[-1].step, looks[-1].batch, looks[-1].values()
+        step, batch, norm = looks[-1].step, looks[-1].batch, looks[-1].values().norm
         assert step is not None
         if not math.isfinite(norm) and not self._delay:  # their squares alone may be too large
-            norm = float(self._norm(exact=True))
+            norm = float(self._norm.exact_total())
         beat = Beat(step, batch, norm, math.isfinite(norm))
         self._beats.append(beat)
         if self.birth is None:
-            if beat.finite:
-                if not all(given.inputs_unchanged for look in looks for given in look.passes):
-                    self._recorder.copy_from_now_on()
-            else:
-                self._look_for_birth(next((x for x in looks if not x.finite), looks[-1]), beat, scale, kept)
+            if not beat.finite:
+                self._look_for_birth(next((look for look in looks if not look.values().finite), looks[-1]), beat)
+            elif self._sees_outputs:
+                self._look_at_outputs([look for look in looks if math.isnan(look.values().outputs)], beat)
+            if not all(given.inputs_unchanged for look in looks for given in look.passes):
+                self._recorder.copy_from_now_on()
         self._last = beat
 
     # --- the birth ---------------------------------------------------------------------------------------------
 
-    def _look_for_birth(self, look: Look, beat: Beat, scale: float, kept_of: int) -> None:
-        weights = self._kept.weights if self._kept is not None else None
-        self._recorder.pause()
-        try:
-            scaled = self._scaler is not None and self._scaler.is_enabled()
-            if scaled and scale >= _COLLAPSED:
-                meant = finite_without_scale(self._model, look.passes, weights, scale)
-            else:
-                meant = False
-            if meant:
-                if self._kept is not None:
-                    self._kept.go_on()
+    def _look_at_outputs(self, looks: list[Look], beat: Beat) -> None:
+        """Some of what the model put out is NaN, and all gradients are finite: the loss may leave it out, or not."""
+        for look in looks:
+            with self._undisturbed() as weights:
+                used = uses_nan(self._model, look.passes, weights)
+            if used:
+                self._look_for_birth(look, beat)
+                return
+            self._sees_outputs = False  # it will be so at the next step, too
+            self._was_meant()
+
+    def _look_for_birth(self, look: Look, beat: Beat) -> None:
+        scale = look.values().scale
+        scaled = self._scaler is not None and self._scaler.is_enabled() and scale >= _COLLAPSED
+        with self._undisturbed() as weights:
+            if scaled and finite_without_scale(self._model, look.passes, weights, scale):
+                self._was_meant()
                 return
             cause = find_cause(self._model, look.passes, weights, scale=scale)
-            if weights is not None and kept_of != beat.step:
-                cause = cause._replace(remark=f"{cause.remark}; the weights are those of step {kept_of}".lstrip("; "))
+            kept = int(look.values().kept)
+            if weights is not None and kept != beat.step:
+                cause = cause._replace(remark=f"{cause.remark}; the weights are those of step {kept}".lstrip("; "))
             self._born(cause, beat, weights, scale)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[list[Tensor] | None]:
+        """Gives the weights that are kept; what runs within is no pass of the training."""
+        self._recorder.pause()
+        try:
+            yield None if self._kept is None else self._kept.weights
         finally:
             self._recorder.go_on()
 
-    def _born(self, cause: Cause, beat: Beat, weights: Any, scale: float) -> None:
+    def _was_meant(self) -> None:
+        if self._kept is not None:
+            self._kept.go_on()
+
+    def _born(self, cause: Cause, beat: Beat, weights: list[Tensor] | None, scale: float) -> None:
         step, batch = beat.step, cause.given.batch if cause.given is not None else beat.batch
         if cause.parameter and self._last is not None:  # whose gradients were finite
             step, batch = self._last.step, self._last.batch
@@ -206,10 +233,10 @@ class Pulse:
             remark=cause.remark,
             noticed=max(self._step, step),
         )
-        path = self._reproducer.write(self._model, cause.given, weights, birth, scale) if cause.given else ""
+        path = "" if cause.given is None else self._reproducer.write(self._model, cause.given, weights, birth, scale)
         self.birth = Birth(**{**dict(birth), "reproducer": path})
         self._recorder.stop_keeping()
-        self._kept = None
+        self._kept, self._sees_outputs = None, False
 
     def _look_at_the_end(self) -> None:
         """What no step came after: passes of a training that was ended because something is not finite, and the weights
@@ -217,12 +244,12 @@ class Pulse:
         self._kept = None  # the weights are those that the passes had
         looks = [*self._looks, *([self._look()] if self._recorder.passes else ())]
         self._looks.clear()
-        bad = next((look for look in looks if not (look.finite and look.finite_outputs)), None)
+        bad = next((look for look in looks if not look.values().finite), None)
         if bad is not None:
-            self._step += 1
-            _, scale, _ = bad.values()
-            self._look_for_birth(bad, Beat(self._step, bad.batch, math.nan, False), scale, self._step)
-        elif self._last is not None and self._last.finite:
-            parameter = nonfinite_parameter(self._model, None)
-            if parameter:
-                self._born(Cause(parameter=parameter), self._last, None, 1.0)
+            with self._undisturbed():
+                cause = find_cause(self._model, bad.passes, None, scale=bad.values().scale)
+                if cause.known:
+                    self._step += 1
+                    self._born(cause, Beat(self._step, bad.batch, math.nan, False), None, bad.values().scale)
+        elif self._last is not None and self._last.finite and (name := nonfinite_parameter(self._model, None)):
+            self._born(Cause(parameter=name), self._last, None, 1.0)

@@ -137,6 +137,7 @@ def _batch(given: ForwardPass, scale: float) -> dict[str, Any]:
         "kwargs": kwargs,
         "gradients": {place_: came / scale if scale != 1 else came for place_, came in given.gradients().items()},
         "left_out": given.left_out,
+        "part": given.part,
         "batch": given.batch,
         "modes": given.modes,
         "autocasts": [tuple(each) for each in given.autocasts],

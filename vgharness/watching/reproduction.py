@@ -183,6 +183,7 @@ def _pass_of(path: Path, batch: dict[str, Any], device: torch.device) -> Forward
             {gpu: state.cpu() for gpu, state in states["cuda"].items()},
         )
         given = ForwardPass(
+            batch["part"],
             (tuple(batch["args"]), dict(batch["kwargs"])),
             generators,
             None,

@@ -30,7 +30,7 @@ from vgharness.gradflow.course_flow import Look, looks_at_flow
 from vgharness.gradflow.course_history import Spike, Spikes
 from vgharness.gradflow.course_ledger import Change, Ledger, Sighting
 from vgharness.gradflow.course_state import ModelState, Seen, seen_of
-from vgharness.gradflow.course_updates import gone_wrong, looks_at_updates
+from vgharness.gradflow.course_updates import FAR_TOO_LARGE, far_too_large, gone_wrong, looks_at_updates
 from vgharness.records import Birth, LogRow, Snapshot, TrainingProblem
 
 __all__ = ["Change", "Course"]
@@ -98,25 +98,24 @@ class Course:
         finite = math.isfinite(total_norm) and (loss is None or math.isfinite(loss))
         if not finite:
             what = "the gradient's norm" if not math.isfinite(total_norm) else "the loss"
+            sighting = Sighting("", f"{what} is not finite at step {step:,}{_growth_before(state)}", at_once=True)
             state.finite = 0
-            sighting = Sighting("", f"{what} is not finite at step {step:,}", at_once=True)
             return [*changes, *self._ledger.look(model, step, "nonfinite", {"": sighting})]
         state.finite += 1
+        state.norms.append(total_norm)
         if state.finite % _FINITE_STEPS == 0:
             changes += self._ledger.look(model, step, "nonfinite", {}, ("",))
         state.losses.add(loss)
-        return [
-            *changes,
-            *self._spike(state, state.spikes.add(step, total_norm)),
-            *self._growth(state, step, total_norm),
-        ]
+        changes += self._growth(state, step, total_norm, loss)
+        return [*changes, *self._spike(state, state.spikes.add(step, total_norm))]
 
     def born(self, birth: Birth) -> list[Change]:
         """Takes in where the first value that is not finite came from. Call it before :meth:`stepped` for that step,
         so that the first report has the layer; later is allowed."""
         state = self._state(birth.model, birth.step)
-        state.finite = 0
         layer, evidence = _of_birth(birth)
+        evidence += _growth_before(state)
+        state.finite = 0
         if self._ledger.goes_on(birth.model, "nonfinite"):
             return self._ledger.rewrite(birth.model, "nonfinite", layer, evidence)
         sighting = Sighting(layer, evidence, at_once=True, since=birth.step)
@@ -126,14 +125,14 @@ class Course:
         return self._models.setdefault(model, ModelState(model, step))
 
     def _look(self, model: str, step: int, look: Look) -> list[Change]:
-        return self._ledger.look(model, step, look.kind, look.seen, look.good)
+        return self._ledger.look(model, step if look.step is None else look.step, look.kind, look.seen, look.good)
 
     # --- every step --------------------------------------------------------------------------------------
 
     def _loss_scale(self, state: ModelState, step: int) -> list[Change]:
         scale = state.scale
         if scale.well:
-            return self._ledger.look(state.name, step, "loss scale", {}, ("",))
+            return self._ledger.look(state.name, scale.well_since, "loss scale", {}, ("",))
         if not scale.collapsed:
             return []
         at = "" if scale.scale is None else f", and the loss scale has fallen to {number(scale.scale)}"
@@ -145,7 +144,7 @@ class Course:
         if spike is None:
             return []
         name, back = state.name, spike.back
-        state.spiked = spike.step
+        state.spiked.append(spike.step)
         if back is None and state.progress != "worse":
             return []  # another level of the norm, as after unfreezing
         text = (
@@ -158,23 +157,33 @@ class Course:
         changes = self._ledger.look(name, spike.step, "spike", {"": sighting})
         return [*changes, *(self._ledger.look(name, back, "spike", {}, ("",)) if back is not None else [])]
 
-    def _growth(self, state: ModelState, step: int, total_norm: float) -> list[Change]:
-        growth, name = state.growth, state.name
-        if not growth.add(step, total_norm):
+    def _growth(self, state: ModelState, step: int, total_norm: float, loss: float | None) -> list[Change]:
+        growth = state.growth
+        new = growth.add(step, total_norm)
+        if growth.burst is not None and not state.losses.falls_short(loss):
+            since, before, now = growth.burst
+            text = f"‖∂L/∂θ‖₂ has grown from {number(before)} to {number(now)} in {step - since + 1} steps"
+            if state.updates and state.updates[-1][1] > FAR_TOO_LARGE:
+                return self._too_large(state, step, far_too_large(state, text))
+            return self._exploding(state, step, text, since)
+        if (wrong := gone_wrong(state)) is not None:
+            return self._too_large(state, step, wrong)
+        if not new:
             return []
-        if (wrong := gone_wrong(state, step)) is not None:
-            return self._ledger.look(name, step, "update too large", {"": wrong})
-        progress = state.progress
-        grown = growth.factor >= (_GROWN_WITHOUT_A_LOSS if progress == "unknown" else _GROWN)
-        if not grown or progress not in ("worse", "unknown"):
+        progress, told = state.progress, state.told_losses()
+        if growth.factor < (_GROWN_WITHOUT_A_LOSS if progress == "unknown" else _GROWN):
             return []
-        told = state.told_losses()
-        text = (
-            f"‖∂L/∂θ‖₂ has grown {number(growth.factor)}-fold, from {number(growth.lowest)} to {number(growth.now)}"
-            f"{', and ' if told else ''}{told}"
-        )
-        sighting = Sighting(state.fastest_growing(), text, at_once=True, since=growth.since)
-        return self._ledger.look(name, step, "exploding", {"": sighting})
+        if progress not in ("worse", "unknown"):
+            return []
+        text = f"‖∂L/∂θ‖₂ has grown {number(growth.factor)}-fold, from {number(growth.lowest)} to {number(growth.now)}"
+        return self._exploding(state, step, f"{text}{', and ' if told else ''}{told}", growth.since)
+
+    def _exploding(self, state: ModelState, step: int, text: str, since: int | None) -> list[Change]:
+        sighting = Sighting(state.fastest_growing(), text, at_once=True, since=since)
+        return self._ledger.look(state.name, step, "exploding", {"": sighting})
+
+    def _too_large(self, state: ModelState, step: int, sighting: Sighting) -> list[Change]:
+        return self._ledger.look(state.name, step, "update too large", {"": sighting})
 
     # --- layers ------------------------------------------------------------------------------------------
 
@@ -186,7 +195,9 @@ class Course:
         for name, layer in now.layers.items():
             spikes = state.layer_spikes.setdefault(name, Spikes(_LAYER_SPIKE, _LAYER_HISTORY, confirm=2))
             spike = spikes.add(now.step, layer.weight or 0.0)
-            if spike is not None and spike.back is not None and abs(spike.step - state.spiked) > self._every:
+            if spike is None or spike.back is None:
+                continue
+            if all(abs(spike.step - step) > self._every for step in state.spiked):
                 found[now.layers[name].label] = spike
         if not found:
             return []
@@ -196,7 +207,15 @@ class Course:
             f"{number(spike.value / spike.usual)} times the median of the snapshots before ({number(spike.usual)})"
         )
         seen = {label: Sighting(label, text, severe=False, at_once=True, since=spike.step)}
-        return [Look("spike", seen, ()), Look("spike", {}, (label,))]
+        return [Look("spike", seen, ()), Look("spike", {}, (label,), spike.back)]
+
+
+def _growth_before(state: ModelState) -> str:
+    """What the norm did just before: where it had grown, that is why."""
+    norms = [norm for norm in state.norms if norm > 0]
+    if len(norms) <= 3 or norms[-1] < _GROWN * min(norms) or min(norms[-3:]) < 10 * max(norms[:-3][:3]):
+        return ""
+    return f"; ‖∂L/∂θ‖₂ had grown from {number(min(norms))} to {number(norms[-1])} in the steps before"
 
 
 def _of_birth(birth: Birth) -> tuple[str, str]:

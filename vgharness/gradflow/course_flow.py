@@ -29,18 +29,24 @@ from vgharness.records import TrainingProblemKind
 MOSTLY_DEAD: Final = 0.9
 _STEPS_TO_OPEN: Final = 3  # what starts at zero; as many steps as a diagnosis takes
 _IDLE_STEPS: Final = 20  # a branch that has been at zero from the start on for so many steps
+_TURNS: Final = 20  # snapshots in which others had a turn, and it never had
 # Times EXPLODED: one first snapshot is one batch of one seed, which may lie on either side of the line itself.
 _FAR_OVER: Final = 30.0
+# Steps without learning. A ReLU MLP of 12 layers at default initialisation leaves its plateau after 54 with Adam at
+# 1e-3.
+LONG: Final = 100
 _MOVES: Final = 0.1  # of the median update: a layer that moves so much is not held back by a small gradient
 _NUMBERED: Final = re.compile(r"(?<![^.])\d+(?![^.])")
 
 
 class Look(NamedTuple):
-    """Where one kind is seen in a snapshot, and where all is good; by name, the most telling first."""
+    """Where one kind is seen in a snapshot, and where all is good; by name, the most telling first. ``step``: of which
+    step, where that is not the snapshot's."""
 
     kind: TrainingProblemKind
     seen: dict[str, Sighting]
     good: Collection[str]
+    step: int | None = None
 
 
 def looks_at_flow(state: ModelState, now: Seen) -> list[Look]:
@@ -49,13 +55,13 @@ def looks_at_flow(state: ModelState, now: Seen) -> list[Look]:
     if "nonfinite" in symptoms and not now.snapshot.skipped:
         symptom = symptoms["nonfinite"]
         return [Look("nonfinite", {"": Sighting(symptom.layer, _words(symptom, now), at_once=True)}, ())]
-    missing, unoptimized = _missing(state, now), _not_optimized(now)
+    missing, unoptimized = _missing(state, now), _not_optimized(state, now)
     if now.snapshot.skipped or any(x == "nonfinite" for x in now.snapshot.states):
         return [missing, unoptimized]
     looks = [Look("nonfinite", {}, ("",)), missing, unoptimized]
     if now.snapshot.loss == 0:
         return looks
-    return [*looks, _dead(state, now, symptoms.get("dead")), *_sizes(state, now, symptoms)]
+    return [*looks, _dead(state, now, symptoms), *_sizes(state, now, symptoms)]
 
 
 # --- no gradient -----------------------------------------------------------------------------------------
@@ -73,30 +79,30 @@ def _missing(state: ModelState, now: Seen) -> Look:
         habit.look(now.step, there=not layer.lacking)
         if not layer.lacking:
             good.append(name)
-        elif _is_missing(state, now, habit, by_turns=_by_turns(layer, now)):
-            seen[name] = Sighting(layer.label, _not_came(lacking, habit), at_once=True, since=habit.since)
+        elif _is_missing(state, habit, ran=layer.ran, by_turns=_by_turns(layer, now)):
+            severe = bool(layer.ran) or not (habit.came or _by_turns(layer, now))
+            seen[name] = Sighting(layer.label, _not_came(lacking, habit), severe, at_once=True, since=habit.since)
     for name in now.snapshot.without_gradient:
         owner = _owner(name, now.layers)
         if owner is not None and (now.layers[owner].lacking or now.layers[owner].frozen):
             continue  # said of the layer
-        had = state.gradients[owner].came if owner is not None else state.snapshots
-        habit = state.gradients.setdefault(name, Habit(came=max(0, had - 1) if owner is not None else had))
+        came = state.snapshots if owner is None else max(0, state.gradients[owner].came - 1)
+        habit = state.parameters.setdefault(name, Habit(came))
         habit.look(now.step, there=False)
-        if _is_missing(state, now, habit, by_turns=False):
+        if _is_missing(state, habit, ran=True, by_turns=False):
             seen[name] = Sighting(name, _not_came([name], habit), at_once=True, since=habit.since)
-    absent = {*now.snapshot.without_gradient, *now.layers}
-    for name, habit in state.gradients.items():
-        if name not in absent and _owner(name, now.layers) is not None:  # a parameter that has its gradient again
-            habit.look(now.step, there=True)
+    for name in state.parameters.keys() - {*now.snapshot.without_gradient}:
+        if (owner := _owner(name, now.layers)) is None or not now.layers[owner].lacking:
+            state.parameters[name].look(now.step, there=True)
             good.append(name)
     return Look("missing", dict(reversed(seen.items())), good)
 
 
-def _is_missing(state: ModelState, now: Seen, habit: Habit, *, by_turns: bool) -> bool:
+def _is_missing(state: ModelState, habit: Habit, *, ran: bool | None, by_turns: bool) -> bool:
     if habit.came:
-        return habit.surprising
-    if by_turns:  # as long as it takes to see that the others take no turns
-        return habit.away >= 5 and habit.span >= _IDLE_STEPS
+        return habit.surprises(strictly=not ran)
+    if by_turns:
+        return habit.away >= _TURNS and habit.span >= _IDLE_STEPS
     return state.snapshots == 0 or habit.away >= 2
 
 
@@ -124,24 +130,28 @@ def _not_came(names: Collection[str], habit: Habit) -> str:
     return f"no gradient came to {listing([name or 'model' for name in reversed(list(names))], most=3)}{before}"
 
 
-def _not_optimized(now: Seen) -> Look:
+def _not_optimized(state: ModelState, now: Seen) -> Look:
     without = {*now.snapshot.without_gradient, *(name for name, x in now.layers.items() if x.lacking)}
     names = [
         name for name in now.snapshot.not_optimized if name not in without and _owner(name, now.layers) not in without
     ]
     owners = {_owner(name, now.layers) or name: None for name in names}
     layers = list(owners)
-    # Most of a network left out is how a head alone is trained without freezing what it stands on.
-    severe = 2 * len(layers) < len([x for x in now.layers.values() if not x.frozen])
+    # Most of a network left out from the start is how a head alone is trained without freezing what it stands on.
+    severe = state.snapshots > 0 or 2 * len(layers) < len([x for x in now.layers.values() if not x.frozen])
     text = f"in no optimizer, though a gradient comes: {listing(names, most=3)}"
-    seen = {owner: Sighting(owner or "model", text, severe, at_once=True) for owner in reversed(layers)}
-    return Look("not optimized", seen, [name for name in now.layers if name not in owners])
+    seen = {}
+    for owner in reversed(layers):
+        severe = state.unoptimized.setdefault(owner, severe)
+        seen[owner] = Sighting(owner or "model", text, severe, at_once=True)
+    return Look("not optimized", seen, [name for name in (*now.layers, *state.unoptimized) if name not in owners])
 
 
 # --- dead ------------------------------------------------------------------------------------------------
 
 
-def _dead(state: ModelState, now: Seen, symptom: Symptom | None) -> Look:
+def _dead(state: ModelState, now: Seen, symptoms: Mapping[str, Symptom]) -> Look:
+    symptom, faded = symptoms.get("dead"), "vanishing" in symptoms  # what has vanished underflows to zero in the end
     seen: dict[str, Sighting] = {}
     zero: dict[str, Sighting] = {}
     good = []
@@ -160,7 +170,7 @@ def _dead(state: ModelState, now: Seen, symptom: Symptom | None) -> Look:
             text = f"{percent(dead)} of the units of {layer.label} are saturated (dead, of a ReLU) on every sample"
             text += ", and the gradient of its weights is exactly zero" if gone else ""
             seen[name] = Sighting(layer.label, text, severe=gone, at_once=gone)
-        elif layer.zero and _stays_zero(state, habit, silent=silent):
+        elif layer.zero and not faded and _stays_zero(state, habit, silent=silent):
             since = f"since step {habit.since:,}, in {habit.away} snapshots"
             text = _words(symptom, now) if symptom is not None else f"the gradient at {layer.label} is exactly zero"
             label = symptom.layer if symptom is not None else layer.label
@@ -174,7 +184,7 @@ def _stays_zero(state: ModelState, habit: Habit, *, silent: bool) -> bool:
     if silent and habit.away >= 2 and habit.span >= _STEPS_TO_OPEN:
         return True
     if habit.came:
-        return habit.surprising
+        return habit.surprises()
     return habit.away >= 3 and habit.span >= _IDLE_STEPS
 
 
@@ -191,11 +201,16 @@ def _sizes(state: ModelState, now: Seen, symptoms: Mapping[str, Symptom]) -> lis
         looks.append(Look("exploding", {}, ("",)))
     vanishing = symptoms.get("vanishing")
     if vanishing is None:
+        state.vanished = None
         return [*looks, Look("vanishing", {}, ("",))]
+    state.vanished = since = now.step if state.vanished is None else state.vanished
     severe = _harm(state, now, vanishing)
     if severe is None:
-        return [*looks, Look("vanishing", {}, ("",) if state.progress != "early" else ())]
-    return [*looks, Look("vanishing", {"": Sighting(vanishing.layer, _words(vanishing, now), severe)}, ())]
+        return [*looks, Look("vanishing", {}, ("",))]
+    if now.step - since < _STEPS_TO_OPEN:
+        return looks
+    sighting = Sighting(vanishing.layer, _words(vanishing, now), severe, since=since)
+    return [*looks, Look("vanishing", {"": sighting}, ())]
 
 
 def _harm(state: ModelState, now: Seen, symptom: Symptom) -> bool | None:
@@ -207,8 +222,8 @@ def _harm(state: ModelState, now: Seen, symptom: Symptom) -> bool | None:
     moves = _moves(symptom, now)
     if progress == "learned":
         return None if symptom.mild or moves is True else False
-    if symptom.mild:
-        waits = progress == "early" or (progress == "unknown" and moves is True)
+    if symptom.mild:  # a plateau at the start is short in networks that train well
+        waits = now.step - state.start < LONG or (progress == "unknown" and moves is True)
         return None if waits or state.resumed else False
     return not state.resumed
 

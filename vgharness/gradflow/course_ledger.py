@@ -85,7 +85,7 @@ _FOLLOWS: Final[dict[TrainingProblemKind, tuple[TrainingProblemKind, ...]]] = {
     "not optimized": ("nonfinite",),
     "dead": ("nonfinite",),
     "exploding": ("nonfinite", "update too large"),
-    "vanishing": ("nonfinite", "dead"),
+    "vanishing": ("nonfinite", "dead", "update too large"),
     "spike": ("nonfinite", "exploding", "update too large", "loss scale"),
     "stopped": ("nonfinite", "loss scale"),
     "update too large": ("nonfinite", "exploding"),

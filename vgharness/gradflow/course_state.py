@@ -6,11 +6,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from vgharness.formatting import number
 from vgharness.gradflow.course_history import Growth, Habit, Losses, LossScale, Progress, Spikes
 from vgharness.records import GradientFlow, LogRow, Snapshot, SnapshotQuantity, flow_of
 
 _HELD_RATES: Final = 200  # learning rates of the last snapshots
 _HELD_WEIGHTS: Final = 10
+_HELD_SPIKES: Final = 20
+_HELD_NORMS: Final = 20
 
 
 class Layer(NamedTuple):
@@ -50,18 +53,23 @@ class ModelState:
     def __init__(self, name: str, start: int) -> None:
         self.name, self.start = name, start
         self.snapshots = 0
-        self.losses = Losses(first=10, recent=20)  # of every step
-        self.losses_of_snapshots = Losses(first=2, recent=3)  # where none come with the steps
+        self.losses = Losses(first=3, recent=10, needed=10)  # of every step
+        self.losses_of_snapshots = Losses(first=2, recent=3, needed=5)  # where none come with the steps
         self.spikes, self.growth, self.scale = Spikes(), Growth(), LossScale()
+        self.norms: deque[float] = deque(maxlen=_HELD_NORMS)  # of the last steps whose gradients were finite
         self.finite = 0  # steps in a row whose gradients were
-        self.gradients: dict[str, Habit] = {}  # by layer or parameter: whether a gradient comes
+        self.gradients: dict[str, Habit] = {}  # by layer: whether a gradient comes
+        self.parameters: dict[str, Habit] = {}  # the same of parameters, of those that have gone without one
         self.nonzero: dict[str, Habit] = {}  # by layer: whether it is anything but zero
         self.moves: dict[str, Habit] = {}  # by layer: whether steps move it
         self.layer_spikes: dict[str, Spikes] = {}
+        self.first_weights: dict[str, float] = {}  # by layer: the first ‖∂L/∂W‖₂ over zero
         self.weights: dict[str, deque[float]] = {}  # by layer: ‖∂L/∂W‖₂ of the last snapshots
         self.rates: deque[float] = deque(maxlen=_HELD_RATES)  # the greatest learning rate of each
         self.updates: deque[tuple[int, float]] = deque(maxlen=8)  # median relative update by step
-        self.spiked = -1  # the last step at which the total norm had a spike
+        self.vanished: int | None = None  # the step since which the signal is too small
+        self.unoptimized: dict[str, bool] = {}  # by layer: whether it is a problem, as was said when it was first seen
+        self.spiked: deque[int] = deque(maxlen=_HELD_SPIKES)  # steps at which the total norm had one
 
     @property
     def resumed(self) -> bool:
@@ -74,12 +82,13 @@ class ModelState:
     def told_losses(self) -> str:
         """``the loss went from 2.3 to 0.4`` in numbers; empty without losses."""
         losses = self.losses if self.losses.seen else self.losses_of_snapshots
-        return f"the loss was {losses.start:.3g} at first and is {losses.now:.3g}" if losses.seen else ""
+        return f"the loss was {number(losses.lowest_start)} at first and is {number(losses.now)}" if losses.seen else ""
 
     def remember(self, now: Seen) -> None:
         """Keeps the layers' weight gradients of a snapshot."""
         for name, layer in now.layers.items():
             if layer.weight:
+                self.first_weights.setdefault(name, layer.weight)
                 self.weights.setdefault(name, deque(maxlen=_HELD_WEIGHTS)).append(layer.weight)
 
     def fastest_growing(self) -> str:

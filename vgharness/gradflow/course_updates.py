@@ -10,10 +10,11 @@ and they have been so for long.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Final
 
 from vgharness.formatting import number
-from vgharness.gradflow.course_flow import Look
+from vgharness.gradflow.course_flow import LONG, Look
 from vgharness.gradflow.course_history import Habit, typical
 from vgharness.gradflow.course_ledger import Sighting
 from vgharness.gradflow.course_state import Layer, ModelState, Seen
@@ -28,7 +29,7 @@ _STILL: Final = 1e-8  # under what rounding leaves of a step in float32
 # A layer whose weights are under this share of the median layer's started at or near zero, or is a bias or a small
 # scale (LayerScale); its update is relative to next to nothing.
 _SMALL_WEIGHTS: Final = 0.05
-_LONG: Final = 100  # steps without learning
+_NOTHING_LEFT: Final = 1e-3  # of a layer's first gradient
 _SLOWED: Final = 0.5  # a rate under so much of the greatest one has been taken down by a schedule
 
 
@@ -52,10 +53,10 @@ def _stopped(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:
             habit.look(now.step, there=True)
             good.append(name)
             continue
-        if scheduled or not layer.weight or layer.lacking:
-            continue  # nothing came that could move it, which is said elsewhere
+        if scheduled or (layer.weight or 0.0) <= _NOTHING_LEFT * state.first_weights.get(name, 0.0):
+            continue  # nothing comes that could move it: all is learned, or it is said elsewhere
         habit.look(now.step, there=False)
-        if habit.surprising:
+        if habit.surprises():
             text = (
                 f"steps do not change {layer.label} any more (‖ΔW‖₂ ÷ ‖W‖₂ is {number(layer.update)} in "
                 f"{habit.away} snapshots), though a gradient comes (‖∂L/∂W‖₂ {number(layer.weight)}) and the learning "
@@ -71,33 +72,35 @@ def _sizes(state: ModelState, now: Seen, moved: dict[str, Layer]) -> list[Look]:
         return []
     middle = typical(layer.update or 0.0 for layer in judged)
     state.updates.append((now.step, middle))
-    large = Look("update too large", {}, ("",))
     progress = state.progress
+    large = Look("update too large", {}, ("",) if progress != "worse" else ())
     limit = TOO_LARGE if progress == "worse" else FAR_TOO_LARGE
     if middle > limit and state.snapshots > 0 and progress not in ("learned", "early"):
-        severe = progress == "worse" or (progress == "level" and now.step - state.start >= _LONG)
+        severe = progress == "worse" or (progress == "level" and now.step - state.start >= LONG)
         text = _text(middle, state, judged)
         large = Look("update too large", {"": Sighting("", text, severe)}, ())
-    elif middle > limit:
-        large = Look("update too large", {}, ("",) if progress == "learned" else ())
     small = Look("update too small", {}, ("",))
     if 0 < middle < TOO_SMALL and not state.resumed and not _explained(state, now):
-        stuck = progress == "level" and now.step - state.start >= _LONG
+        stuck = progress == "level" and now.step - state.start >= 2 * LONG
         if stuck or (middle < FAR_TOO_SMALL and progress != "learned"):
             text = _text(middle, state, judged)
             small = Look("update too small", {"": Sighting("", text, severe=False)}, ())
     return [large, small]
 
 
-def gone_wrong(state: ModelState, step: int) -> Sighting | None:
-    """Steps that were too large, told by the loss between two snapshots: it has risen for good, and the last steps that
-    were measured were far too large."""
-    if state.progress != "worse" or not state.updates:
+def gone_wrong(state: ModelState) -> Sighting | None:
+    """Steps that were too large, told by the loss between two snapshots: it has risen for good, and the last step that
+    was measured was far too large."""
+    if not state.updates or state.updates[-1][1] <= FAR_TOO_LARGE or state.progress != "worse":
         return None
-    began, middle = state.updates[-1]
-    if middle <= FAR_TOO_LARGE:
-        return None
-    text = f"‖ΔW‖₂ ÷ ‖W‖₂ was {number(middle)} at step {began:,} in the median layer, and {state.told_losses()}"
+    return far_too_large(state, state.told_losses())
+
+
+def far_too_large(state: ModelState, so: str) -> Sighting:
+    """The last updates that were measured, all far too large, and what came of them."""
+    in_a_row = [*takewhile(lambda each: each[1] > FAR_TOO_LARGE, reversed(state.updates))]
+    began, middle = in_a_row[-1]
+    text = f"‖ΔW‖₂ ÷ ‖W‖₂ was {number(middle)} at step {began:,} in the median layer, and {so}"
     return Sighting("", text, at_once=True, since=began)
 
 

@@ -100,14 +100,14 @@ class Reader(nn.Module):
 class LanguageModel(nn.Module):
     """A small pre-norm Transformer, words to words."""
 
-    def __init__(self, vocabulary: int = 40, length: int = 8, layers: int = 2) -> None:
+    def __init__(self, vocabulary: int = 40, length: int = 8, layers: int = 2, width: int = WIDTH) -> None:
         super().__init__()
-        self.embed, self.position = nn.Embedding(vocabulary, WIDTH), nn.Embedding(length, WIDTH)
+        self.embed, self.position = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
         self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(WIDTH, 4, 64, dropout=0.0, batch_first=True, norm_first=True)
+            nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
             for _ in range(layers)
         )
-        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, vocabulary)
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.embed(x) + self.position.weight

@@ -1,6 +1,7 @@
 """How what is said of a training is held against its label."""
 
-from types import TracebackType
+import math
+from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 import pytest
@@ -16,6 +17,7 @@ from vgharness.benchmarks.trainings.judging import (
     rates,
     share_interval,
 )
+from vgharness.benchmarks.trainings.networks import Mixture
 from vgharness.benchmarks.trainings.variants import draw_trainings
 from vgharness.records import Birth, NonfiniteOrigin, TrainingProblem
 
@@ -81,18 +83,16 @@ def test_a_birth_is_right_at_its_step_place_and_pass() -> None:
     assert birth_is_right(LABEL, birth()) is None
 
 
-class FakeLog:
-    births = ()
-
-
 class FakeWatch:
-    """Says one thing at the seventieth step."""
-
-    log = FakeLog()
+    """Says one thing at the seventieth step; gives up there where it watches a Mixture."""
 
     def __init__(self, model: Any, optimizer: Any = None, *, on_problem: Any, **options: Any) -> None:
-        self.on_problem, self.steps = on_problem, 0
-        self.options = options
+        self.on_problem, self.steps, self.most = on_problem, 0, 70 if isinstance(model, Mixture) else math.inf
+
+    @property
+    def log(self) -> Any:
+        model = SimpleNamespace(steps=min(self.steps, self.most))
+        return SimpleNamespace(models=(model,), births=(), notes=("it gave up",))
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +103,7 @@ class FakeWatch:
 
     def step(self, loss: Any = None) -> None:
         self.steps += 1
-        if self.steps == 70:
+        if self.steps == 70 < self.most:
             self.on_problem(TrainingProblem(kind="dead", layer="fc1", began=61, evidence="all dead"))
             self.on_problem(TrainingProblem(kind="dead", layer="fc1", began=61, ended=69, evidence="all dead"))
 
@@ -123,16 +123,18 @@ def test_trainings_are_run_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
         "layer the optimizer lacks",
         "heavy-tailed batches",
         "GAN that works",
+        "idle experts",
     ]
-    dies, _, _, _, gan = judged = list(judge_trainings(by_name[name] for name in names))
-    assert [x.outcome for x in judged] == ["right", "another kind", "missed", "alarm", "crashed"]
+    dies, _, _, _, gan, idle = judged = list(judge_trainings(by_name[name] for name in names))
+    assert [x.outcome for x in judged] == ["right", "another kind", "missed", "alarm", "crashed", "crashed"]
     assert dies.first is not None
     assert (len(dies.reports), dies.first.told, dies.first.text) == (1, 70, "dead (fc1), step 61")
     assert dies.expected is not None
     assert dies.expected.startswith("dead (fc1)")
     assert gan.error == "RuntimeError: no two models"
+    assert idle.error == "it gave up"
     rate = rates(judged)
-    assert (rate.wrong, rate.right, rate.seen, rate.healthy, rate.alarms, rate.warned) == (3, 1, 2, 2, 2, 0)
+    assert (rate.wrong, rate.right, rate.seen, rate.healthy, rate.alarms, rate.warned) == (3, 1, 2, 3, 3, 0)
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:

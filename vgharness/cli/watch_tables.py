@@ -66,7 +66,7 @@ def print_trainings(screen: Console, found: JudgedTrainings) -> None:
     screen.print(table)
     for judged in found.trainings:
         if judged.outcome not in ("right", "quiet"):
-            told = judged.first.evidence if judged.first else judged.error or "nothing was said"
+            told = judged.error or (judged.first.evidence if judged.first else "nothing was said")
             screen.print(f"{escaped(judged.training)}: {judged.outcome}: {escaped(told)}", soft_wrap=True)
     rate = rates(found.trainings)
     shares = [(rate.right, rate.wrong, "first reports are right"), (rate.alarms, rate.healthy, "false alarms")]
@@ -89,7 +89,7 @@ def print_trainings(screen: Console, found: JudgedTrainings) -> None:
 
 def _first(judged: JudgedTraining) -> str:
     if judged.first is None:
-        return escaped(judged.error) or _NONE
+        return _NONE
     told = judged.first
     severity = "" if told.severity == "problem" else " (warning)"
     return escaped(f"{told.text}{severity}, told at {told.told}")

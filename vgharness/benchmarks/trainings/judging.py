@@ -9,6 +9,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
 
@@ -18,7 +19,8 @@ from vgharness.formatting import in_one_line, listing
 from vgharness.records import Birth, Count, Machine, Name, Record, TrainingProblem, TrainingProblemKind
 
 # Of a training that goes wrong, "right", or what is not right of the first report; "missed": there was none. Of a
-# healthy one, "quiet" or "alarm". Of either, "crashed": an exception that it does not raise without a watch.
+# healthy one, "quiet" or "alarm". Of either, "crashed": an exception, other losses than without a watch, or a watch that
+# gave up.
 Outcome = Literal[
     "right", "another kind", "another place", "too early", "too late", "missed", "quiet", "alarm", "crashed"
 ]
@@ -63,6 +65,7 @@ class JudgedTraining(Record):
     birth_right: whether that is the step, the place and the pass of the label; ``None`` where it names none.
     seconds: how long it took.
     error: of a crash.
+    notes: of the log.
     """
 
     training: Name
@@ -74,6 +77,7 @@ class JudgedTraining(Record):
     birth_right: bool | None = None
     seconds: float
     error: str = ""
+    notes: tuple[Name, ...] = ()
 
     @property
     def first(self) -> Report | None:
@@ -119,7 +123,8 @@ class Rates(NamedTuple):
 
 
 def judge_trainings(trainings: Iterable[Training], every: int = EVERY) -> Iterator[JudgedTraining]:
-    """Runs each of ``trainings``, watched with a snapshot at each ``every`` steps, and judges what is said."""
+    """Runs each of ``trainings``, watched with a snapshot at each ``every`` steps and without a watch, and judges what is
+    said."""
     for training in trainings:
         yield _judged(training, every)
 
@@ -242,16 +247,34 @@ class _Listener:
         self.calls += 1
 
 
+class _Unwatched(nullcontext[Any]):
+    """Takes the place of a watch that does nothing."""
+
+    def __init__(self, model: Any, optimizer: Any = None, **options: Any) -> None:
+        super().__init__()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def step(self, loss: Any = None) -> None:
+        """Does nothing."""
+
+
 def _judged(training: Training, every: int) -> JudgedTraining:
     listener, label, error = _Listener(every), training.expected, ""
+    alone = training.run(_Unwatched)
     started = time.perf_counter()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
-            training.run(listener)
+            if repr(training.run(listener)) != repr(alone):  # NaN is not equal to itself
+                error = "the training goes another way than without a watch"
         except Exception as raised:  # whatever the watch raises
             error = in_one_line(raised)
-    births = () if listener.watching is None else listener.watching.log.births
+    log = None if listener.watching is None else listener.watching.log
+    if log is not None and not error and min(model.steps for model in log.models) < listener.steps:
+        error = listing(log.notes) or "the watch did not see all steps"
+    births = () if log is None else log.births
     birth = next((x for x in births if label is None or x.model == label.model), None)
     return JudgedTraining(
         training=training.name,
@@ -263,4 +286,5 @@ def _judged(training: Training, every: int) -> JudgedTraining:
         birth_right=birth_is_right(label, birth),
         seconds=time.perf_counter() - started,
         error=error,
+        notes=() if log is None else log.notes,
     )

@@ -19,8 +19,8 @@ from vgharness.formatting import in_one_line, listing
 from vgharness.records import Birth, Count, Machine, Name, Record, TrainingProblem, TrainingProblemKind
 
 # Of a training that goes wrong, "right", or what is not right of the first report; "missed": there was none. Of a
-# healthy one, "quiet" or "alarm". Of either, "crashed": an exception, other losses than without a watch, or a watch that
-# gave up.
+# healthy one, "quiet" or "alarm". Of either, "crashed": an exception, other losses than without a watch, or a watch
+# that gave up.
 Outcome = Literal[
     "right", "another kind", "another place", "too early", "too late", "missed", "quiet", "alarm", "crashed"
 ]
@@ -123,7 +123,7 @@ class Rates(NamedTuple):
 
 
 def judge_trainings(trainings: Iterable[Training], every: int = EVERY) -> Iterator[JudgedTraining]:
-    """Runs each of ``trainings``, watched with a snapshot at each ``every`` steps and without a watch, and judges what is
+    """Runs each of ``trainings`` without a watch and with one, a snapshot at each ``every`` steps, and judges what is
     said."""
     for training in trainings:
         yield _judged(training, every)

@@ -42,6 +42,7 @@ WARNING = report("update too small", severity="warning", began=10)
         ([report("spike", "head", 60, 60)], "right"),
         ([report("spike", "", 80, 80)], "right"),
         ([WARNING, report()], "right"),
+        ([report(layer="fc1[14]")], "right"),
         ([report(), report("stopped")], "right"),
         ([report("stopped"), report()], "another kind"),
         ([report(layer="fc2")], "another place"),
@@ -128,7 +129,7 @@ def test_trainings_are_run_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     dies, _, _, _, gan, idle = judged = list(judge_trainings(by_name[name] for name in names))
     assert [x.outcome for x in judged] == ["right", "another kind", "missed", "alarm", "crashed", "crashed"]
     assert dies.first is not None
-    assert (len(dies.reports), dies.first.told, dies.first.text) == (1, 70, "dead (fc1), step 61")
+    assert (len(dies.reports), dies.first.told, dies.first.text) == (1, 69, "dead (fc1), step 61")
     assert dies.expected is not None
     assert dies.expected.startswith("dead (fc1)")
     assert gan.error == "RuntimeError: no two models"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 import time
 import warnings
 from collections import Counter
@@ -25,6 +26,7 @@ Outcome = Literal[
     "right", "another kind", "another place", "too early", "too late", "missed", "quiet", "alarm", "crashed"
 ]
 _Z: Final = 1.96
+_PASS: Final = re.compile(r"\[.*\]$")  # which pass of a layer that runs more than once
 
 
 class Report(Record):
@@ -34,7 +36,7 @@ class Report(Record):
     model: in which model, of several.
     layer: where; empty: the model as a whole.
     began: the step at which it began, as it was told.
-    told: how many steps had been taken when it was told.
+    told: at which step it was told.
     severity: as it was told.
     evidence: what was measured.
     """
@@ -174,7 +176,8 @@ def _fault(label: Label, report: Report) -> Outcome | None:
     if report.kind not in label.answers:
         return "another kind"
     layers = label.answers[report.kind]
-    if report.model != label.model or (layers != ANYWHERE and report.layer not in layers):
+    layer = _PASS.sub("", report.layer)
+    if report.model != label.model or (layers != ANYWHERE and layer not in layers):
         return "another place"
     return "too late" if max(report.began, report.told) > label.last else None
 
@@ -226,7 +229,7 @@ class _Listener:
                     model=problem.model,
                     layer=problem.layer,
                     began=problem.began,
-                    told=max(self.steps, self.calls),
+                    told=max(self.steps - 1, self.calls),  # hooks of the optimizer run before step() is called
                     severity=problem.severity,
                     evidence=problem.evidence,
                 )

@@ -9,7 +9,7 @@ import torch
 import vgharness
 from vgharness.benchmarks import watch_overhead
 from vgharness.benchmarks.timing import Ratio
-from vgharness.benchmarks.watch_overhead import WatchCost, watch_cost
+from vgharness.benchmarks.watch_overhead import WatchCost, time_steps, watch_cost
 
 pytestmark = pytest.mark.fast
 
@@ -32,14 +32,25 @@ def test_all_ways_train_the_same_network_for_the_same_steps(monkeypatch: pytest.
         return Watching()
 
     monkeypatch.setattr(vgharness, "watch", watch, raising=False)
-    monkeypatch.setattr(watch_overhead, "_memory", lambda network, device, batch_size, every: 10 + (every or 0))
     monkeypatch.setattr(watch_overhead, "_TURN", 1)
-    cost = watch_cost("script", torch.device("cpu"), batch_size=2, rounds=2)
-    assert (cost.network, cost.batch_size, cost.rounds, cost.memory, cost.watched_memory) == ("script", 2, 2, 10, 11)
-    assert list(watched) == list(cost.ratios) == [1, 10, 100]
+    times = time_steps("script", torch.device("cpu"), 2, 2)
+    assert list(watched) == [1, 10, 100]
+    assert {every: len(seconds) for every, seconds in times.items()} == {None: 2, 1: 2, 10: 2, 100: 2}
     assert len(steps) == 3 * 21  # the first turn does not count
     for model in watched.values():
         assert all(torch.equal(a, b) for a, b in zip(model.parameters(), watched[1].parameters(), strict=True))
+
+
+def test_times_and_memory_are_those_of_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def isolated(function: Any, network: str, device: Any, batch_size: int, last: Any) -> Any:
+        assert (network, device, batch_size) == ("script", torch.device("cpu"), 2)
+        if function is time_steps:
+            return {None: [2.0] * last, 1: [3.0] * last, 10: [2.2] * last, 100: [2.0] * last}
+        return 10 + (last or 0)
+
+    monkeypatch.setattr(watch_overhead, "_isolated", isolated)
+    cost = watch_cost("script", torch.device("cpu"), batch_size=2, rounds=2)
+    assert (cost.memory, cost.watched_memory, cost.step_seconds, cost.ratios[1].median) == (10, 11, 0.02, 1.5)
 
 
 def test_a_goal_is_held_against_the_median() -> None:

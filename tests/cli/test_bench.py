@@ -259,7 +259,7 @@ def test_watch_prints_ratios_memory_and_the_goals_that_are_missed(
     result = CliRunner().invoke(cli.app, ["bench", "watch", *options])
     assert result.exit_code == 0, result.output
     for words in (
-        "script 50.0 ms 1.09 (1.00–1.20) 1.05 (1.00–1.20) 1.00 (1.00–1.20)",
+        "script 50 ms 1.09 (1.00–1.20) 1.05 (1.00–1.20) 1.00 (1.00–1.20)",
         "resnet18: 1 MiB in use at most without a watch, 3 MiB with a snapshot at every step",
         "goal: every 1 at most 1.10: reached",
         "goal: every 10 at most 1.03: missed by script, resnet18",

@@ -29,7 +29,6 @@ MOST: Final[Mapping[int, float]] = {1: 1.10, 10: 1.03}  # a step's time over one
 _TURN: Final = 10  # steps
 _TURNS: Final = 10  # of a round: in each 100 steps there is one snapshot, also where one comes at each hundredth
 _MEMORY_STEPS: Final = 12
-_WITHOUT: Final = "without"
 
 
 class WatchCost(Record):
@@ -95,27 +94,33 @@ NETWORKS: Final[Mapping[str, _Network]] = {
 
 
 def watch_cost(network: str, device: torch.device, *, batch_size: int = 128, rounds: int = 5) -> WatchCost:
-    """Times training steps (forward, backward, Adam) of one of :data:`NETWORKS` on random numbers: 100 in each of
-    ``rounds`` for each way, in turns of ten."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        arms: dict[str, Arm] = {
-            _WITHOUT if every is None else str(every): partial(
-                _Training(network, device, batch_size, every, folder, stack).steps, _TURN
-            )
-            for every in (None, *EVERY)
-        }
-        times = {name: _by_round(turns) for name, turns in take_turns(arms, rounds * _TURNS, device).items()}
+    """Measures training steps (forward, backward, Adam) of one of :data:`NETWORKS` on random numbers, in processes of
+    their own: 100 in each of ``rounds`` for each way, in turns of ten."""
+    # This process stays small all the while: one that it starts counts its memory as its own at first.
+    times = _isolated(time_steps, network, device, batch_size, rounds)
     return WatchCost(
         network=network,
         device=str(device),
         batch_size=batch_size,
         rounds=rounds,
-        step_seconds=statistics.median(times[_WITHOUT]) / (_TURN * _TURNS),
-        ratios={every: ratio(times[str(every)], times[_WITHOUT]) for every in EVERY},
-        memory=_memory(network, device, batch_size, None),
-        watched_memory=_memory(network, device, batch_size, 1),
+        step_seconds=statistics.median(times[None]) / (_TURN * _TURNS),
+        ratios={every: ratio(times[every], times[None]) for every in EVERY},
+        memory=_isolated(memory_of_training, network, device, batch_size, None),
+        watched_memory=_isolated(memory_of_training, network, device, batch_size, 1),
     )
+
+
+def time_steps(network: str, device: torch.device, batch_size: int, rounds: int) -> dict[int | None, list[float]]:
+    """Times each way in this process: the seconds of each round, by ``every``, and without a watch (``None``)."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ways = (None, *EVERY)
+        arms: dict[str, Arm] = {
+            str(every): partial(_Training(network, device, batch_size, every, folder, stack).steps, _TURN)
+            for every in ways
+        }
+        times = take_turns(arms, rounds * _TURNS, device)
+        return {every: _by_round(times[str(every)]) for every in ways}
 
 
 def memory_of_training(network: str, device: torch.device, batch_size: int, every: int | None) -> int:
@@ -130,9 +135,9 @@ def _by_round(turns: Sequence[float]) -> list[float]:
     return [sum(turns[i : i + _TURNS]) for i in range(0, len(turns), _TURNS)]
 
 
-def _memory(network: str, device: torch.device, batch_size: int, every: int | None) -> int:
+def _isolated(function: Callable[..., Any], *arguments: Any) -> Any:
     with isolated_process(configured=False) as process:
-        return process.submit(memory_of_training, network, device, batch_size, every).result()
+        return process.submit(function, *arguments).result()
 
 
 class _Training:

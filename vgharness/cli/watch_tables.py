@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vgharness.cli.bench_tables import new_table, print_machine, ratio_text
-from vgharness.formatting import count, duration, escaped, listing, percent
+from vgharness.formatting import count, duration, escaped, listing, number, percent
 
 if TYPE_CHECKING:
     from vgharness.benchmarks.trainings.judging import JudgedTraining, JudgedTrainings
@@ -26,7 +26,7 @@ def print_watch_costs(screen: Console, found: WatchCosts) -> None:
     table = new_table("time of a watched training step", "network", "without", *(f"every {every}" for every in EVERY))
     for cost in found.costs:
         ratios = (ratio_text(cost.ratios[every]) for every in EVERY)
-        table.add_row(cost.network, f"{1000 * cost.step_seconds:.1f} ms", *ratios)
+        table.add_row(cost.network, f"{number(1000 * cost.step_seconds)} ms", *ratios)
     screen.print(table)
     screen.print("Ratios to the step without: median and quartiles over rounds of 100 steps.", soft_wrap=True)
     for cost in found.costs:

@@ -16,6 +16,7 @@ from vgharness.records import (
     LayerError,
     LayerGradient,
     LayerShape,
+    LogRow,
     Machine,
     MomentErrors,
     Outcome,
@@ -23,8 +24,11 @@ from vgharness.records import (
     Reading,
     Run,
     SeedValue,
+    Snapshot,
     Study,
+    TrainingLog,
     Verdict,
+    WatchedModel,
 )
 
 MACHINE = Machine(
@@ -49,6 +53,7 @@ CANONICAL = Provenance(
 SYNTHETIC = CANONICAL.model_copy(
     update={"kind": "synthetic", "description": "synthetic shapes drawn by vgharness", "cifar10": "no"}
 )
+LOG_ROWS = (LogRow(name="conv1"), LogRow(name="conv2"))
 SIZES = {"readme": (32, 32, 16, 8), "script": (32, 16, 8, 4)}
 POOLS = {"readme": (2, 3, 4), "script": (1, 2, 3)}
 
@@ -191,3 +196,23 @@ def failure(make: Callable[[], Any]) -> str:
     line = str(caught.value)
     assert "\n" not in line
     return line
+
+
+def make_log_head(*models: str) -> TrainingLog:
+    """A training log of models of these names, of one without a name where there is none; nothing was seen yet."""
+    return TrainingLog(
+        created="2026-01-02T03:04:05+00:00",
+        commit="abc1234",
+        command="python train.py",
+        machine=MACHINE,
+        every=1,
+        models=tuple(WatchedModel(name=name, architecture="Net", parameters=1234) for name in models or ("",)),
+    )
+
+
+def make_snapshot(step: int, rows: int = 0, model: str = "", signals: Any = (0.5, 1.0), **fields: Any) -> Snapshot:
+    """A snapshot with a row for each of ``signals``, of :data:`LOG_ROWS` by default."""
+    states = tuple("ok" if x is not None else "unused" for x in signals)
+    return Snapshot(
+        step=step, batch=step, model=model, rows=rows, states=states, values={"signal_l2": signals}, **fields
+    )

@@ -4,13 +4,23 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import torch._dynamo
-from factories import make_reading, make_result, make_run, make_verdict
+from factories import (
+    LOG_ROWS,
+    make_log_head,
+    make_reading,
+    make_result,
+    make_run,
+    make_snapshot,
+    make_verdict,
+)
 from typer.testing import CliRunner
 
+import vgharness
 from vgharness.cli import main as cli
 
 # Pytester forgets what is first imported in a test of its own, and numpy and torch (its first step of an optimizer
@@ -18,6 +28,7 @@ from vgharness.cli import main as cli
 from vgharness.gradflow import measurement  # noqa: F401
 from vgharness.report import tables  # noqa: F401
 from vgharness.storage.store import RunStore
+from vgharness.storage.training_log import TrainingLogWriter, load_training_log
 from vgharness.study.presets import PRESETS
 
 pytestmark = pytest.mark.fast
@@ -31,6 +42,20 @@ def test_the_python_example_runs_and_prints_what_it_says(capsys: pytest.CaptureF
         torch.manual_seed(0)
         exec(compile(example, "README.md", "exec"), {})
     assert float(capsys.readouterr().out) == pytest.approx(0.13, abs=0.01)
+
+
+def test_the_training_that_is_watched_runs_and_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        exec(compile(block("python: watch"), "README.md", "exec"), {})
+    path, problems = capsys.readouterr().out.splitlines()
+    assert problems == "[]"
+    assert [snapshot.step for snapshot in load_training_log(Path(path)).snapshots] == [0, 100, 200]
+    described = README.split("| `vgharness.watch(model", 1)[1].split("\n\n", 1)[0]
+    assert set(signature(vgharness.watch).parameters) <= set(re.findall(r"`(\w+)(?:=[^`]*)?`", described))
 
 
 @pytest.mark.parametrize("name", ["quick", "test"])
@@ -51,6 +76,18 @@ def test_a_study_is_exported_and_compared_by_the_commands_as_they_stand(
         _, *arguments = shlex.split(line, comments=True)
         assert CliRunner().invoke(cli.app, arguments).exit_code == 0, line
     assert {"curves.csv", "gradients.parquet"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_training_log_is_listed_shown_and_exported_by_the_commands_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    log = TrainingLogWriter(make_log_head(), store=RunStore(), name="training", warn=print)
+    log.snapshot(make_snapshot(0, log.rows(LOG_ROWS)))
+    for line in block("commands: training logs").splitlines():
+        _, *arguments = shlex.split(line, comments=True)
+        assert CliRunner().invoke(cli.app, arguments).exit_code == 0, line
+    assert (tmp_path / "training.csv").exists()
 
 
 def block(marker: str) -> str:

@@ -31,14 +31,22 @@ if TYPE_CHECKING:
     from vgharness.records import Sample as Sample
     from vgharness.records import Session as Session
     from vgharness.records import Study as Study
+    from vgharness.records import TrainingLog as TrainingLog
+    from vgharness.records import TrainingProblem as TrainingProblem
     from vgharness.records import Verdict as Verdict
     from vgharness.report.study_page import write_report as write_report
     from vgharness.storage.store import RunStore as RunStore
     from vgharness.storage.store import load_run as load_run
     from vgharness.storage.store import load_session as load_session
+    from vgharness.storage.training_log import load_training_log as load_training_log
     from vgharness.study.judging import judge as judge
     from vgharness.study.presets import plan as plan
     from vgharness.study.run import run_study as run_study
+    from vgharness.watching.notices import TrainingProblemError as TrainingProblemError
+    from vgharness.watching.notices import TrainingProblemWarning as TrainingProblemWarning
+    from vgharness.watching.notices import WatchWarning as WatchWarning
+    from vgharness.watching.start import watch as watch
+    from vgharness.watching.watch import Watch as Watch
 
 __version__ = "0.1.0"
 
@@ -60,7 +68,13 @@ _HOMES = {
     "Sample": "records",
     "Session": "records",
     "Study": "records",
+    "TrainingLog": "records",
+    "TrainingProblem": "records",
+    "TrainingProblemError": "watching.notices",
+    "TrainingProblemWarning": "watching.notices",
     "Verdict": "records",
+    "Watch": "watching.watch",
+    "WatchWarning": "watching.notices",
     "compare": "gradflow.comparison",
     "diagnose": "gradflow.diagnosis",
     "judge": "study.judging",
@@ -68,9 +82,11 @@ _HOMES = {
     "load_images": "data.images",
     "load_run": "storage.store",
     "load_session": "storage.store",
+    "load_training_log": "storage.training_log",
     "measure": "gradflow.measurement",
     "plan": "study.presets",
     "run_study": "study.run",
+    "watch": "watching.start",
     "write_report": "report.study_page",
 }
 

@@ -82,7 +82,7 @@ def test_a_file_is_the_same_as_what_is_printed(run: Run) -> None:
         (["1", "--parquet"], "--parquet: give the file too, as --out FILE"),
         (["1", "--what", "loss"], "--what loss: use curves, gradients, verdicts"),
         (["1", "--out", "."], "this is a folder, not a file"),
-        (["9"], "no run or session '9' here"),
+        (["9"], "no run, session or training log '9' here"),
         (["tests"], "a pytest session; export is of a study's run"),
     ],
 )

@@ -428,9 +428,9 @@ def test_compare_as_csv_is_every_value_and_what_is_new_or_gone(store: RunStore) 
         (("compare", "1", "--fail", "typo:1"), "no test has measured that; there are factor, signal_l2"),
         (("compare", "1", "--csv", "--json"), "--csv, --json and --markdown: give one of them"),
         (("compare", "1", "2"), "no test with a value is in both; compare runs of the same tests"),
-        (("show", "7"), "no session '7' here"),
+        (("show", "7"), "no session or training log '7' here"),
         (("show", "3"), "a study's run, not a pytest session"),
-        (("show", "1", "--against", "7"), "no session '7' here"),
+        (("show", "1", "--against", "7"), "no session or training log '7' here"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(store: RunStore, arguments: tuple[str, ...], reason: str) -> None:

@@ -123,7 +123,7 @@ def test_the_command_lists_prints_and_writes_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["rnu"], "rnu: there is no such schema; use one of baseline, check, report, run, session"),
+        (["rnu"], "rnu: there is no such schema; use one of baseline, check, report, run, session, training"),
         (["run", "--out", "x"], "run and --out: give one of them"),
         (["--out", "/dev/null"], "--out /dev/null: this is no folder"),
     ],

@@ -468,7 +468,9 @@ def test_a_file_of_another_name_is_said_to_be_none_of_the_runs(tmp_path: Path) -
     found = store.entries()
     assert len(found.entries) == 1
     assert [path.name for path, _ in found.skipped] == ["0008_x.json.bak", "7_x.json", "notes.txt"]
-    assert {reason for _, reason in found.skipped} == {"not a saved run: its name is not NNNN_name.json"}
+    assert {reason for _, reason in found.skipped} == {
+        "not a saved run: its name is not NNNN_name.json or NNNN_name.jsonl"
+    }
 
 
 # --- problem --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from vgharness.formatting import escaped
 from vgharness.records import Run, Session
 from vgharness.report.csv_text import as_csv
 from vgharness.storage.entries import Kind
-from vgharness.storage.store import DEFAULT_ROOT, NotFoundError, RunStore, load
+from vgharness.storage.store import DEFAULT_ROOT, NotFoundError, RunStore, load_measured
 from vgharness.system.files import shown
 from vgharness.system.terminal import say, say_json, say_table
 
@@ -99,12 +99,12 @@ def _load_all(store: RunStore, names: Sequence[str]) -> list[tuple[Path, Run | S
     loaded: list[tuple[Path, Run | Session]] = []
     for name in names:
         for path in _paths(store, name, kind):
-            loaded.append((path, load(path)))
+            loaded.append((path, load_measured(path)))
             kind = "run" if isinstance(loaded[0][1], Run) else "session"
     if len(loaded) == 1:
         latest = store.find(None, kind)
         say_skipped(latest.skipped)
-        loaded.append((latest.path, load(latest.path)))
+        loaded.append((latest.path, load_measured(latest.path)))
     check_one_kind(loaded)
     for path, record in loaded:
         for caveat in record.caveats if isinstance(record, Session) else ():

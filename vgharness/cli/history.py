@@ -74,6 +74,8 @@ def _loaded(storage: Path) -> list[Saved]:
     for path, reason in skipped:
         say(f"skipped {shown(path)}: {escaped(reason)}", stderr=True)
     for entry in entries:
+        if entry.kind == "training":
+            continue
         try:
             record = digest_at(entry.path) if entry.kind == "run" else load_session(entry.path)
             saved.append(Saved(entry.number, entry.name, record))

@@ -10,15 +10,16 @@ import typer
 
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
-from vgharness.formatting import escaped, moment
-from vgharness.storage.entries import FINISHED, Entry, Skipped
-from vgharness.storage.reading import without_path
-from vgharness.storage.store import DEFAULT_ROOT, RunStore, load, load_session
+from vgharness.formatting import count, escaped, moment
+from vgharness.storage.entries import FINISHED, Entry, Skipped, status_of
+from vgharness.storage.reading import is_log, without_path
+from vgharness.storage.store import DEFAULT_ROOT, Kinds, RunStore, load, load_measured, load_session
+from vgharness.storage.training_reading import load_training_log, overview_of
 from vgharness.system.files import check_folder, shown
 from vgharness.system.terminal import console, say
 
 if TYPE_CHECKING:
-    from vgharness.records import Run, Session
+    from vgharness.records import Run, Session, TrainingLog
     from vgharness.report.past.runs import Past
     from vgharness.report.tables import Sheet
 
@@ -33,7 +34,8 @@ def register(app: typer.Typer) -> None:
 
 
 def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
-    """List the saved runs and sessions: of a study's run how many verdicts it came to and its settings, in short."""
+    """List the saved runs, sessions and training logs: of a study's run how many verdicts it came to and its settings,
+    of a training how many steps it took and how many problems it had, and whether it goes on or was killed."""
     with usage_errors("vgharness list"):
         found = RunStore(storage).entries()
     say_skipped(found.skipped)
@@ -46,9 +48,9 @@ def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
             created = escaped(moment(entry.created))
             size = f"{entry.size / 1000:,.1f} kB"
             status = "" if entry.status == FINISHED else f"  {escaped(entry.status)}"
-            say(f"  {entry.number:04}  {escaped(entry.name):{width}}  {entry.kind:7}  {created:19}  {size:>12}{status}")
-            if entry.kind == "run":
-                say(f"        {escaped(_study_line(entry))}")
+            say(f"  {entry.number:04}  {escaped(entry.name):{width}}  {entry.kind:8}  {created:19}  {size:>12}{status}")
+            if entry.kind != "session":
+                say(f"        {escaped(_study_line(entry) if entry.kind == 'run' else _training_line(entry))}")
     if not found.entries:
         say(f"{shown(storage)}: nothing is saved here")
 
@@ -65,26 +67,56 @@ def _study_line(entry: Entry) -> str:
     return f"{tally_line(digest.verdicts) or 'no verdicts'}; {digest.settings}"
 
 
+def _training_line(entry: Entry) -> str:
+    from vgharness.report.training_table import tally_of  # scipy is slow to import
+
+    try:
+        found = overview_of(entry.path)
+    except UsageError as error:
+        return f"cannot be loaded: {without_path(entry.path, error)}"
+    return f"{count(found.steps, 'step')}; {tally_of(found.problems, found.warnings, found.births)}"
+
+
 def show(
-    run: Annotated[str | None, typer.Argument(help="number, name or file of a session; without it the latest")] = None,
+    run: Annotated[
+        str | None, typer.Argument(help="number, name or file of a session or a training log; without it the latest")
+    ] = None,
     against: Annotated[str | None, typer.Option(help="also show the change against this session")] = None,
     markdown: Markdown = False,
     storage: Storage = DEFAULT_ROOT,
 ) -> None:
-    """Show the gradients that a saved session measured."""
+    """Show the gradients that a saved session measured, or a training log: how the training ended, its problems with
+    their steps, and each layer at first and at last."""
     with usage_errors("vgharness show"):
-        path, session = _load(storage, run)
+        path, record = _load(storage, run)
         before = None if against is None else _load(storage, against)[1]
-        from vgharness.gradflow.comparison import compare  # scipy is slow to import
-        from vgharness.report.tables import session_table
-
-        compared = None if before is None else compare(before, session)
-        sheets = [session_table(sample, compared) for sample in session.samples]
+        heading, sheets = _sheets(path, record, before)
     if not markdown:
-        say(f"{shown(path)}, {escaped(f'{moment(session.created)}, {session.machine.id}')}")
-        for caveat in session.caveats:
-            say(escaped(caveat))
+        say(f"{shown(path)}, {escaped(f'{moment(record.created)}, {record.machine.id}')}")
+        for line in heading:
+            say(escaped(line))
     print_sheets(sheets, markdown)
+
+
+def _sheets(
+    path: Path, record: Session | TrainingLog, before: Session | TrainingLog | None
+) -> tuple[Sequence[str], Sequence[Sheet]]:
+    """Lines above the tables, and those."""
+    from vgharness.records import TrainingLog
+
+    if isinstance(record, TrainingLog):
+        if before is not None:
+            raise UsageError("--against: is for sessions, this is a training log; leave it out")
+        from vgharness.report.training_table import log_sheets  # scipy is slow to import
+
+        return (), log_sheets(record, status_of(path, record.status))
+    if isinstance(before, TrainingLog):
+        raise UsageError("--against: this is a training log, and the other is a session; name a session")
+    from vgharness.gradflow.comparison import compare
+    from vgharness.report.tables import session_table
+
+    compared = None if before is None else compare(before, record)
+    return record.caveats, [session_table(sample, compared) for sample in record.samples]
 
 
 def load_saved(storage: Path, which: str) -> tuple[Path, Run | Session]:
@@ -93,9 +125,20 @@ def load_saved(storage: Path, which: str) -> tuple[Path, Run | Session]:
     Later files of that name that cannot be read are reported on stderr. Raises
     :class:`~vgharness.errors.UsageError` where there is none, or where it cannot be read.
     """
-    found = RunStore(storage).find(which, kind=None)
+    path = _find(storage, which, ("run", "session"))
+    return path, load_measured(path)
+
+
+def load_any(storage: Path, which: str) -> tuple[Path, Run | Session | TrainingLog]:
+    """:func:`load_saved`, or a training log."""
+    path = _find(storage, which, None)
+    return path, load(path)
+
+
+def _find(storage: Path, which: str | None, kinds: Kinds) -> Path:
+    found = RunStore(storage).find(which, kinds)
     say_skipped(found.skipped)
-    return found.path, load(found.path)
+    return found.path
 
 
 def check_one_kind(loaded: Sequence[tuple[Path, Run | Session]]) -> None:
@@ -133,10 +176,9 @@ def past_runs(saved: Path, run: Run, out: Path) -> Past | None:
     return past
 
 
-def _load(storage: Path, which: str | None) -> tuple[Path, Session]:
-    found = RunStore(storage).find(which)
-    say_skipped(found.skipped)
-    return found.path, load_session(found.path)
+def _load(storage: Path, which: str | None) -> tuple[Path, Session | TrainingLog]:
+    path = _find(storage, which, ("session", "training"))
+    return path, load_training_log(path) if is_log(path) else load_session(path)
 
 
 def say_skipped(skipped: Iterable[Skipped]) -> None:

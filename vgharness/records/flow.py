@@ -118,8 +118,8 @@ class NonfiniteOrigin(Record):
     """What first made NaN or infinity of finite numbers.
 
     stage: the pass that it first came in; ``inputs``: the model was given NaN.
-    module: the first module that put it out in the forward pass, in the order of execution (empty: the model itself);
-        ``None``: no module did.
+    module: the first module that put it out in the forward pass, in the order of execution (empty: the model itself),
+        or whose operation made it in the backward pass; ``None``: no module did.
     operation: the first operation that made it there, as PyTorch calls it; empty: not known.
     """
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema
 
-from vgharness.records import Baseline, Record, Run, Session
+from vgharness.records import Baseline, Record, Run, Session, TrainingHead, TrainingLine
 from vgharness.report.check_json import Checked, CheckedWithRemedies
 from vgharness.report.verdict_json import Judged
 
@@ -43,6 +43,11 @@ _FORMATS: Final = {
     "run": _Format(Run, "validation", "a study's run: run.json, and the store's files of runs"),
     "session": _Format(Session, "validation", "a pytest session: the store's files of sessions"),
     "baseline": _Format(Baseline, "validation", "a baseline file, as --gradflow-baseline writes it"),
+    "training": _Format(
+        TrainingHead | TrainingLine,
+        "validation",
+        "a line of a training log (JSON Lines): its first, the head, or another",
+    ),
     "report": _Format(Judged, "serialization", "verdicts: report.json, and what vgharness judge --json prints"),
     "check": _Format(Checked | CheckedWithRemedies, "serialization", "what vgharness check --json prints"),
 }

@@ -1,8 +1,9 @@
 """Saves, lists, finds and loads: ``<root>/<machine id>/NNNN_<name>.json``, never one over another.
 
-Two kinds of file stand side by side: a study's `Run`, which has no ``kind``, and a pytest `Session`. Each is validated,
-written to a temporary file, flushed to the disk, closed and then renamed, so that a reader or a crash never meets half
-of one; numbers are claimed under a lock. What cannot be read is passed over with its reason and never touched.
+Three kinds of file stand side by side: a study's `Run`, which has no ``kind``, a pytest `Session`, and the log of a
+training, ``.jsonl``, which `training_log` writes. Each of the former is validated, written to a temporary file, flushed
+to the disk, closed and then renamed, so that a reader or a crash never meets half of one; numbers are claimed under a
+lock. What cannot be read is passed over with its reason and never touched.
 """
 
 from __future__ import annotations
@@ -26,18 +27,22 @@ from vgharness.records import (
     Baseline,
     Run,
     Session,
+    TrainingLog,
     first_of,
 )
-from vgharness.storage.entries import FINISHED, Entry, Kind, Place, Skipped, look, places_in
-from vgharness.storage.reading import read_content, upgraded, validated
+from vgharness.storage.entries import FINISHED, LOG_SUFFIX, Entry, Kind, Place, Skipped, look, next_number, places_in
+from vgharness.storage.reading import IS_LOG, content_of, is_training, read_bytes, read_content, upgraded, validated
+from vgharness.storage.training_reading import log_of
 from vgharness.storage.upgrades import RUN_UPGRADES, SESSION_UPGRADES, Content
 from vgharness.storage.work import StudySeen, StudyWork, forget, studies_in
 from vgharness.system.environment import commit_named, machine_prefix
 from vgharness.system.files import check_folder, shown, write_whole
 
 DEFAULT_ROOT = Path(".gradflow")
+Kinds = Kind | tuple[Kind, ...] | None
 
 _LOCK_SECONDS: Final = 60.0
+_WORDS: Final[dict[Kind, str]] = {"run": "run", "session": "session", "training": "training log"}
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
@@ -73,16 +78,27 @@ class RunStore:
         was.
         """
         check_name(name)
-        folder = self.root / run.machine.id
-        content = to_json(run)
+        return self.add(run.machine.id, f"{name}.json", to_json(run))
+
+    def add(
+        self, machine: str, ending: str, content: bytes, *, beforehand: Callable[[Path], None] = lambda path: None
+    ) -> Path:
+        """Writes ``NNNN_ending`` with the next free number into the folder of the ``machine`` of that id.
+
+        beforehand: is called with the file's path before that is there, while no other process claims a number.
+
+        Raises :class:`~vgharness.errors.UsageError` where nothing can be written; what was saved before is as it was.
+        """
+        folder = self.root / machine
         try:
             self._make_root()
             folder.mkdir(exist_ok=True)
             with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
-                number = max((place.number for place in places_in(folder)[0]), default=0) + 1
-                path = folder / f"{number:04}_{name}.json"
+                path = folder / f"{next_number(folder):04}_{ending}"
+                beforehand(path)
                 write_whole(path, content)
         except OSError as error:
+            name = ending.rpartition(".")[0]
             raise UsageError(
                 f"{shown(folder)}: {name!r} was not saved ({error.strerror or error}): {_fix(error)}"
             ) from error
@@ -129,10 +145,10 @@ class RunStore:
                 (entries if isinstance(seen, Entry) else skipped).append(seen)  # type: ignore[arg-type]
         return Listing(tuple(entries), tuple(skipped))
 
-    def find(self, which: str | None = None, kind: Kind | None = "session", *, whole: bool = False) -> Found:
-        """The saved file of that ``kind`` (``None``: of either) that ``which`` means: a number (``3``, ``0003``), a
-        name (its latest), the path of a file, a git commit or ref that it was measured at (its latest), or ``None`` for
-        the latest of all.
+    def find(self, which: str | None = None, kind: Kinds = "session", *, whole: bool = False) -> Found:
+        """The saved file of that ``kind`` (or of one of several; ``None``: of any) that ``which`` means: a number
+        (``3``, ``0003``), a name (its latest), the path of a file, a git commit or ref that it was measured at (its
+        latest), or ``None`` for the latest of all.
 
         The latest is the one with the highest number; of several machines', the one written last. ``whole``: of those
         that a name, a commit or ``None`` means, the latest that finished, passing over those that were cut short or
@@ -158,7 +174,9 @@ class RunStore:
             return (self.find(which, kind).path,)
         entries = [x for x in self.entries().entries if x.kind == kind and fnmatchcase(x.name, which)]
         if not entries:
-            raise NotFoundError(f"{shown(self.root)}: no {kind} {which!r} here; `vgharness list` shows what is saved")
+            raise NotFoundError(
+                f"{shown(self.root)}: no {_WORDS[kind]} {which!r} here; `vgharness list` shows what is saved"
+            )
         return tuple(entry.path for entry in entries)
 
     def _of_path_or_number(self, which: str | None) -> Path | None:
@@ -177,7 +195,7 @@ class RunStore:
         return numbered[0] if numbered else None
 
     def _latest(
-        self, per_machine: Iterable[list[Place]], which: str | None, kind: Kind | None, *, whole: bool, commit: str = ""
+        self, per_machine: Iterable[list[Place]], which: str | None, kind: Kinds, *, whole: bool, commit: str = ""
     ) -> Found:
         latest: list[Entry] = []
         cut_short: list[list[Entry]] = []
@@ -194,7 +212,8 @@ class RunStore:
         candidates = latest or [each[0] for each in cut_short if each]
         if candidates:
             return Found(max(candidates, key=lambda entry: entry.path.stat().st_mtime_ns).path, tuple(skipped))
-        what = kind or "run or session"
+        *others, last = (_WORDS[each] for each in _kinds(kind))
+        what = f"{', '.join(others)} or {last}" if others else last
         wanted = f"{'saved ' if which is None else ''}{what}{'' if which is None else f' {which!r}'}"
         unreadable = f" ({len(skipped)} cannot be read)" if skipped else ""
         kind_of_error = UsageError if skipped else NotFoundError
@@ -245,15 +264,27 @@ def load_session(path: Path | str) -> Session:
     return _session(Path(path), read_content(Path(path)))
 
 
-def load(path: Path) -> Run | Session:
-    """Whichever of the two the file is."""
-    content = read_content(path)
+def load(path: Path) -> Run | Session | TrainingLog:
+    """Whichever of the three the file is."""
+    text = read_bytes(path)
+    if is_training(text):
+        return log_of(path, text)
+    content = content_of(path, text, "a run of vgharness")
     return _session(path, content) if content.get("kind") in ("session", "baseline") else _run(path, content)
+
+
+def load_measured(path: Path) -> Run | Session:
+    """A study's run or a session, whichever the file is. Raises :class:`~vgharness.errors.UsageError`, also for a
+    training log."""
+    loaded = load(path)
+    if isinstance(loaded, TrainingLog):
+        raise UsageError(f"{shown(path)}: {IS_LOG}")
+    return loaded
 
 
 def is_path(which: str) -> bool:
     """Whether that means a file, not the name of a saved one."""
-    return Path(which).name != which or (which.endswith(".json") and Path(which).exists())
+    return Path(which).name != which or (which.endswith((".json", LOG_SUFFIX)) and Path(which).exists())
 
 
 def _run(path: Path, content: Content) -> Run:
@@ -278,18 +309,26 @@ def baseline_of(path: Path, content: Content) -> Baseline:
     return validated(path, upgraded(path, content, BASELINE_VERSION, {}), Baseline, "baseline")
 
 
-def _looked(places: Iterable[Place], kind: Kind | None, commit: str, skipped: list[Skipped]) -> Iterator[Entry]:
+def _kinds(kind: Kinds) -> tuple[Kind, ...]:
+    if kind is None:
+        return tuple(_WORDS)
+    return kind if isinstance(kind, tuple) else (kind,)
+
+
+def _looked(places: Iterable[Place], kind: Kinds, commit: str, skipped: list[Skipped]) -> Iterator[Entry]:
     """Those of that ``kind`` that were measured at ``commit``; ``skipped`` gathers what cannot be read."""
     for place in places:
         seen = look(place)
         if isinstance(seen, Skipped):
             skipped.append(seen)
-        elif kind in (None, seen.kind) and (not commit or _commit_of(seen).startswith(commit)):
+        elif seen.kind in _kinds(kind) and (not commit or _commit_of(seen).startswith(commit)):
             yield seen
 
 
 def _commit_of(entry: Entry) -> str:
     """An older version's file does not say it at its beginning."""
+    if entry.kind == "training":
+        return entry.commit or ""
     return entry.commit or str(read_content(entry.path).get("commit") or "")
 
 

@@ -58,3 +58,4 @@ def _renamed(fields: Content, names: Mapping[str, str]) -> Content:
 # By the version that a file has.
 RUN_UPGRADES: Final[dict[int, Callable[[Content], Content]]] = {1: _run_2, 2: _run_3}
 SESSION_UPGRADES: Final[dict[int, Callable[[Content], Content]]] = {1: _session_2, 2: _session_3}
+TRAINING_UPGRADES: Final[dict[int, Callable[[Content], Content]]] = {}

@@ -11,7 +11,7 @@ from vgharness.claims.spec import Claim
 from vgharness.claims.verdicts import judge as judge_evidence
 from vgharness.errors import UsageError
 from vgharness.records import Run, Session, Verdict
-from vgharness.storage.store import load
+from vgharness.storage.store import load_measured
 from vgharness.study.commands import command_for
 
 Saved = Run | Session | Path | str
@@ -30,7 +30,7 @@ def judge(claims: Iterable[Claim] | Path | str | None, *runs: Saved) -> tuple[Ve
     """
     if not runs:
         raise UsageError("judge: give at least one run or session")
-    loaded = [load(Path(each)) if isinstance(each, str | Path) else each for each in runs]
+    loaded = [load_measured(Path(each)) if isinstance(each, str | Path) else each for each in runs]
     chosen = load_claims(claims) if claims is None or isinstance(claims, str | Path) else tuple(claims)
     return _judged(chosen, Evidence.of(*loaded))
 

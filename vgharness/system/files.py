@@ -18,7 +18,7 @@ import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped
@@ -51,6 +51,43 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         temporary[1].unlink(missing_ok=True)
         raise
+
+
+class FileIdentity(NamedTuple):
+    """Which file a path leads to, for as long as that exists."""
+
+    device: int
+    number: int
+
+
+def identity_of(path: Path) -> FileIdentity | None:
+    """Which regular file ``path`` leads to; ``None``: to none, or it cannot be seen. Nothing is opened."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return FileIdentity(found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def replace_end(path: Path, identity: FileIdentity, start: int, content: bytes) -> None:
+    """Writes ``content`` in place of all that the file has from byte ``start`` on; what is before that is not touched.
+
+    Raises ``OSError``, also where ``path`` does not lead to the file of that ``identity`` any more, or that is shorter
+    than ``start``.
+    """
+    if identity_of(path) != identity:
+        raise FileNotFoundError(errno.ENOENT, "the file was removed or replaced")
+    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+    try:
+        if os.fstat(descriptor).st_size < start:
+            raise OSError(errno.EIO, "something else has shortened the file")
+        os.ftruncate(descriptor, start)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol
 
 import torch
@@ -53,24 +54,24 @@ class ForwardPass:
         self.sum: Tensor | None = None  # of all that it put out: finite where that is
         self.came_back = False
         self.left_out = False  # whether a gradient was too large to keep
-        self._versions = _versions(inputs)
+        self.versions = _versions(inputs)
         self._gradients: dict[int, list[tuple[Tensor, int]]] = {}
-
-    @property
-    def unchanged(self) -> bool:
-        """Whether nothing was changed in place since."""
-        gradients = [given for each in self._gradients.values() for given in each]
-        return all(_version(tensor) == version for tensor, version in (*self._versions, *gradients))
 
     @property
     def inputs_unchanged(self) -> bool:
         """Whether no input was changed in place since."""
-        return all(_version(tensor) == version for tensor, version in self._versions)
+        return all(map(_is_unchanged, self.versions))
+
+    @property
+    def lacks_gradients(self) -> bool:
+        """Whether one that came to its outputs was not kept, or was changed in place since."""
+        return self.left_out or not all(map(_is_unchanged, chain.from_iterable(self._gradients.values())))
 
     def gradients(self) -> dict[int, Tensor]:
         """By place among the tensors that it put out, the gradient that came to that one; of several backward passes
         their sum."""
-        return {place: _sum([tensor for tensor, _ in came]) for place, came in self._gradients.items()}
+        kept = {place: [each for each in came if _is_unchanged(each)] for place, came in self._gradients.items()}
+        return {place: _sum([tensor for tensor, _ in came]) for place, came in kept.items() if came}
 
     def take(self, place: int, gradient: Tensor, most_bytes: int | None) -> None:
         """Keeps the gradient that came to an output."""
@@ -200,7 +201,7 @@ class PassRecorder:
             ),
         )
         self._running = module, running
-        self._given = _versions((args, kwargs))
+        self._given = running.versions if take is torch.Tensor.detach else _versions((args, kwargs))
 
     def _end(self, module: nn.Module, inputs: Any, output: Any) -> None:
         if self._running is None or self._running[0] is not module:
@@ -291,6 +292,17 @@ def copied(inputs: Any) -> Any:
 
 
 def _each(inputs: Any, take: Callable[[Tensor], Tensor]) -> Any:
+    kind = type(inputs)
+    if kind is Tensor:
+        taken = take(inputs)
+        return taken.requires_grad_() if inputs.requires_grad else taken
+    if kind is tuple or kind is list:
+        return kind(_each(value, take) for value in inputs)
+    if kind is dict:
+        return {key: _each(value, take) for key, value in inputs.items()}
+    if inputs is None or kind in (bool, int, float, str):
+        return inputs
+    # What PyTorch knows how to take apart, which takes longer: named tuples, outputs of transformers.
     return tree_map_only(Tensor, lambda tensor: take(tensor).requires_grad_(tensor.requires_grad), inputs)
 
 
@@ -307,6 +319,11 @@ def _sum(tensors: list[Tensor]) -> Tensor:
 
 def _versions(inputs: Any) -> list[tuple[Tensor, int]]:
     return [(tensor.detach(), _version(tensor)) for tensor in tensors_in(inputs)]
+
+
+def _is_unchanged(seen: tuple[Tensor, int]) -> bool:
+    tensor, version = seen
+    return _version(tensor) == version
 
 
 def _version(tensor: Tensor) -> int:

@@ -285,7 +285,7 @@ def test_a_model_that_is_moved_and_one_that_gets_other_parts_are_seen_on(delay: 
         if step == 2:
             model.double()
         if step == 4:
-            model.fc2 = nn.Linear(WIDTH, 3, dtype=torch.float64)
+            model.add_module("fc3", nn.Linear(2, 3, dtype=torch.float64))
             pulse.model_changed()
         model.zero_grad()
         squares(model(x if step < 2 else x.double())).backward()

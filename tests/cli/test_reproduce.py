@@ -133,7 +133,7 @@ pulse = Pulse(model, "", folder=lambda: Path("born"), note=print)
 pulse.open()
 for step in range(3):
     optimizer.zero_grad()
-    x = torch.ones(4, WIDTH)
+    OFFSET, x = 5.0, torch.ones(4, WIDTH)
     model(x).sum().backward()
     pulse.before_step(step)
     optimizer.step()

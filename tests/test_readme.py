@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from factories import (
 from training_logs import make_log, make_problem, save_log
 from typer.testing import CliRunner
 
+import vgharness
 from vgharness.cli import main as cli
 
 # Pytester forgets what is first imported in a test of its own, and numpy and torch (its first step of an optimizer
@@ -27,7 +29,7 @@ from vgharness.cli import main as cli
 from vgharness.gradflow import measurement  # noqa: F401
 from vgharness.report import tables  # noqa: F401
 from vgharness.storage.store import RunStore
-from vgharness.storage.training_log import TrainingLogWriter
+from vgharness.storage.training_log import TrainingLogWriter, load_training_log
 from vgharness.study.presets import PRESETS
 
 pytestmark = pytest.mark.fast
@@ -41,6 +43,26 @@ def test_the_python_example_runs_and_prints_what_it_says(capsys: pytest.CaptureF
         torch.manual_seed(0)
         exec(compile(example, "README.md", "exec"), {})
     assert float(capsys.readouterr().out) == pytest.approx(0.13, abs=0.01)
+
+
+def test_the_training_that_is_watched_runs_and_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        exec(compile(block("python: watch"), "README.md", "exec"), {})
+    path, problems = capsys.readouterr().out.splitlines()
+    assert problems == "[]"
+    assert [snapshot.step for snapshot in load_training_log(Path(path)).snapshots] == [0, 100, 200]
+    described = README.split("| `vgharness.watch(model", 1)[1].split("\n\n", 1)[0]
+    assert set(signature(vgharness.watch).parameters) <= set(re.findall(r"`(\w+)(?:=[^`]*)?`", described))
+
+
+def test_the_notebook_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"### In a notebook\n\n.*?\n\n```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("gradient flow: warning: vanishing from fc6 toward the input\n")
 
 
 @pytest.mark.parametrize("name", ["quick", "test"])

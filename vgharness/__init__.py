@@ -42,10 +42,17 @@ if TYPE_CHECKING:
     from vgharness.study.judging import judge as judge
     from vgharness.study.presets import plan as plan
     from vgharness.study.run import run_study as run_study
+    from vgharness.training.callback import Callback as Callback
+    from vgharness.watching.notices import TrainingProblemError as TrainingProblemError
+    from vgharness.watching.notices import TrainingProblemWarning as TrainingProblemWarning
+    from vgharness.watching.notices import WatchWarning as WatchWarning
+    from vgharness.watching.start import watch as watch
+    from vgharness.watching.watch import Watch as Watch
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callback": "training.callback",
     "Cell": "records",
     "Claim": "claims.spec",
     "DeepCNN": "models",
@@ -65,7 +72,11 @@ _HOMES = {
     "Study": "records",
     "TrainingLog": "records",
     "TrainingProblem": "records",
+    "TrainingProblemError": "watching.notices",
+    "TrainingProblemWarning": "watching.notices",
     "Verdict": "records",
+    "Watch": "watching.watch",
+    "WatchWarning": "watching.notices",
     "compare": "gradflow.comparison",
     "diagnose": "gradflow.diagnosis",
     "judge": "study.judging",
@@ -77,6 +88,7 @@ _HOMES = {
     "measure": "gradflow.measurement",
     "plan": "study.presets",
     "run_study": "study.run",
+    "watch": "watching.start",
     "write_report": "report.pages",
 }
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import torch
 
 from vgharness.errors import UsageError
 from vgharness.records import Precision
+
+_Value = TypeVar("_Value")
+
+# The older names of these settings set the same of recurrent layers too.
+_SETTINGS: Final[tuple[Any, ...]] = (
+    torch.backends.cudnn.conv,  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn,
+    torch.backends.cuda.matmul,
+)
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:
@@ -22,17 +32,39 @@ def check_precision(precision: Precision, device: torch.device) -> None:
 def float32_precision(precision: Precision) -> Iterator[None]:
     """Sets how float32 convolutions and matrix products are computed on a GPU, and puts it back afterwards.
 
-    PyTorch rounds the inputs of float32 convolutions to TF32 by default; here only for ``tf32``.
+    PyTorch rounds the inputs of float32 convolutions to TF32 by default; here only for ``tf32``. What a user's own code
+    asks inside, by PyTorch's newer names or its older ones, is answered alike.
     """
-    settings: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
-    before = [setting.fp32_precision for setting in settings]
-    for setting in settings:
-        setting.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    is_tf32 = precision == "tf32"
+    before = [setting.fp32_precision for setting in _SETTINGS]
+    older = _read(lambda: torch.backends.cudnn.allow_tf32), _read(torch.get_float32_matmul_precision)
+    _set_older(is_tf32, "high" if is_tf32 else "highest")
+    for setting in _SETTINGS:
+        setting.fp32_precision = "tf32" if is_tf32 else "ieee"
     try:
         yield
     finally:
-        for setting, value in zip(settings, before, strict=True):
+        _set_older(*older)
+        for setting, value in zip(_SETTINGS, before, strict=True):
             setting.fp32_precision = value
+
+
+def _read(setting: Callable[[], _Value]) -> _Value | None:
+    """``None`` where PyTorch's older name of a setting disagrees with the newer one already, and so cannot be read."""
+    try:
+        return setting()
+    except RuntimeError:
+        return None
+
+
+def _set_older(convolutions: bool | None, products: str | None) -> None:
+    """Sets by PyTorch's older names, which raise where they disagree with the newer ones; ``None``: leaves it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some versions ask to use the newer names, which are set as well
+        if convolutions is not None:
+            torch.backends.cudnn.allow_tf32 = convolutions
+        if products is not None:
+            torch.set_float32_matmul_precision(products)
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast | nullcontext[None]:

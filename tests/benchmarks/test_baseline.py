@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from vgharness.benchmarks import baseline
-from vgharness.benchmarks.baseline import BaselineScript
+from vgharness.benchmarks.baseline import BaselineScript, CarefulScript
+from vgharness.data.on_device import DeviceImages
 from vgharness.data.synthetic import synthetic_images
 from vgharness.models import DeepCNN
 
@@ -53,3 +54,22 @@ def test_the_baseline_script_is_the_plain_network() -> None:
     model = BaselineScript("script", "relu", synthetic_images(4, 1), CPU, "fp32", 4)._model
     assert isinstance(model, DeepCNN)
     assert [type(module) for module in model.chain()][:3] == [nn.Conv2d, nn.ReLU, nn.MaxPool2d]
+
+
+def test_the_careful_script_trains_on_every_image_once_and_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline, "WARM_UP", 1)
+    images, shown, waits = DeviceImages(synthetic_images(10, 1), CPU), [], []
+    seen = images.training_batch
+
+    def training_batch(index: torch.Tensor, *drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        shown.extend(index.tolist())
+        return seen(index, *drawn)
+
+    monkeypatch.setattr(images, "training_batch", training_batch)
+    script = CarefulScript("script", "relu", images, "fp32", 4)
+    script._optimizer = torch.optim.SGD(script._model.parameters(), lr=1.0)  # Adam's own step uses `item`
+    before = [weight.detach().clone() for weight in script._model.parameters()]
+    monkeypatch.setattr(torch.Tensor, "item", lambda self: waits.append(1))
+    assert script.seconds_per_image() > 0
+    assert (sorted(shown), waits) == (list(range(10)), [])
+    assert all(not torch.equal(a, b) for a, b in zip(before, script._model.parameters(), strict=True))

@@ -90,10 +90,12 @@ def test_train_prints_a_table_and_writes_its_rows(tmp_path: Path, monkeypatch: p
             device=str(device),
             precision=options["precision"],
             baseline_images_per_s=1_000,
+            careful_images_per_s=2_000,
             images_per_s=2_500,
             ratio=2.5,
             ratio_low=2.25,
             ratio_high=2.75,
+            careful_ratio=Ratio(median=1.25, low=1.2, high=1.3),
             floor_images_per_s=5_000,
             flop_per_image=75e6,
             bytes_per_image=0.5e6,
@@ -108,7 +110,11 @@ def test_train_prints_a_table_and_writes_its_rows(tmp_path: Path, monkeypatch: p
     options = ["--device", "cpu", "--rounds", "2", "--images", "1280", "--json", str(target)]
     result = CliRunner().invoke(cli.app, ["bench", "train", *options])
     assert result.exit_code == 0, result.output
-    for words in ("baseline vgharness ratio floor gap", "script fp32 1,000 2,500 2.50 (2.25–2.75) 5,000 2.00"):
+    for words in (
+        "baseline careful vgharness floor",
+        "script fp32 1,000 2,000 2,500 5,000",
+        "script 2.50 (2.25–2.75) 1.25 (1.20–1.30) 2.00",
+    ):
         assert words in " ".join(result.output.split())
     assert "Baseline script: DataLoader with two workers" in result.output
     assert "script: 75.0 MFLOP and 0.50 MB an image; here 375 GFLOP/s and 50 GB/s" in result.output

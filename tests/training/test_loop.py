@@ -357,3 +357,26 @@ def test_an_epoch_crosses_to_the_host_once(few_images: DeviceImages, transfers: 
     assert result.status == "finished"
     assert count.epochs == [["cpu"]] * 3
     assert transfers == ["tolist"]  # the heatmap
+
+
+def test_what_is_prepared_before_the_first_epoch_is_not_its_time(
+    few_images: DeviceImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU steps are recorded first; how long is left is told from the epochs' times."""
+    clock, prepared = [0.0], []
+
+    def prepare(pack: packs.Pack, pause: Any = None) -> str:  # an epoch asks for it too, and finds it there
+        clock[0] += 0.0 if prepared else 6.0
+        prepared.append(True)
+        return ""
+
+    def epoch(pack: packs.Pack, step_done: Any, *, real: Any = packs.Pack.epoch) -> Any:
+        clock[0] += 1.0
+        return real(pack, step_done)
+
+    monkeypatch.setattr(packs.Pack, "prepare", prepare)
+    monkeypatch.setattr(packs.Pack, "epoch", epoch)
+    monkeypatch.setattr("vgharness.training.loop.time.perf_counter", lambda: clock[0])
+    found = train(small_cell(epochs=2), few_images, "fp32")
+    assert [epoch.seconds for epoch in found.epochs] == [1.0, 1.0]
+    assert (found.seconds, len(prepared)) == (8.0, 3)

@@ -20,6 +20,7 @@ from vgharness.benchmarks.timing import Arm, Ratio, ratio, take_turns
 from vgharness.models import DeepCNN
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import Activation, Architecture, Machine, Record
+from vgharness.system.device import LAYOUT
 
 
 class ProbeCost(Record):
@@ -79,12 +80,12 @@ def probe_cost(
     steps: int = 5,
 ) -> ProbeCost:
     """Times ``steps`` training steps (forward, backward, Adam) on random numbers for images, measured in each way."""
-    inputs = torch.randn(batch_size, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    inputs = torch.randn(batch_size, 3, 32, 32, device=device).contiguous(memory_format=LAYOUT)
     targets = torch.randint(10, (batch_size,), device=device)
 
     def arm(measure: Callable[[nn.Module], _Measuring]) -> Arm:
         torch.manual_seed(0)
-        model: nn.Module = DeepCNN(activation, pools=architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model: nn.Module = DeepCNN(activation, pools=architecture).to(device, memory_format=LAYOUT)  # type: ignore[call-overload]
         return partial(_train, model, torch.optim.Adam(model.parameters(), fused=True), measure(model), batch, steps)
 
     batch = inputs, targets

@@ -1,6 +1,6 @@
 """Speed on this machine, of which nothing is judged; and whether diagnosis, comparisons and verdicts are right.
 
-    python -m vgharness.bench train         # training, beside the baseline script and the hardware's floor
+    python -m vgharness.bench train         # training, beside two scripts and the hardware's floor
     python -m vgharness.bench scale         # time and memory as a study grows
     python -m vgharness.bench probe         # what measuring gradients costs
     python -m vgharness.bench check         # what `vgharness check` costs
@@ -121,7 +121,7 @@ def check(
 def train(
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(help="fp32, tf32 (a GPU only) or bf16, for vgharness and the baseline script")
+        str, typer.Option(help="fp32, tf32 (a GPU only) or bf16, for vgharness and both scripts")
     ] = "fp32",
     rounds: Annotated[int, typer.Option(help="how often each is timed, in turn")] = 3,
     images: Annotated[int | None, typer.Option(help="per network and turn; by default 2560, on a GPU 12800")] = None,
@@ -130,7 +130,7 @@ def train(
     ] = None,
     json: Json = None,
 ) -> None:
-    """Count images per second: of the baseline script, of vgharness, and the floor that this hardware sets.
+    """Count images per second: of the baseline script, of a careful one, of vgharness, and this hardware's floor.
 
     Exit status: 0 done, 2 bad input.
     """

@@ -76,20 +76,20 @@ def print_check_costs(screen: Console, found: CheckCosts) -> None:
 
 
 def print_speeds(screen: Console, found: TrainSpeeds) -> None:
-    """Prints images per second, beside the baseline script and the floor."""
+    """Prints images per second, beside both scripts and the floor."""
     print_machine(screen, found.machine)
-    table = new_table("images per second", "network", "precision", "baseline", "vgharness", "ratio", "floor", "gap")
+    speeds = new_table("images per second", "network", "precision", "baseline", "careful", "vgharness", "floor")
+    ratios = new_table("times as many", "network", "as baseline", "as careful", "floor as vgharness")
     for row in found.rows:
-        table.add_row(
+        counts = row.baseline_images_per_s, row.careful_images_per_s, row.images_per_s, row.floor_images_per_s
+        speeds.add_row(row.architecture, row.precision, *(f"{count:,.0f}" for count in counts))
+        ratios.add_row(
             row.architecture,
-            row.precision,
-            f"{row.baseline_images_per_s:,.0f}",
-            f"{row.images_per_s:,.0f}",
             _spread(row.ratio, row.ratio_low, row.ratio_high),
-            f"{row.floor_images_per_s:,.0f}",
+            _ratio(row.careful_ratio),
             f"{row.floor_images_per_s / row.images_per_s:.2f}",
         )
-    screen.print(table)
+    screen.print(speeds, ratios)
     for row in found.rows:
         screen.print(
             f"{row.architecture}: {row.flop_per_image / 1e6:.1f} MFLOP and {row.bytes_per_image / 1e6:.2f} MB an image;"
@@ -98,10 +98,12 @@ def print_speeds(screen: Console, found: TrainSpeeds) -> None:
         )
     row = found.rows[0]
     screen.print(
-        f"Training only, {row.images:,} synthetic images, medians of {row.rounds} rounds in turn, ratio with quartiles."
-        " Baseline script: DataLoader with two workers, PIL transforms, one network after the other, .item() per layer"
-        " and step; in a process of its own, with the settings that PyTorch comes with."
-        f" vgharness: {row.cells} networks side by side, gradients measured.",
+        f"Training only, {row.images:,} synthetic images, medians of {row.rounds} rounds in turn, ratios with quartiles"
+        ". Baseline script: DataLoader with two workers, PIL transforms, one network after the other, .item() per layer"
+        " and step. Careful script: images on the device and augmented there, one network after the other, no .item()."
+        " Both run in a process of its own, with the settings that PyTorch comes with, but for"
+        f" float32, which is computed as --precision says. vgharness: {row.cells} networks side by side, gradients"
+        " measured.",
         soft_wrap=True,
     )
 

@@ -60,8 +60,8 @@ def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
 
 def _study_line(entry: Entry) -> str:
     """From what is kept beside the run, or once from the run itself."""
+    from vgharness.records import tally_line
     from vgharness.report.past.digest import digest_at  # scipy is slow to import
-    from vgharness.report.verdict_table import tally_line
 
     try:
         digest = digest_at(entry.path)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vgharness.system.device import LAYOUT
+
 PADDING = 4
 # Per-channel statistics of CIFAR-10 that the studied script normalises with.
 MEAN = (0.4914, 0.4822, 0.4465)
@@ -38,10 +40,10 @@ def augment(padded: Tensor, index: Tensor, offsets: Tensor, flips: Tensor) -> Te
 def normalise(images: Tensor) -> Tensor:
     """Scales images, uint8 [B, 3, H, W], to float32: (x / 255 − mean) / std per channel.
 
-    The result is channels-last in memory, the layout in which convolutions are fastest.
+    The result lies in memory as :data:`~vgharness.system.device.LAYOUT` has it.
     """
     mean, std = _channel_statistics(images.device)
-    scaled = images.to(torch.float32, memory_format=torch.channels_last).div(255)
+    scaled = images.to(torch.float32, memory_format=LAYOUT).div(255)
     return scaled.sub_(mean).div_(std)
 
 

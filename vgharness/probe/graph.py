@@ -20,21 +20,21 @@ def nodes_of(tensor: Tensor) -> tuple[Node, ...]:
 
 def nodes_from(loss: Tensor) -> list[Node]:
     """All nodes of the graph of ``loss``, each after those that it goes into."""
-    return [] if loss.grad_fn is None else _from_the_loss_on(loss.grad_fn, {loss.grad_fn: []})
+    return [] if loss.grad_fn is None else _from_the_end_on([loss.grad_fn], {loss.grad_fn: []})
 
 
-def links(loss: Tensor, outputs: Mapping[Node, Iterable[_Key]]) -> dict[_Key, tuple[_Key, ...]]:
-    """Finds, for everything in ``outputs`` from which a way leads to ``loss``, what it goes into next on that way.
+def links(ends: Iterable[Tensor], outputs: Mapping[Node, Iterable[_Key]]) -> dict[_Key, tuple[_Key, ...]]:
+    """Finds, for everything in ``outputs`` from which a way leads to ``ends``, a loss or what one is computed from,
+    what it goes into next on that way.
 
     ``outputs``: by node of the graph, what it is an output of; of several at one node, as of a module and of the one
-    that it ends with, each goes into the next. What goes straight to the loss has nothing that it goes into.
+    that it ends with, each goes into the next. What goes straight to an end has nothing that it goes into.
 
     To be called before the backward pass, which may free the graph.
     """
-    if loss.grad_fn is None:
-        return {}
-    parents: dict[Node, list[Node]] = {loss.grad_fn: []}
-    order = _from_the_loss_on(loss.grad_fn, parents)
+    roots = [x.grad_fn for x in ends if x.grad_fn is not None]
+    parents: dict[Node, list[Node]] = {root: [] for root in roots}
+    order = _from_the_end_on(list(parents), parents)
     # By node, what is next on the ways from there to the loss.
     after: dict[Node, dict[_Key, None]] = {}
     found: dict[_Key, tuple[_Key, ...]] = {}
@@ -50,10 +50,10 @@ def links(loss: Tensor, outputs: Mapping[Node, Iterable[_Key]]) -> dict[_Key, tu
     return found
 
 
-def _from_the_loss_on(root: Node, parents: dict[Node, list[Node]]) -> list[Node]:
+def _from_the_end_on(roots: list[Node], parents: dict[Node, list[Node]]) -> list[Node]:
     """All nodes, each after those that it leads to; notes in ``parents`` which those are."""
-    waiting: dict[Node, int] = {root: 0}
-    stack = [root]
+    waiting: dict[Node, int] = dict.fromkeys(roots, 0)
+    stack = list(roots)
     while stack:  # how many ways lead to each node
         node = stack.pop()
         for child, _ in node.next_functions:
@@ -64,7 +64,7 @@ def _from_the_loss_on(root: Node, parents: dict[Node, list[Node]]) -> list[Node]
                 stack.append(child)
             waiting[child] += 1
             parents[child].append(node)
-    order, ready = [], [root]
+    order, ready = [], [root for root in roots if not waiting[root]]
     while ready:
         node = ready.pop()
         order.append(node)

@@ -29,24 +29,25 @@ class Observer(Protocol):
         self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any
     ) -> None: ...
 
-    def before_step(self, optimizer: Optimizer) -> None: ...
+    def before_step(self, optimizer: Optimizer, *, closure: bool) -> None:
+        """``closure``: whether the step was given one, which runs the forward and backward passes inside it."""
 
     def after_step(self, optimizer: Optimizer) -> None: ...
 
 
 _lock = threading.Lock()
-_observers: tuple[Observer, ...] = ()
-_step_observers: tuple[Observer, ...] = ()  # those of them that are called around optimizer steps too
+_observers: tuple[Observer, ...] = ()  # that are called around forward passes
+_step_observers: tuple[Observer, ...] = ()  # that are called around optimizer steps
 _handles: list[RemovableHandle] = []
 _step_handles: list[RemovableHandle] = []
 
 
-def subscribe(observer: Observer, *, steps: bool) -> None:
-    """Calls ``observer`` from now on, with ``steps`` around optimizer steps too; the first one of either kind registers
-    the global hooks for it."""
+def subscribe(observer: Observer, *, forwards: bool = True, steps: bool = False) -> None:
+    """Calls ``observer`` from now on around forward passes, around optimizer steps or both; the first one of either
+    kind registers the global hooks for it. Those of forward passes cost every module something."""
     global _observers, _step_observers
     with _lock:
-        if not _observers:
+        if forwards and not _observers:
             _handles.extend((
                 register_module_forward_pre_hook(_before_forward),
                 register_module_forward_hook(_after_forward, with_kwargs=True),
@@ -56,7 +57,7 @@ def subscribe(observer: Observer, *, steps: bool) -> None:
                 register_optimizer_step_pre_hook(_before_step),
                 register_optimizer_step_post_hook(_after_step),
             ))  # fmt: skip
-        _observers = (*_observers, observer)
+        _observers = (*_observers, observer) if forwards else _observers
         _step_observers = (*_step_observers, observer) if steps else _step_observers
 
 
@@ -85,8 +86,9 @@ def _after_forward(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[st
 
 
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    closure = (args[1] if len(args) > 1 else kwargs.get("closure")) is not None  # the first is the optimizer
     for observer in _step_observers:
-        observer.before_step(optimizer)
+        observer.before_step(optimizer, closure=closure)
 
 
 def _after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -15,7 +16,7 @@ _ROW = 2**9
 
 
 def tensors_in(output: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and mappings."""
+    """The tensors in nested tuples, lists, mappings and dataclasses."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):
@@ -24,12 +25,15 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, tuple | list):
         for value in output:
             yield from tensors_in(value)
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        for field in dataclasses.fields(output):
+            yield from tensors_in(getattr(output, field.name, None))
 
 
 def norm(tensor: Tensor) -> Tensor:
     """‖tensor‖₂ as a scalar of at least float32, accurate to 1e-6; of complex numbers, of their absolute values."""
     if tensor.device.type != "cpu":  # a GPU adds up in float32 what is of half that, without a copy in float32 first
-        line = _line(tensor)
+        line = in_memory_order(tensor)
         exact: Tensor = torch.linalg.vector_norm(line, dtype=torch.promote_types(line.dtype, torch.float32))
         return exact
     flat = _flat(tensor)
@@ -44,11 +48,12 @@ def norm(tensor: Tensor) -> Tensor:
 
 class FlatBuffer:
     """Groups of tensors, those of each group one long vector, side by side in one buffer: the norms of many small ones
-    then take few operations. The buffer is kept and filled again, for on a CPU to ask for megabytes at every step
-    costs more than to compute with them."""
+    then take few operations. The memory is kept and filled again, by fewer or smaller groups too: on a CPU to ask for
+    megabytes at every step costs more than to compute with them, and a CUDA graph knows its memory by its address."""
 
     def __init__(self) -> None:
-        self._buffer = torch.empty(0)
+        self._memory = torch.empty(0)
+        self._buffer = self._memory  # as much of it as is filled
         self._padding = torch.empty(0)
         self._rows: tuple[int, ...] = ()  # of each group
 
@@ -59,11 +64,19 @@ class FlatBuffer:
         )
         self._rows = tuple(sum(-(-flat.numel() // _ROW) for flat in group) for group in flats)
         size = _ROW * sum(self._rows)
-        if (self._buffer.numel(), self._buffer.dtype, self._buffer.device) != (size, like.dtype, like.device):
-            self._buffer, self._padding = like.new_empty(size), like.new_zeros(_ROW)
+        kind = self._memory.dtype, self._memory.device
+        if self._memory.numel() < size or kind != (like.dtype, like.device):
+            self._memory, self._padding = like.new_empty(size), like.new_zeros(_ROW)
+        self._buffer = self._memory[:size]
         pieces = [piece for group in flats for flat in group for piece in (flat, self._padding[: -flat.numel() % _ROW])]
         torch.cat(pieces, out=self._buffer)
         return self
+
+    def fits(self, groups: Sequence[Sequence[Tensor]]) -> bool:
+        """Whether ``groups`` would lie as what is here does."""
+        tensors = [tensor for group in groups for tensor in group]
+        rows = tuple(sum(-(-tensor.numel() // _ROW) for tensor in group) for group in groups)
+        return rows == self._rows and all(tensor.device == self._memory.device for tensor in tensors)
 
     def subtract(self, other: FlatBuffer) -> FlatBuffer:
         """What is here minus what is at the same place in ``other``."""
@@ -77,7 +90,7 @@ class FlatBuffer:
             lengths = rows.abs_().sum(1)
         else:
             lengths = torch.linalg.vector_norm(rows, ord=order, dim=1)
-        wide, groups = lengths.to(_wide(lengths.device)), _group_of_row(self._rows, lengths.device)
+        wide, groups = lengths.to(wide_dtype(lengths.device)), _group_of_row(self._rows, lengths.device)
         sums = wide.new_zeros(len(self._rows))
         if order == 1:
             return sums.index_add_(0, groups, wide)
@@ -91,7 +104,7 @@ class FlatBuffer:
 @functools.cache
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
     """``values`` on ``device``, in float64 where it has that."""
-    return torch.tensor(values, dtype=_wide(device), device=device)
+    return torch.tensor(values, dtype=wide_dtype(device), device=device)
 
 
 @functools.cache
@@ -100,7 +113,8 @@ def _group_of_row(rows: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.arange(len(rows)).repeat_interleave(torch.tensor(rows)).to(device)
 
 
-def _wide(device: torch.device) -> torch.dtype:
+def wide_dtype(device: torch.device) -> torch.dtype:
+    """float64 where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64  # which Apple's GPUs lack
 
 
@@ -135,14 +149,14 @@ def norm_of(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    """:func:`_line` in at least float32: the squares of float16 numbers underflow and their norm overflows."""
-    line = _line(tensor)
+    """:func:`in_memory_order`, in at least float32: squares of float16 numbers underflow and their norm overflows."""
+    line = in_memory_order(tensor)
     if torch.finfo(line.dtype).bits >= 32:
         return line
     return line.to(torch.promote_types(line.dtype, torch.float32))
 
 
-def _line(tensor: Tensor) -> Tensor:
+def in_memory_order(tensor: Tensor) -> Tensor:
     """One-dimensional, in the order in which the elements lie in memory, which needs no copy."""
     tensor = tensor.detach()
     if tensor.is_sparse:

@@ -25,7 +25,7 @@ class OutputSize(NamedTuple):
 
 def output_sizes(output: Any) -> list[OutputSize]:
     """Of each floating tensor in ``output`` that has elements."""
-    return [OutputSize(norm(x), (x.detach() == 0).sum(), x.numel()) for x in _floating(output)]
+    return [OutputSize(norm(x), x.numel() - torch.count_nonzero(x.detach()), x.numel()) for x in _floating(output)]
 
 
 def output_spread(output: Any) -> Tensor | None:

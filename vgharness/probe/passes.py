@@ -57,6 +57,21 @@ class LayerState:
         return [weight.grad for weight in self.weights if weight.grad is not None]
 
 
+class SaturatedUnits(NamedTuple):
+    """Of one activation that follows a forward pass.
+
+    place: the how-manieth such activation it is.
+    mask: which units are saturated on every sample, bool.
+    share: of them, a scalar.
+    numel: how many elements the batch has.
+    """
+
+    place: int
+    mask: Tensor
+    share: Tensor
+    numel: int
+
+
 class ForwardPass:
     """One run of a layer: by number of the backward pass through it, norm and number of elements of each signal.
 
@@ -70,7 +85,7 @@ class ForwardPass:
         self.feeds: tuple[ForwardPass, ...] | None = None
         self.recurrent: RecurrentPass | None = None  # where the signal through time is asked for
         self.signals: dict[int, list[tuple[Tensor, int]]] = {}
-        self.saturated: list[tuple[Tensor, int]] = []
+        self.saturated: list[SaturatedUnits] = []
         self.outputs: list[OutputSize] = []  # where they are asked for
 
 
@@ -117,7 +132,7 @@ class Row:
         self.without_gradient: tuple[str, ...] = ()
         self.unused = False
         self.signals: list[tuple[Tensor, int]] = []
-        self.saturated: list[tuple[Tensor, int]] = []
+        self.saturated: list[SaturatedUnits] = []
         self.outputs: list[OutputSize] = []
         self.measured: frozenset[str] = frozenset()  # names of the columns that have a value
 
@@ -127,8 +142,8 @@ class Row:
         ``signal_rms`` is still to be divided by :attr:`root_numel`. Remembers in :attr:`measured` which there are, so
         that the host knows it without waiting for the device.
         """
-        signal = self._signal()
-        values = [*(weight or (None, None)), signal, signal, self.layer.update, self._saturation()]
+        signal = self.signal()
+        values = [*(weight or (None, None)), signal, signal, self.layer.update, self.saturation()]
         self.measured = frozenset(column for column, x in zip(COLUMNS, values, strict=True) if x is not None)
         return values
 
@@ -141,7 +156,7 @@ class Row:
             aliases=self.layer.aliases,
             feeds=self.feeds,
             without_gradient=self.without_gradient,
-            state=self._state([x for column, x in kept.items() if column in QUANTITIES]),
+            state=self.state([x for column, x in kept.items() if column in QUANTITIES]),
             **kept,  # type: ignore[arg-type]
         )
 
@@ -150,20 +165,27 @@ class Row:
         """√(number of elements) of the signals that came; 1 where none did."""
         return math.sqrt(sum(numel for _, numel in self.signals) or 1)
 
-    def _signal(self) -> Tensor | None:
+    @property
+    def reached(self) -> bool:
+        """Whether an error signal came."""
+        return bool(self.signals)
+
+    def signal(self) -> Tensor | None:
+        """‖∂L/∂h‖₂, a scalar on its device."""
         if not self.signals:
             return None
         lengths = [length for length, _ in self.signals]
         return lengths[0] if len(lengths) == 1 else norm_of([length[None] for length in lengths])
 
-    def _saturation(self) -> Tensor | None:
+    def saturation(self) -> Tensor | None:
         """The mean over the units of all activations that follow this forward pass."""
         if not self.saturated:
             return None
-        units = sum(numel for _, numel in self.saturated)
-        return torch.stack([share * (numel / units) for share, numel in self.saturated]).sum()
+        units = sum(x.numel for x in self.saturated)
+        return torch.stack([x.share * (x.numel / units) for x in self.saturated]).sum()
 
-    def _state(self, gradients: Sequence[float]) -> State:
+    def state(self, gradients: Sequence[float]) -> State:
+        """Of the layer, of which these values of its gradients were measured."""
         if self.layer.frozen:
             return "frozen"
         if self.unused:

@@ -23,7 +23,7 @@ modules.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from types import TracebackType
 from typing import Any
@@ -45,6 +45,7 @@ from vgharness.probe.passes import (
     ForwardPass,
     LayerState,
     Row,
+    SaturatedUnits,
     WeightNorms,
     Window,
     portions,
@@ -52,9 +53,9 @@ from vgharness.probe.passes import (
     unreached,
     weight_norms,
 )
-from vgharness.probe.saturation import greatest_slope, is_activation, saturated_share
+from vgharness.probe.saturation import greatest_slope, is_activation, saturated_units
 from vgharness.probe.through_time import RecurrentPass
-from vgharness.records import QUANTITIES, GradientFlow, LayerGradient
+from vgharness.records import QUANTITIES, GradientFlow
 
 
 class GradientProbe:
@@ -73,7 +74,8 @@ class GradientProbe:
     :meth:`flow`, which computes them again step by step. ``parameters`` gives :meth:`flow` the gradient of each
     parameter, ``outputs`` the scale of what each layer puts out and how much the model's own output differs from sample
     to sample. ``updates`` measures an optimizer's step inside the ``with`` as ``relative_update``, for which it keeps a
-    copy of the weights.
+    copy of the weights. ``feeds`` follows which layer's output goes into which at each forward pass of the model, back
+    from what it puts out; :meth:`backward` does it from the loss.
 
     A layer that runs several times gives a row per forward pass; passes that no gradient reached give none, and are
     not counted, where others were reached. Micro-batches add up as ``.grad`` does, pass by pass, over the backward
@@ -96,9 +98,10 @@ class GradientProbe:
         parameters: bool = False,
         outputs: bool = False,
         updates: bool = False,
+        feeds: bool = False,
     ) -> None:
         self._through_time, self._parameters, self._outputs = through_time, parameters, outputs
-        self._updates = updates
+        self._updates, self._feeds = updates, feeds
         self._model, self._scaler = model, scaler
         self._layers = {layer.module: LayerState(layer) for layer in find_layers(model, layers)}
         activations = {m for m in model.modules() if is_activation(m)} if saturation else set()
@@ -148,11 +151,20 @@ class GradientProbe:
     # --- hooks -------------------------------------------------------------------------------------
 
     def after_forward(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
-        if self._outputs and module is self._model and torch.is_grad_enabled():
-            self._spread = output_spread(output)
         layer = self._layers.get(module)
-        if layer is None:
+        if layer is not None:
+            self._add_pass(layer, module, inputs, keywords, output)
+        if module is not self._model or not torch.is_grad_enabled():
             return
+        if self._outputs:
+            self._spread = output_spread(output)
+        # What checkpointing keeps no graph of would look like a gap between the layers around it.
+        if self._feeds and not self._window.graphless:
+            self._follow_from(tensors_in(output), self._window.passes)
+
+    def _add_pass(
+        self, layer: LayerState, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any
+    ) -> None:
         # Inside a backward pass only checkpointing calls modules: to compute again what it did not keep.
         repeated = torch._C._current_graph_task_id() != -1
         graph = torch.is_grad_enabled()
@@ -211,10 +223,11 @@ class GradientProbe:
 
     def before_forward(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if module in self._slopes and self._window.latest is not None and torch.is_grad_enabled() and inputs:
-            share = saturated_share(module, inputs[0], self._slopes[module])
-            self._window.latest.saturated.append((share, inputs[0].numel()))
+            mask = saturated_units(module, inputs[0], self._slopes[module])
+            found = self._window.latest.saturated
+            found.append(SaturatedUnits(len(found), mask, mask.float().mean(), inputs[0].numel()))
 
-    def before_step(self, optimizer: Optimizer) -> None:
+    def before_step(self, optimizer: Optimizer, *, closure: bool) -> None:
         self._stepping.pop(optimizer, None)  # a step that raised
         stepped = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
         layers = [layer for layer in self._layers.values() if any(id(weight) in stepped for weight in layer.weights)]
@@ -236,17 +249,19 @@ class GradientProbe:
         it, such as an inner ``torch.autograd.grad``, are dropped. Follows in the graph which layer's output goes into
         which, so that factors stand between layers that are connected."""
         passes = [forward for window in [*self._windows, self._window] for forward in window.passes]
+        for forward in passes:
+            forward.signals.clear()
+        self._follow_from([loss], passes)
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def _follow_from(self, ends: Iterable[Tensor], passes: Iterable[ForwardPass]) -> None:
         outputs: dict[Node, list[ForwardPass]] = {}
         for forward in dict.fromkeys(passes):
             for node in forward.nodes:
                 if forward not in outputs.setdefault(node, []):
                     outputs[node].append(forward)
-        found = links(loss, outputs)
-        for forward in passes:
-            forward.signals.clear()
-            if forward in found:
-                forward.feeds = found[forward]
-        loss.backward()  # type: ignore[no-untyped-call]
+        for forward, feeds in links(ends, outputs).items():
+            forward.feeds = feeds
 
     # --- what came ---------------------------------------------------------------------------------
 
@@ -257,8 +272,7 @@ class GradientProbe:
         Call it after ``backward()``, and before gradients are clipped or cleared; ``relative_update`` is of the
         last step before it.
         """
-        self._rows = rows_of([*(w for w in self._windows if w is not self._window), self._window], self._in_order())
-        self._unreached = unreached([*self._windows, self._window])
+        self._gather()
         norms: dict[LayerState, WeightNorms] = {}
         for portion in portions([layer for layer in self._layers.values() if layer.grads()]):
             norms |= weight_norms(portion, self._scratch)
@@ -270,10 +284,23 @@ class GradientProbe:
         if self._scaler is not None:  # as a tensor: its `get_scale` would wait for the device
             scale = self._scaler.scale(torch.ones((), device=read.device))
             read = torch.cat([read[:, : len(QUANTITIES)] / scale, read[:, len(QUANTITIES) :]], dim=1)
-        for row in self._rows:
-            row.without_gradient, row.unused = row.layer.without_gradient, row.layer.unused
         self._forget()
         return read
+
+    def take(self) -> tuple[list[Row], Tensor | None]:
+        """What came since the last reading, not yet put together, but for the weights' gradients: the rows, and how
+        much the model's last output differed from sample to sample where that was asked for; then forgets it."""
+        spread, self._spread = self._spread, None
+        self._gather()
+        rows, self._rows = self._rows, []
+        self._forget()
+        return rows, spread
+
+    def _gather(self) -> None:
+        self._rows = rows_of([*(w for w in self._windows if w is not self._window), self._window], self._in_order())
+        self._unreached = unreached([*self._windows, self._window])
+        for row in self._rows:
+            row.without_gradient, row.unused = row.layer.without_gradient, row.layer.unused
 
     def flow(self) -> GradientFlow:
         """What came since the last reading as a record; then forgets it. Waits for the device."""
@@ -293,8 +320,8 @@ class GradientProbe:
             scale = 1.0 if self._scaler is None else self._scaler.get_scale()
             own = parameter_gradients(self._layers.values(), scale)
             more = [{**fields, "parameters": own[row.layer.name]} for fields, row in zip(more, self._rows, strict=True)]
-        layers = tuple(LayerGradient(**{**dict(x), **y}) for x, y in zip(flow.layers, more, strict=True))
-        return GradientFlow(**{**dict(flow), **through_time(recurrent), "layers": layers, "output_spread": spread})
+        layers = tuple(x.changed(**y) for x, y in zip(flow.layers, more, strict=True))
+        return flow.changed(**through_time(recurrent), layers=layers, output_spread=spread)
 
     def record(self, rows: Sequence[Sequence[float]]) -> GradientFlow:
         """``rows`` as the last :meth:`read` gave, or averages of several such readings → a flow."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+from vgharness.probe.norms import in_memory_order
 
 SHARE_OF_SUP = 0.01  # a unit whose |φ'| is under this share of sup|φ'| is saturated
 
@@ -12,6 +16,10 @@ _ELEMENTWISE = (
     *(nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softsign, nn.Tanhshrink),
     *(nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish),
 )
+
+
+# Where σ' is 1/100 of σ'(0), and tanh' of tanh'(0): at logit((1 + √0.99) / 2) and half of that.
+_SATURATED_BEYOND = {nn.Sigmoid: 2 * math.atanh(math.sqrt(0.99)), nn.Tanh: math.atanh(math.sqrt(0.99))}
 
 
 def is_activation(module: nn.Module) -> bool:
@@ -36,11 +44,22 @@ def _search_slope(activation: nn.Module) -> float:
     return float(_slope(activation, torch.linspace(-50, 50, 100_001, dtype=torch.float64)).max())
 
 
-def saturated_share(activation: nn.Module, h: Tensor, greatest: float) -> Tensor:
-    """Share of the units of pre-activations ``h`` [B, …] for which |φ'(h)| is under 1 % of ``greatest`` on every
-    sample of the batch: of a ReLU, those that are dead for this batch. A scalar on h's device."""
-    slope = _slope(activation, h if h.dim() else h[None])
-    return (slope.amax(0) < SHARE_OF_SUP * greatest).float().mean()
+def saturated_units(activation: nn.Module, h: Tensor, greatest: float) -> Tensor:
+    """Which units of pre-activations ``h`` [B, …] have a |φ'(h)| under 1 % of ``greatest`` on every sample of the
+    batch: of a ReLU, those that are dead for this batch. Bool [units] on h's device, units as they lie in memory."""
+    h = h.detach() if h.dim() else h.detach()[None]
+    if type(activation) is nn.ReLU:  # as its slope says, with a tenth of the work
+        return _by_sample(h).amax(0) <= 0
+    if type(activation) in _SATURATED_BEYOND:
+        return _by_sample(h).abs().amin(0) > _SATURATED_BEYOND[type(activation)]
+    return _by_sample(_slope(activation, h)).amax(0) < SHARE_OF_SUP * greatest
+
+
+def _by_sample(h: Tensor) -> Tensor:
+    """[B, …] → [B, units]. Reduced over B it takes a CPU a tenth of the time where channels come last in memory."""
+    if h.numel() and h.stride(0) == h.numel() // len(h):
+        return in_memory_order(h).view(len(h), -1)
+    return h.flatten(1) if h.dim() > 1 else h[:, None]
 
 
 def _slope(activation: nn.Module, h: Tensor) -> Tensor:

@@ -50,6 +50,12 @@ class Machine(Record):
     cuda: the version that PyTorch was built with; ``None`` on a CPU.
     cudnn: its version; ``None`` on a CPU.
     driver: the GPU driver's version; ``None`` on a CPU.
+    memory: of the GPU, bytes; ``None`` on a CPU.
+    capability: the GPU's compute capability, such as ``9.0``; ``None`` on a CPU.
+    power_limit: of the GPU, watts; ``None`` on a CPU, or where the driver does not say.
+    mig: whether the device is a part of a GPU that is divided (Multi-Instance GPU); ``None`` on a CPU, or not known.
+    deterministic: whether PyTorch was asked for the same result every time, where a GPU would else add in any order.
+    cudnn_benchmark: whether cuDNN chose its algorithms by trying them out; ``None`` on a CPU.
     """
 
     id: str = Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")
@@ -63,8 +69,36 @@ class Machine(Record):
     cuda: str | None = None
     cudnn: str | None = None
     driver: str | None = None
+    memory: Size | None = None
+    capability: str | None = None
+    power_limit: float | None = None
+    mig: bool | None = None
+    deterministic: bool = False
+    cudnn_benchmark: bool | None = None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What else is known of a GPU, by name; nothing of a CPU."""
+        memory = None if self.memory is None else f"{self.memory / 2**30:.0f} GiB"
+        power = None if self.power_limit is None else f"{self.power_limit:.0f} W"
+        found = {
+            "CUDA": self.cuda,
+            "cuDNN": self.cudnn,
+            "driver": self.driver,
+            "memory": memory,
+            "compute capability": self.capability,
+            "power limit": power,
+            "divided GPU (MIG)": _yes_or_no(self.mig),
+            "cuDNN's trials of algorithms": _yes_or_no(self.cudnn_benchmark),
+            "deterministic algorithms": _yes_or_no(self.deterministic or None),
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
     def hardware(self) -> str:
         """What computed: the GPU's name, or the processor's."""
         return self.device if self.device != "cpu" else self.processor
+
+
+def _yes_or_no(value: bool | None) -> str | None:
+    return None if value is None else "yes" if value else "no"

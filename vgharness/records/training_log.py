@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from vgharness.formatting import count, escaped, number
 from vgharness.records.base import Count, FiniteRecord, JsonObject, Name, NotNegative, Record, State
 from vgharness.records.flow import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin
-from vgharness.records.log_tables import LogTableName, log_table_of
+from vgharness.records.log_shown import ShownLog, problem_line
 from vgharness.records.provenance import Machine
-
-if TYPE_CHECKING:
-    import pandas  # slow to import, and an extra
 
 TRAINING_VERSION: Final = 1
 
@@ -129,6 +127,13 @@ class Snapshot(FiniteRecord):
     learning_rates: tuple[float, ...] = ()
     skipped: bool = False
 
+    def __repr__(self) -> str:
+        model = f"{escaped(self.model)}, " if self.model else ""
+        return f"<Snapshot: {model}step {self.step:,}, {count(len(self.states), 'row')}, loss {number(self.loss)}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
     @model_validator(mode="after")
     def _a_value_for_each_row(self) -> Snapshot:
         for name, values in self.values.items():
@@ -161,6 +166,9 @@ class TrainingProblem(Record):
     severity: Literal["problem", "warning"] = "problem"
     times: Count = 1
 
+    def __str__(self) -> str:
+        return escaped(problem_line(self))
+
 
 class Birth(Record):
     """The first value of a training that was not finite.
@@ -170,6 +178,8 @@ class Birth(Record):
     batch: of which training batch, from 0.
     origin: the module and the operation that made it; ``None``: repeating the batch did not show it again.
     loss: whether the model's outputs were finite and the loss, or its gradient, was not.
+    parameter: where the optimizer made it: the first parameter that was not finite after ``step``, of finite gradients.
+    remark: what else is known of it, a sentence or more.
     noticed: at which step it was noticed; later than ``step`` where the host does not wait for a GPU.
     reproducer: the folder that holds weights, batch and generators; empty: none was written.
     """
@@ -179,8 +189,32 @@ class Birth(Record):
     batch: Count = 0
     origin: NonfiniteOrigin | None = None
     loss: bool = False
+    parameter: Name = ""
+    remark: str = ""
     noticed: Count
     reproducer: Name = ""
+
+    @property
+    def module(self) -> str | None:
+        """The module that made it (empty: the model itself); ``None``: it is not known, or it was none."""
+        if self.parameter:
+            return self.parameter.rpartition(".")[0]
+        return None if self.origin is None else self.origin.module
+
+    @property
+    def cause(self) -> str:
+        """What made it, as a sentence without its end: ``the forward pass of block.norm makes it, by div``."""
+        if self.parameter:
+            return f"the optimizer's step makes {self.parameter} NaN or infinite, of finite gradients"
+        if self.loss:
+            return "the model puts out finite numbers, and the loss or its gradient is not finite"
+        if self.origin is None:
+            return "the batch, when it is repeated, does not show where it comes from"
+        if self.origin.stage == "inputs":
+            return "the batch itself holds NaN or infinity"
+        of = "" if self.origin.module is None else f" of {self.origin.module or 'the model itself'}"
+        by = f", by {self.origin.operation}" if self.origin.operation else ""
+        return f"the {self.origin.stage} pass{of} makes it{by}"
 
 
 class WatchedModel(Record):
@@ -198,8 +232,10 @@ class WatchedModel(Record):
     steps: Count = 0
 
 
-class TrainingLog(Record):
+class TrainingLog(ShownLog, Record):  # type: ignore[misc]  # snapshots, not pydantic's fields
     """What was watched of one training.
+
+    Its rows are its snapshots: ``for snapshot in log``, ``log[-1]``, ``log["step 300"]``.
 
     schema_version: of this format.
     kind: sets it apart from a study's run and a session.
@@ -280,16 +316,6 @@ class TrainingLog(Record):
     def flow(self, snapshot: Snapshot) -> GradientFlow:
         """The gradients of one of the snapshots as a flow, as far as a flow holds them."""
         return flow_of(snapshot, self.rows[snapshot.rows])
-
-    def to_frame(self, what: LogTableName = "snapshots") -> pandas.DataFrame:
-        """The log as a table of pandas, which the extra ``[frame]`` brings.
-
-        what: ``snapshots``, a row for each snapshot and layer; ``parameters``, for each snapshot and parameter, where
-            those were asked for; ``problems``, for each problem.
-
-        Raises :class:`~vgharness.errors.UsageError` for another name, and without pandas.
-        """
-        return log_table_of(self, what).to_frame()
 
 
 def flow_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> GradientFlow:

@@ -18,8 +18,8 @@ from vgharness.records import (
     Session,
     TrainingLog,
     Verdict,
+    tally,
 )
-from vgharness.report.verdict_table import tally
 
 VERDICTS_VERSION: Final = 2
 

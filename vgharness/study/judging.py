@@ -50,7 +50,7 @@ def judged(run: Run, claims: Iterable[Claim]) -> Run:
     """The same run with the verdicts on ``claims``, in place of any that it had."""
     chosen = tuple(claims)
     document = chosen[0].document if chosen else None
-    return Run(**{**dict(run), "document": document, "verdicts": _judged(chosen, Evidence.of(run))})
+    return run.changed(document=document, verdicts=_judged(chosen, Evidence.of(run)))
 
 
 def _loaded(path: Path) -> Run | Session | Training:
@@ -60,9 +60,7 @@ def _loaded(path: Path) -> Run | Session | Training:
 def _judged(claims: tuple[Claim, ...], evidence: Evidence) -> tuple[Verdict, ...]:
     """The verdicts; those of claims that did not run with the command that would run them."""
     return tuple(
-        Verdict(**{**dict(verdict), "command": command_for(claim, verdict.variant)})
-        if verdict.outcome == "not run"
-        else verdict
+        verdict.changed(command=command_for(claim, verdict.variant)) if verdict.outcome == "not run" else verdict
         for claim in claims
         for verdict in judge_evidence([claim], evidence)
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vgharness.records import Machine
 
@@ -21,9 +22,7 @@ def describe(device: torch.device) -> Machine:
     """This machine, as far as a result can depend on it."""
     import torch
 
-    on_gpu = device.type == "cuda"
-    cudnn = torch.backends.cudnn.version() if on_gpu else None  # type: ignore[no-untyped-call]
-    gpu = torch.cuda.get_device_name(device) if on_gpu else None
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return Machine(
         id=f"{machine_prefix()}{gpu or 'cpu'}".replace(" ", "_").replace("/", "_"),
         system=platform.platform(),
@@ -33,10 +32,31 @@ def describe(device: torch.device) -> Machine:
         device=gpu or "cpu",
         python=platform.python_version(),
         versions={name: found for name in _PACKAGES if (found := _version(name))},
-        cuda=torch.version.cuda if on_gpu else None,
-        cudnn=str(cudnn) if cudnn else None,
-        driver=_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if on_gpu else None,
+        deterministic=torch.are_deterministic_algorithms_enabled() or torch.backends.cudnn.deterministic,
+        **(_gpu_facts(device) if gpu else {}),
     )
+
+
+def _gpu_facts(device: torch.device) -> dict[str, Any]:
+    """The fields of a :class:`Machine` that only one with a GPU has."""
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    query = ("nvidia-smi", "--query-gpu=driver_version,power.limit,mig.mode.current", "--format=csv,noheader,nounits")
+    # By its own name, for a process may see other GPUs, in another order; a part of a divided one has no such name.
+    asked = _output(*query, f"--id=GPU-{properties.uuid}") or _output(*query)
+    driver, power, mig = (*(x.strip() for x in (asked or "").split(",")), "", "", "")[:3]
+    return {
+        "cuda": torch.version.cuda,
+        "cudnn": str(cudnn) if cudnn else None,
+        "driver": driver or None,
+        "memory": properties.total_memory,
+        "capability": f"{properties.major}.{properties.minor}",
+        "power_limit": float(power) if re.fullmatch(r"\d+(\.\d+)?", power) else None,
+        "mig": {"Enabled": True, "Disabled": False}.get(mig),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+    }
 
 
 def machine_prefix() -> str:

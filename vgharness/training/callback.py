@@ -52,7 +52,8 @@ class Callback:
         """
 
     def waiting(self) -> None:
-        """Called now and then while a pack that trains elsewhere reports nothing."""
+        """Called now and then while nothing else is reported: of a pack that trains elsewhere, and between the parts of
+        what is measured and prepared beside the epochs."""
 
     def checkpoint(self, result: CellResult, state: Callable[[], bytes]) -> None:
         """Called after each epoch, with what it takes to go on from there; from several threads at a time.

@@ -61,16 +61,30 @@ class Recorder:
             yield
         main.wait_stream(self._side)
 
-    def record(self, work: Callable[[], _Result]) -> Recorded[_Result]:
+    def record(self, work: Callable[[], _Result], join: Callable[[], None]) -> Recorded[_Result]:
         """Records what ``work`` queues, without doing it; only where :attr:`can_record`.
 
         ``work`` must have run :meth:`aside` before, so that what libraries do the first time is done, and must not wait
-        for the device.
+        for the device. What it raises is raised here, and the next recording works: ``join`` is then called, to bring
+        back what was queued on other streams, without which PyTorch cannot end a recording.
         """
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
-        # Other threads, which train on other GPUs, may do meanwhile what a recording must not.
-        with torch.cuda.graph(graph, self._pool, self._side, capture_error_mode="thread_local"):
-            result = work()
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
+        raised: BaseException | None = None
+        try:
+            # Other threads, which train on other GPUs, may do meanwhile what a recording must not.
+            with torch.cuda.graph(graph, self._pool, self._side, capture_error_mode="thread_local"):
+                try:
+                    result = work()
+                except BaseException as error:
+                    raised = error
+                    join()
+        except Exception:
+            if raised is None:
+                raise  # else it could not be ended, because of what the work raised
+        finally:
+            torch.cuda.set_stream(before)  # an ending that raises leaves the side stream the current one
+        if raised is not None:
+            raise raised
         return Recorded(graph, result)

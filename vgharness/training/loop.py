@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vgharness.data.on_device import DeviceImages
+from vgharness.formatting import count
 from vgharness.precision import autocast
 from vgharness.records import Cell, CellResult, Epoch, GradientFlow, LayerPrediction, MomentErrors, Precision
 from vgharness.storage.checkpoints import Checkpoint
@@ -181,21 +182,26 @@ def _train(pack: Pack, networks: Sequence[NetworkTraining], callback: Callback, 
             if network in those:
                 callback.checkpoint(network.if_interrupted(seconds), partial(state_of, pack, number))
 
+    def measure_first_batches() -> None:
+        for network in networks:
+            callback.waiting()  # it may take seconds, in which Ctrl-C is to be heard
+            network.measure_first_batch()
+
     done = len(networks[0].epochs)
     if not done:
-        for network in networks:
-            network.measure_first_batch()
+        measure_first_batches()
         advanced(networks)
     if not pack.cell.epochs:
         for network, flow in zip(networks, _initial_flows(pack), strict=True):
             network.initial = flow
         return
+    if why := pack.prepare(callback.waiting):  # before the clock of the first epoch
+        callback.warned(f"{count(len(networks), 'network')}: no CUDA graph, so training takes longer ({why})")
     for number in range(done + 1, pack.cell.epochs + 1):
         training = [network for network in networks if not network.diverged]
         _train_epoch(pack, number, networks, callback)
         if number in (1, pack.cell.epochs):  # the moments that claims speak of
-            for network in networks:
-                network.measure_first_batch()
+            measure_first_batches()
         keep(training)
         advanced(training)
         if all(network.diverged for network in networks):

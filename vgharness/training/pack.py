@@ -21,8 +21,9 @@ from vgharness.models import DeepCNN
 from vgharness.precision import autocast
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import TRAINED_ACTIVATIONS, Cell, GradientFlow, Precision
+from vgharness.system.device import LAYOUT
 from vgharness.training.cuda_graph import WARM_UP, Recorded, Recorder
-from vgharness.training.cuda_streams import NetworkStreams
+from vgharness.training.cuda_streams import Launches, NetworkStreams
 from vgharness.training.evaluation import evaluate
 from vgharness.training.optimizer import make_optimizer
 from vgharness.training.own_network import count_correct, make_network, mean_loss
@@ -60,7 +61,9 @@ class Pack:
         self.batches = Batches(cells, images)
         self._measured = EpochBuffer(len(self.batches.sizes), device)
         self._streams = NetworkStreams(device, len(cells))
+        self._launches = Launches(device)
         self._recorder = Recorder(device)
+        self._prepared = False
         self._recorded_steps: dict[int, Recorded[None]] = {}  # by size of batch
         self._recorded_evaluation: Recorded[EvaluationValues] | None = None  # on all test images
 
@@ -73,9 +76,10 @@ class Pack:
     def epoch(self, step_done: Callable[[int], None]) -> StepValues:
         """Trains an epoch and gives what its steps measured, on the device: a buffer that the next epoch fills anew.
 
-        ``step_done`` is called with the number of each step, from 1, once it is done, on a GPU once it is launched.
+        ``step_done`` is called with the number of each step, from 1, once it is done; on a GPU once it is launched, at
+        most some steps before that.
         """
-        self._record_once()
+        self.prepare()
         self.batches.shuffle()
         self._measured.rewind()
         with self.probe:
@@ -84,6 +88,7 @@ class Pack:
                     self._recorded_steps[size].replay()
                 else:
                     self._measure_step(size)
+                self._launches.launched()
                 step_done(number)
         return self._measured.values
 
@@ -150,22 +155,42 @@ class Pack:
 
     # --- the parts of a step, and their recording --------------------------------------------------
 
-    def _record_once(self) -> None:
-        """On a GPU, the first time: records a step for each size of batch, and the evaluation."""
+    def prepare(self, pause: Callable[[], None] = lambda: None) -> str:
+        """On a GPU, the first time: records a step for each size of batch, and the evaluation. Until the first epoch
+        that takes seconds, which are no epoch's.
+
+        ``pause`` is called between its parts, and may raise. Gives why nothing could be recorded; steps are then
+        launched operation by operation, which takes longer; empty: it could, or was not to be.
+        """
         # What a user's own network does may differ from step to step, or wait for the GPU: it is not recorded.
-        if not self._recorder.can_record or self._recorded_steps or self.cell.own is not None:
-            return
+        if self._prepared or not self._recorder.can_record or self.cell.own is not None:
+            return ""
+        self._prepared = True
+        pause()
         self.rehearse(WARM_UP)
+        pause()
+        try:
+            self._record(pause)
+        except RuntimeError as error:  # out of memory for one: a recording has its own, beside the rehearsal's
+            self._recorded_steps.clear()
+            self._recorded_evaluation = None
+            self.optimizer.zero_grad()  # what the recording allocated
+            return f"{type(error).__name__}: {error}".partition("\n")[0]
+        return ""
+
+    def _record(self, pause: Callable[[], None]) -> None:
         evaluate_all = partial(
             evaluate, self.models, self.cell, self._loss, self.images, self.precision, self.images.test_count
         )
         with self._recorder.aside():
             evaluate_all()
-        self._recorded_evaluation = self._recorder.record(evaluate_all)
+        join = self._streams.join_recorded
+        self._recorded_evaluation = self._recorder.record(evaluate_all, join)
         with self.probe:
             for size in self._distinct_sizes():
+                pause()
                 self.optimizer.zero_grad()  # the recording then allocates gradients in its own memory
-                self._recorded_steps[size] = self._recorder.record(partial(self._measure_step, size))
+                self._recorded_steps[size] = self._recorder.record(partial(self._measure_step, size), join)
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -225,7 +250,7 @@ def initial_network(cell: Cell, images: DeviceImages) -> nn.Module:
         if cell.own is not None:
             return make_network(cell, images.num_classes).to(images.device)
         model = DeepCNN(cell.activation, cell.depth, cell.pools, cell.norm, cell.init, images.num_classes, cell.width)
-    return model.pool_early().to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return model.pool_early().to(images.device, memory_format=LAYOUT)  # type: ignore[call-overload, no-any-return]
 
 
 def _without_prefix(whole: GradientFlow, prefix: str) -> GradientFlow:

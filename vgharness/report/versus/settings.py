@@ -46,6 +46,4 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "system", machine.system
     yield "Python", machine.python
     yield from machine.versions.items()
-    for name, found in (("CUDA", machine.cuda), ("cuDNN", machine.cudnn), ("driver", machine.driver)):
-        if found is not None:
-            yield name, found
+    yield from machine.facts.items()

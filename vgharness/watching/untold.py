@@ -1,0 +1,57 @@
+"""Steps of which not all has arrived yet, handed on in their order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from vgharness.watching.pulse import Beat
+
+
+class Told(NamedTuple):
+    """One step.
+
+    total_norm: of the gradients that its optimizer got; infinity where it was left out unseen.
+    skipped: whether it was left out.
+    loss: where one was given.
+    """
+
+    step: int
+    total_norm: float
+    skipped: bool
+    loss: float | None
+
+
+class Untold:
+    """Steps whose beat may come later, with what else becomes known of them meanwhile."""
+
+    def __init__(self) -> None:
+        self._awaited: set[int] = set()
+        self._norms: dict[int, float] = {}
+        self._skipped: set[int] = set()
+        self._losses: dict[int, float] = {}
+
+    def begin(self, step: int) -> None:
+        """A beat will come of ``step``."""
+        self._awaited.add(step)
+
+    def beat(self, beat: Beat) -> None:
+        self._norms[beat.step] = beat.total_norm
+        self._awaited = {step for step in self._awaited if step > beat.step}  # they come in order
+
+    def leave_out(self, step: int) -> None:
+        """``step`` was left out; if it was not begun, no beat comes of it."""
+        self._skipped.add(step)
+        if step not in self._awaited and step not in self._norms:
+            self._norms[step] = math.inf
+
+    def give_loss(self, step: int, loss: float) -> None:
+        self._losses[step] = loss
+
+    def arrived(self) -> Iterator[Told]:
+        """Those that no beat is awaited before, each once."""
+        before = min(self._awaited, default=math.inf)
+        for step in sorted(step for step in self._norms if step < before):
+            yield Told(step, self._norms.pop(step), step in self._skipped, self._losses.pop(step, None))
+            self._skipped.discard(step)

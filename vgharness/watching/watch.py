@@ -1,0 +1,303 @@
+"""The watch around a training: notices its steps, and ends with it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer
+
+from vgharness.errors import UsageError
+from vgharness.formatting import in_one_line
+from vgharness.probe.hooks import subscribe, unsubscribe
+from vgharness.records import TrainingLog, TrainingProblem, TrainingStatus
+from vgharness.watching.model_watch import ModelWatch, Setting
+from vgharness.watching.notices import TrainingProblemError
+from vgharness.watching.reporting import Reporter
+
+Loss = Tensor | float
+
+_FOREIGN_STEPS = 10  # of a model of the same shape, after which it is taken for a copy that is trained instead
+_open: list[Watch] = []
+
+
+class Watch:
+    """What :func:`vgharness.watch` gives: it watches from then on, until :meth:`close` or the end of its ``with``.
+
+    Where neither comes, the log is closed when the process ends; one that is killed leaves a log that can be read.
+    """
+
+    def __init__(
+        self, models: Mapping[str, nn.Module], optimizers: Sequence[Optimizer], setting: Setting, reporter: Reporter
+    ) -> None:
+        self._reporter = reporter
+        self._parts = [
+            ModelWatch(name, model, [x for x in optimizers if _owns(x, model)], setting, reporter)
+            for name, model in models.items()
+        ]
+        self._owners: weakref.WeakKeyDictionary[Optimizer, tuple[int, list[ModelWatch]]] = weakref.WeakKeyDictionary()
+        self._foreign = 0  # steps in a row of a model of the same shape
+        self._closed = self._stopped = False
+        self._process = os.getpid()
+        self._observer = _Steps(self)
+        self._open()
+
+    def _open(self) -> None:
+        for part in self._parts:
+            part.open()
+        subscribe(self._observer, forwards=False, steps=True)
+        _open.append(self)
+        try:
+            self._settle()
+        except Warning:  # where warnings are errors
+            self.close("failed")
+            raise
+
+    # --- what the user calls ---------------------------------------------------------------------------
+
+    def step(self, loss: Loss | Mapping[str, Loss] | None = None) -> None:
+        """To be called after each step, or never: gives the ``loss``, of several models a number for all or a mapping,
+        and takes what has arrived. Of several losses between two steps the mean counts.
+
+        Steps are noticed by themselves; only of an optimizer that is none of PyTorch's, one is counted here.
+
+        Raises :class:`~vgharness.errors.UsageError` after :meth:`close`, and :class:`~vgharness.TrainingProblemError`
+        as ``on_problem`` says.
+        """
+        if self._closed:
+            raise UsageError("this watch is closed: call step() before close(), or make another watch")
+        losses = {part.name: _number(_of(part, loss), part) for part in self._parts}
+        self._act(lambda: self._step(losses))
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """For frameworks whose optimizers run forward and backward passes inside their step: gradients are complete,
+        and the weights have not changed."""
+        self._act(lambda: self._each_of(optimizer, ModelWatch.announce))
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """For the same: the step is over, or was left out by a scaler."""
+        self._act(lambda: self._each_of(optimizer, ModelWatch.conclude))
+
+    def close(self, status: TrainingStatus = "finished") -> None:
+        """Takes what is left, and closes the log. Does nothing the second time.
+
+        Raises :class:`~vgharness.TrainingProblemError` as ``on_problem`` says, where ``status`` is ``finished``.
+        """
+        if self._closed:
+            return
+        seen = not self._parts or any(part.steps or part.begun for part in self._parts)
+        if status == "finished" and not seen and not self._stopped:
+            self._reporter.note(
+                "no step of the model was seen: was another one trained, or a copy? Give watch the one that is "
+                "trained, and call .step() after each step of an optimizer that is none of PyTorch's"
+            )
+        for part in self._parts:
+            self._guarded(part.close)
+            self._reporter.look_for_births(part)
+        self._leave()
+        problem = None
+        try:
+            problem = self._reporter.settle(raising=status == "finished")
+        finally:
+            self._end("failed" if problem is not None else status)
+        if problem is not None:
+            raise TrainingProblemError(problem)
+
+    @property
+    def log(self) -> TrainingLog:
+        """What there is so far."""
+        return self._reporter.log
+
+    @property
+    def problems(self) -> tuple[TrainingProblem, ...]:
+        """In the order in which they began."""
+        return self._reporter.problems
+
+    @property
+    def path(self) -> Path | None:
+        """The log's file; ``None`` where nothing is saved."""
+        return self._reporter.path
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Watch | None:
+        """The one that is open on ``model``, if there is one."""
+        return next((watch for watch in _open if any(x is model for x in watch.models.values())), None)
+
+    @property
+    def models(self) -> dict[str, nn.Module]:
+        """By name; of a single one the name is empty."""
+        return {part.name: part.model for part in self._parts}
+
+    def __enter__(self) -> Watch:
+        if self._closed:
+            raise UsageError("this watch is closed: make another one with vgharness.watch")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(_status_of(error))
+
+    # --- what the hooks call ---------------------------------------------------------------------------
+
+    def _entered(self, optimizer: Optimizer, *, closure: bool) -> None:
+        self._act(lambda: self._enter(optimizer, closure=closure))
+
+    def _left(self, optimizer: Optimizer) -> None:
+        self._act(lambda: self._each_of(optimizer, ModelWatch.leave_step))
+
+    # --- inside ----------------------------------------------------------------------------------------
+
+    def _enter(self, optimizer: Optimizer, *, closure: bool) -> None:
+        if torch._C._current_graph_task_id() != -1:
+            self._reporter.note("an optimizer steps inside the backward pass: such steps are not watched")
+            return
+        own = self._of(optimizer)
+        for part in own:
+            part.enter_step(optimizer, closure=closure)
+        if own:
+            self._foreign = 0
+        elif any(part.resembles(optimizer) for part in self._parts):
+            self._foreign += 1
+        if self._foreign == _FOREIGN_STEPS:
+            self._reporter.note(
+                f"the last {_FOREIGN_STEPS} optimizer steps were of a model of the same shape that is not watched: if "
+                "the model was copied or swapped, watch the one that is trained"
+            )
+
+    def _each_of(self, optimizer: Optimizer, what: Callable[[ModelWatch, Optimizer], None]) -> None:
+        for part in self._of(optimizer):
+            what(part, optimizer)
+
+    def _step(self, losses: Mapping[str, float | None]) -> None:
+        for part in self._parts:
+            loss = losses[part.name]
+            if loss is not None:
+                part.losses.append(loss)
+            if part.called and not part.step_of_ones_own():
+                continue  # a micro-batch, whose step is still to come
+            part.called = True
+            part.take_losses()
+            part.drain()
+            part.tell()
+
+    def _act(self, what: Callable[[], object]) -> None:
+        """Nothing that goes wrong in watching ends the training; what is to end it does."""
+        if self._closed or self._stopped or os.getpid() != self._process:
+            return
+        self._guarded(what)
+        for part in self._parts:
+            self._reporter.look_for_births(part)
+        self._settle()
+
+    def _settle(self) -> None:
+        problem = self._reporter.settle()
+        if problem is not None:
+            self._end_for(problem)
+
+    def _end_for(self, problem: TrainingProblem) -> None:
+        for part in self._parts:
+            self._guarded(part.close)
+        self._leave()
+        try:
+            self._reporter.settle(raising=False)
+        finally:
+            self._end("failed")
+        raise TrainingProblemError(problem)
+
+    def _guarded(self, what: Callable[[], object]) -> None:
+        try:
+            what()
+        except Exception as error:
+            if not self._stopped:
+                self._stopped = True
+                self._reporter.note(f"the watching has stopped, the training goes on: {in_one_line(error)}")
+                for part in self._parts:
+                    self._guarded(part.rest)
+                self._leave()
+
+    def _of(self, optimizer: Optimizer) -> list[ModelWatch]:
+        """The models that it has parameters of."""
+        version = sum(len(group["params"]) for group in optimizer.param_groups) + sum(x.changes for x in self._parts)
+        known = self._owners.get(optimizer)
+        if known is None or known[0] != version:
+            known = version, [part for part in self._parts if _owns(optimizer, part.model)]
+            self._owners[optimizer] = known
+        return known[1]
+
+    def _leave(self) -> None:
+        unsubscribe(self._observer)
+        if self in _open:
+            _open.remove(self)
+
+    def _end(self, status: TrainingStatus) -> None:
+        self._closed = True
+        self._reporter.close(status, {part.name: part.steps for part in self._parts})
+
+
+class _Steps:
+    """Observes optimizer steps for a watch, whose own methods of these names are for frameworks."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def before_step(self, optimizer: Optimizer, *, closure: bool) -> None:
+        self._watch._entered(optimizer, closure=closure)
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        self._watch._left(optimizer)
+
+    def before_forward(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Not subscribed to."""
+
+    def after_forward(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        """Not subscribed to."""
+
+
+def _owns(optimizer: Optimizer, model: nn.Module) -> bool:
+    own = {id(parameter) for parameter in model.parameters()}
+    return any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"])
+
+
+def _of(part: ModelWatch, loss: Loss | Mapping[str, Loss] | None) -> Loss | None:
+    if not isinstance(loss, Mapping):
+        return loss
+    return loss.get(part.name)
+
+
+def _number(loss: Loss | None, part: ModelWatch) -> float | None:
+    """On the host; one that lies on a GPU only where its step is measured, as the host waits for it."""
+    if loss is None:
+        return None
+    if isinstance(loss, Tensor):
+        if loss.numel() != 1:
+            raise UsageError(f"loss: give one number, not a tensor of {loss.numel()}: its mean, as it is trained by")
+        if loss.device.type != "cpu" and not part.measured:
+            return None
+        loss = loss.detach().item()
+    try:
+        return float(loss)
+    except (TypeError, ValueError):
+        raise UsageError(f"loss: give a number or a tensor of one, not {type(loss).__name__}") from None
+
+
+def _status_of(error: BaseException | None) -> TrainingStatus:
+    if error is None:
+        return "finished"
+    return "failed" if isinstance(error, Exception) else "interrupted"
+
+
+@atexit.register
+def _close_all() -> None:
+    """When the process ends; the interpreter keeps the exception that ended it."""
+    for watch in list(_open):
+        if watch._process == os.getpid():
+            watch.close(_status_of(getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)))

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from vgharness.gradflow.diagnosis import diagnose as diagnose
     from vgharness.gradflow.measurement import measure as measure
     from vgharness.gradflow.sample import FlowSample as FlowSample
+    from vgharness.integrations.files import CsvSink as CsvSink
+    from vgharness.integrations.files import JsonlSink as JsonlSink
+    from vgharness.integrations.mlflow import MLflowSink as MLflowSink
+    from vgharness.integrations.tensorboard import TensorBoardSink as TensorBoardSink
+    from vgharness.integrations.wandb import WandbSink as WandbSink
     from vgharness.models import MLP as MLP
     from vgharness.models import DeepCNN as DeepCNN
     from vgharness.probe.probe import GradientProbe as GradientProbe
@@ -55,6 +60,7 @@ _HOMES = {
     "Callback": "training.callback",
     "Cell": "records",
     "Claim": "claims.spec",
+    "CsvSink": "integrations.files",
     "DeepCNN": "models",
     "Diagnosis": "gradflow.diagnosis",
     "FlowSample": "gradflow.sample",
@@ -62,19 +68,23 @@ _HOMES = {
     "GradFlowWarning": "pytest_plugin.fixture",
     "GradientFlow": "records",
     "GradientProbe": "probe.probe",
+    "JsonlSink": "integrations.files",
     "LayerGradient": "records",
     "MLP": "models",
+    "MLflowSink": "integrations.mlflow",
     "Problem": "gradflow.diagnosis",
     "Run": "records",
     "RunStore": "storage.store",
     "Sample": "records",
     "Session": "records",
     "Study": "records",
+    "TensorBoardSink": "integrations.tensorboard",
     "TrainingLog": "records",
     "TrainingProblem": "records",
     "TrainingProblemError": "watching.notices",
     "TrainingProblemWarning": "watching.notices",
     "Verdict": "records",
+    "WandbSink": "integrations.wandb",
     "Watch": "watching.watch",
     "WatchWarning": "watching.notices",
     "compare": "gradflow.comparison",

@@ -64,6 +64,7 @@ def test_of_many_problems_the_first_are_named_in_order_and_never_without_the_fir
 
 def test_of_several_models_each_problem_is_told_with_its_own_and_a_common_one_once() -> None:
     snapshots = [make_snapshot(0, model=model.name) for model in GAN]
+    assert headline(make_log(snapshots, models=GAN)) == "No problem in 200 steps"
     problems = [make_problem(model="critic", began=3), make_problem("loss scale", "", 5)]
     assert (
         headline(make_log(snapshots, problems, models=GAN))

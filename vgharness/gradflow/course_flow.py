@@ -162,7 +162,8 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
         if layer.lacking:
             continue
         habit.look(now.step, there=not layer.zero)
-        dead = layer.dead or 0.0
+        # What is put out last may be sure of everything, or black at the same places in every image.
+        dead = layer.dead or 0.0 if layer.zero or not layer.last else 0.0
         if dead >= MOSTLY_DEAD:
             gone = layer.zero and dead >= SATURATED
             text = f"{percent(dead)} of the units of {layer.label} are saturated (dead, of a ReLU) on every sample"

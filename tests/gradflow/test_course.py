@@ -325,7 +325,7 @@ def test_a_birth_names_the_layer_of_what_was_seen_before() -> None:
     late, _ = run(lambda s: Step(norm=math.nan if s == 100 else 1.0), 104)
     assert in_short(late) == [("nonfinite", "", 100, None, P)]
     (change,) = late.born(birth)
-    assert (change.number, change.what) == (0, "again")
+    assert (change.number, change.what) == (0, "began")
     assert in_short(late) == [("nonfinite", "c", 100, None, P)]
     assert (
         run(lambda s: Step({"b": CUT_OFF}, norm=math.nan), 50, start=110, course=late)[1] == []

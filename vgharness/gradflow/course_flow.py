@@ -168,12 +168,13 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
             gone = layer.zero and dead >= SATURATED
             text = f"{percent(dead)} of the units of {layer.label} are saturated (dead, of a ReLU) on every sample"
             text += ", and the gradient of its weights is exactly zero" if gone else ""
-            seen[name] = Sighting(layer.label, text, severe=gone, at_once=gone)
+            since = habit.since if gone else None
+            seen[name] = Sighting(layer.label, text, severe=gone, at_once=gone, since=since)
         elif layer.zero and not faded and _stays_zero(state, habit, silent=silent):
-            since = f"since step {habit.since:,}, in {habit.away} snapshots"
             text = _words(symptom, now) if symptom is not None else f"the gradient at {layer.label} is exactly zero"
+            text += f", since step {habit.since:,}, in {habit.away} snapshots"
             label = symptom.layer if symptom is not None else layer.label
-            zero[name] = Sighting(label, f"{text}, {since}", severe=silent, at_once=True, since=habit.since)
+            zero[name] = Sighting(label, text, severe=silent, at_once=True, since=habit.since)
         elif not layer.zero:
             good.append(name)
     return Look("dead", {**seen, **zero}, good)

@@ -63,7 +63,7 @@ BACKWARD = {
 
 @pytest.mark.parametrize(("function", "operation"), BACKWARD.values(), ids=BACKWARD)
 def test_operation_of_the_backward_pass(function, operation) -> None:
-    assert origin(Does(function)) == NonfiniteOrigin(stage="backward", operation=operation)
+    assert origin(Does(function)) == NonfiniteOrigin(stage="backward", module="1", operation=operation)
 
 
 def test_a_mask_of_infinities_is_meant() -> None:
@@ -97,3 +97,39 @@ def test_all_finite_is_no_origin_and_leaves_no_hook() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     assert find_origin(model, lambda: model(torch.ones(1, 2)).sum()) is None
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def closed_attention() -> nn.Module:
+    """Attention in which a mask's logarithm and a sum leave one row nothing to look at."""
+
+    class Attention(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            mask = torch.tensor([[1.0, 1, 1], [0, 0, 0], [1, 1, 0]]).log()
+            return torch.baddbmm(mask[None], x[None], x.t()[None]).softmax(-1)[0] @ x
+
+    return Attention()
+
+
+def test_a_mask_is_no_birth_and_what_it_leaves_nothing_is() -> None:
+    assert origin(closed_attention()) == NonfiniteOrigin(stage="forward", module="1", operation="softmax")
+    open_to_all = Does(lambda x: (x @ x.t() + torch.tensor([1.0, 1, 0]).log()).softmax(-1) @ x)
+    assert origin(open_to_all) is None
+    assert origin(open_to_all, Does(lambda x: (x - 9).log())).module == "2"
+    assert origin(open_to_all, Does(lambda x: (0 * x).sqrt())).module == "2"
+
+
+def test_a_cast_that_overflows_is_a_birth_and_one_of_the_least_number_is_meant() -> None:
+    least = torch.tensor([0.0, 0, 0, torch.finfo(torch.float32).min])
+    masked = Does(lambda x: (x.half() + least.half()).float().softmax(-1))
+    assert origin(masked) is None
+    assert origin(masked, Does(lambda x: (1e6 * x).half().float())) == NonfiniteOrigin(
+        stage="forward", module="2", operation="to_copy"
+    )
+
+
+def test_infinity_in_the_inputs_is_theirs_unless_it_is_a_masks() -> None:
+    given = torch.tensor([[1.0, 2.0, math.inf, 4.0]])
+    assert origin(inputs=given) == NonfiniteOrigin(stage="inputs")
+    mask = torch.tensor([[0.0, 0.0, -math.inf, 0.0]])
+    model = nn.Sequential(Does(lambda x: x.softmax(-1)), nn.Linear(4, 4), Does(lambda x: (0 * x).sqrt()))
+    assert find_origin(model, lambda: model(mask).sum()).operation == "sqrt"

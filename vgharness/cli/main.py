@@ -17,6 +17,7 @@ from vgharness.cli.history import history
 from vgharness.cli.judge import judge
 from vgharness.cli.reconcile import reconcile
 from vgharness.cli.report import report
+from vgharness.cli.reproduce import reproduce
 from vgharness.cli.schema import schema
 from vgharness.cli.status import status
 from vgharness.system.terminal import say
@@ -28,6 +29,7 @@ app.command()(check)
 app.command()(judge)
 app.command()(reconcile)
 app.command()(report)
+app.command()(reproduce)
 runs.register(app)
 app.command()(status)
 app.command("compare")(compare_runs)

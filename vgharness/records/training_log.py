@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from vgharness.formatting import count, escaped, number
 from vgharness.records.base import Count, FiniteRecord, JsonObject, Name, NotNegative, Record, State
 from vgharness.records.flow import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin
-from vgharness.records.log_tables import LogTableName, log_table_of
+from vgharness.records.log_shown import ShownLog, problem_line
 from vgharness.records.provenance import Machine
-
-if TYPE_CHECKING:
-    import pandas  # slow to import, and an extra
 
 TRAINING_VERSION: Final = 1
 
@@ -104,7 +102,7 @@ class Snapshot(FiniteRecord):
     loss: what was given to ``step``.
     total_norm: ‖∂L/∂θ‖₂ of all parameters as the backward passes left it, before clipping.
     clipped_norm: the same as the optimizer got it.
-    greatest_norm: the greatest ``total_norm`` of the steps since the snapshot before.
+    greatest_norm: the greatest ``total_norm`` of the steps since the snapshot before it in the log.
     loss_scale: of a GradScaler, by which all gradients here are divided.
     learning_rates: of the optimizers' groups of parameters.
     skipped: whether the optimizer's step was left out, as a GradScaler does where gradients overflow.
@@ -128,6 +126,13 @@ class Snapshot(FiniteRecord):
     loss_scale: NotNegative | None = None
     learning_rates: tuple[float, ...] = ()
     skipped: bool = False
+
+    def __repr__(self) -> str:
+        model = f"{escaped(self.model)}, " if self.model else ""
+        return f"<Snapshot: {model}step {self.step:,}, {count(len(self.states), 'row')}, loss {number(self.loss)}>"
+
+    def __str__(self) -> str:
+        return repr(self)
 
     @model_validator(mode="after")
     def _a_value_for_each_row(self) -> Snapshot:
@@ -161,6 +166,9 @@ class TrainingProblem(Record):
     severity: Literal["problem", "warning"] = "problem"
     times: Count = 1
 
+    def __str__(self) -> str:
+        return escaped(problem_line(self))
+
 
 class Birth(Record):
     """The first value of a training that was not finite.
@@ -170,6 +178,8 @@ class Birth(Record):
     batch: of which training batch, from 0.
     origin: the module and the operation that made it; ``None``: repeating the batch did not show it again.
     loss: whether the model's outputs were finite and the loss, or its gradient, was not.
+    parameter: where the optimizer made it: the first parameter that was not finite after ``step``, of finite gradients.
+    remark: what else is known of it, a sentence or more.
     noticed: at which step it was noticed; later than ``step`` where the host does not wait for a GPU.
     reproducer: the folder that holds weights, batch and generators; empty: none was written.
     """
@@ -179,8 +189,32 @@ class Birth(Record):
     batch: Count = 0
     origin: NonfiniteOrigin | None = None
     loss: bool = False
+    parameter: Name = ""
+    remark: str = ""
     noticed: Count
     reproducer: Name = ""
+
+    @property
+    def module(self) -> str | None:
+        """The module that made it (empty: the model itself); ``None``: it is not known, or it was none."""
+        if self.parameter:
+            return self.parameter.rpartition(".")[0]
+        return None if self.origin is None else self.origin.module
+
+    @property
+    def cause(self) -> str:
+        """What made it, as a sentence without its end: ``the forward pass of block.norm makes it, by div``."""
+        if self.parameter:
+            return f"the optimizer's step makes {self.parameter} NaN or infinite, of finite gradients"
+        if self.loss:
+            return "the model puts out finite numbers, and the loss or its gradient is not finite"
+        if self.origin is None:
+            return "the batch, when it is repeated, does not show where it comes from"
+        if self.origin.stage == "inputs":
+            return "the batch itself holds NaN or infinity"
+        of = "" if self.origin.module is None else f" of {self.origin.module or 'the model itself'}"
+        by = f", by {self.origin.operation}" if self.origin.operation else ""
+        return f"the {self.origin.stage} pass{of} makes it{by}"
 
 
 class WatchedModel(Record):
@@ -198,8 +232,10 @@ class WatchedModel(Record):
     steps: Count = 0
 
 
-class TrainingLog(Record):
+class TrainingLog(ShownLog, Record):  # type: ignore[misc]  # snapshots, not pydantic's fields
     """What was watched of one training.
+
+    Its rows are its snapshots: ``for snapshot in log``, ``log[-1]``, ``log["step 300"]``.
 
     schema_version: of this format.
     kind: sets it apart from a study's run and a session.
@@ -256,19 +292,30 @@ class TrainingLog(Record):
         """The snapshots of one model, in the order of its steps."""
         return tuple(snapshot for snapshot in self.snapshots if snapshot.model == name)
 
+    def problems_of(self, name: str = "") -> tuple[TrainingProblem, ...]:
+        """The problems of one model, and those that are of none by name, in the order in which they began; a birth that
+        was saved and its problem was not, as where the training was killed in between, is one too."""
+        own = [problem for problem in self.problems if problem.model in ("", name)]
+        for birth in self.births:
+            known = any(each.kind == "nonfinite" and each.began <= birth.noticed for each in own)
+            if birth.model in ("", name) and not known:
+                layer = (birth.origin.module if birth.origin else None) or ""
+                evidence = "the first value that was not finite"
+                own.append(
+                    TrainingProblem(kind="nonfinite", model=name, layer=layer, began=birth.step, evidence=evidence)
+                )
+        return tuple(sorted(own, key=lambda problem: problem.began))
+
+    def last_step(self, name: str = "") -> int:
+        """The last step of one model that is known of, whether a snapshot of it was kept or not."""
+        steps = next((model.steps for model in self.models if model.name == name), 0)
+        seen = [snapshot.step for snapshot in self.of_model(name)]
+        seen += [problem.ended or problem.began for problem in self.problems if problem.model in ("", name)]
+        return max(self.first_step, self.first_step + steps - 1, *seen)
+
     def flow(self, snapshot: Snapshot) -> GradientFlow:
         """The gradients of one of the snapshots as a flow, as far as a flow holds them."""
         return flow_of(snapshot, self.rows[snapshot.rows])
-
-    def to_frame(self, what: LogTableName = "snapshots") -> pandas.DataFrame:
-        """The log as a table of pandas, which the extra ``[frame]`` brings.
-
-        what: ``snapshots``, a row for each snapshot and layer; ``parameters``, for each snapshot and parameter, where
-            those were asked for; ``problems``, for each problem.
-
-        Raises :class:`~vgharness.errors.UsageError` for another name, and without pandas.
-        """
-        return log_table_of(self, what).to_frame()
 
 
 def flow_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> GradientFlow:
@@ -291,3 +338,9 @@ def flow_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> GradientFlow:
         training=True,
         output_spread=snapshot.output_spread,
     )
+
+
+def links_of(rows: tuple[LogRow, ...], match: str = "*") -> dict[LayerKey, tuple[LayerKey, ...]]:
+    """By forward pass, those that it feeds, of the rows whose layer's name matches: as :meth:`GradientFlow.links`."""
+    states: tuple[State, ...] = tuple("ok" for _ in rows)
+    return flow_of(Snapshot(step=0, states=states, values={}), rows).select(match).links()

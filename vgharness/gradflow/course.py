@@ -1,0 +1,239 @@
+"""Names which problems begin and end over a training, from snapshots of some steps and the norm of every step.
+
+A problem is told once when it begins and once when it ends. What is measured once in ``every`` steps is judged by
+snapshots (so many of the last ones), what is known of each step by steps, and nothing by time.
+
+====================  ==================================================================================
+``nonfinite``         NaN or infinity; while it lasts, no other kind is looked at
+``missing``           a parameter asks for a gradient and gets none: from the start, or where it usually did
+``not optimized``     it gets one, and no optimizer has it
+``dead``              a gradient that stays exactly zero, or units that no sample switches on
+``exploding``         as a diagnosis says of a snapshot; or the norm has grown 1,000-fold and the loss has risen
+``vanishing``         as a diagnosis says of a snapshot, while it keeps the network from learning
+``spike``             the norm of a step, or of a layer, far over the run's own past
+``stopped``           a layer that moved does not, though a gradient comes and the learning rate is not 0
+``update too large``  steps of over 3e-2 of the weights while the loss rises (this is what a learning rate that is too
+                      high is called), or of over 1e-1 while it is level
+``update too small``  steps of under 1e-4 while the loss is level, and no warm-up, schedule or other problem explains it
+``loss scale``        a GradScaler's scale is under 1, or it leaves out step after step
+====================  ==================================================================================
+
+``problem`` is what makes the training go wrong as it is, ``warning`` what may be meant.
+"""
+
+from __future__ import annotations
+
+import math
+
+from vgharness.formatting import number
+from vgharness.gradflow.course_flow import Look, looks_at_flow
+from vgharness.gradflow.course_history import Spike, Spikes
+from vgharness.gradflow.course_ledger import Change, Ledger, Sighting
+from vgharness.gradflow.course_state import ModelState, Seen
+from vgharness.gradflow.course_updates import FAR_TOO_LARGE, far_too_large, gone_wrong, looks_at_updates
+from vgharness.records import Birth, LogRow, Snapshot, TrainingProblem
+
+__all__ = ["Change", "Course"]
+
+# Of the norm, for good. A network that leaves a plateau grows its gradients as much, and its loss falls meanwhile.
+_GROWN = 1e3
+_GROWN_WITHOUT_A_LOSS = 1e6
+_FINITE_STEPS = 10  # so many finite ones are a good look
+# A layer's own norm, of which a run has thousands: rarer than the whole norm's.
+_LAYER_SPIKE, _LAYER_HISTORY = 30.0, 10
+
+
+class Course:
+    """Takes in what is measured of a training, and says which problems have begun and ended.
+
+    every: how many steps lie between two snapshots.
+    """
+
+    def __init__(self, *, every: int) -> None:
+        self._every = max(1, every)
+        self._models: dict[str, ModelState] = {}
+        self._ledger = Ledger()
+
+    @property
+    def problems(self) -> tuple[TrainingProblem, ...]:
+        """All so far, in the order in which they began to be known; at most 200, however long the training is."""
+        return tuple(self._ledger.problems)
+
+    def add(self, snapshot: Snapshot, rows: tuple[LogRow, ...]) -> list[Change]:
+        """Judges one snapshot; a model's come in the order of its steps."""
+        state = self._state(snapshot.model, snapshot.step)
+        now = Seen(snapshot, rows)
+        if snapshot.learning_rates and not snapshot.skipped:
+            state.rates.append(max(snapshot.learning_rates))
+        state.losses_of_snapshots.add(snapshot.loss)
+        looks = [*looks_at_flow(state, now), *self._layer_spikes(state, now), *looks_at_updates(state, now)]
+        if not snapshot.skipped:
+            state.remember(now)
+        state.snapshots += 1
+        return [change for look in looks for change in self._look(state.name, snapshot.step, look)]
+
+    def stepped(
+        self,
+        model: str,
+        step: int,
+        total_norm: float,
+        *,
+        loss_scale: float | None = None,
+        skipped: bool = False,
+        loss: float | None = None,
+    ) -> list[Change]:
+        """Judges what is known of one step: call it for every step of a model, in their order, at some delay.
+
+        total_norm: ‖∂L/∂θ‖₂ before clipping; NaN or infinity where it is not finite.
+        loss_scale, skipped: a GradScaler's, and whether it left the step out.
+        loss: of the step.
+        """
+        state = self._state(model, step)
+        changes: list[Change] = []
+        if loss_scale is not None or skipped:
+            state.scale.add(step, loss_scale, skipped=skipped)
+            changes += self._loss_scale(state, step)
+        if skipped:
+            return changes
+        finite = math.isfinite(total_norm) and (loss is None or math.isfinite(loss))
+        if not finite:
+            what = "the gradient's norm" if not math.isfinite(total_norm) else "the loss"
+            sighting = Sighting("", f"{what} is not finite at step {step:,}{_growth_before(state)}", at_once=True)
+            state.finite = 0
+            return [*changes, *self._ledger.look(model, step, "nonfinite", {"": sighting})]
+        state.finite += 1
+        state.norms.append(total_norm)
+        if state.finite % _FINITE_STEPS == 0:
+            changes += self._ledger.look(model, step, "nonfinite", {}, ("",))
+        state.losses.add(loss)
+        changes += self._growth(state, step, total_norm, loss)
+        return [*changes, *self._spike(state, state.spikes.add(step, total_norm))]
+
+    def born(self, birth: Birth) -> list[Change]:
+        """Takes in where the first value that is not finite came from. Call it before :meth:`stepped` for that step,
+        so that the first report has the layer; later is allowed."""
+        state = self._state(birth.model, birth.step)
+        layer, evidence = _of_birth(birth)
+        evidence += _growth_before(state)
+        state.finite = 0
+        if self._ledger.goes_on(birth.model, "nonfinite"):
+            return self._ledger.rewrite(birth.model, "nonfinite", layer, evidence)
+        sighting = Sighting(layer, evidence, at_once=True, since=birth.step)
+        return self._ledger.look(birth.model, max(birth.noticed, birth.step), "nonfinite", {"": sighting})
+
+    def _state(self, model: str, step: int) -> ModelState:
+        if model not in self._models:
+            self._models[model] = ModelState(model, step)
+        return self._models[model]
+
+    def _look(self, model: str, step: int, look: Look) -> list[Change]:
+        return self._ledger.look(model, step if look.step is None else look.step, look.kind, look.seen, look.good)
+
+    # --- every step --------------------------------------------------------------------------------------
+
+    def _loss_scale(self, state: ModelState, step: int) -> list[Change]:
+        scale = state.scale
+        if scale.well:
+            return self._ledger.look(state.name, scale.well_since, "loss scale", {}, ("",))
+        if not scale.collapsed:
+            return []
+        at = "" if scale.scale is None else f", and the loss scale has fallen to {number(scale.scale)}"
+        text = f"gradients overflow: {scale.skipped} steps in a row were left out by step {step:,}{at}"
+        sighting = Sighting("", text, at_once=True, since=scale.since)
+        return self._ledger.look(state.name, step, "loss scale", {"": sighting})
+
+    def _spike(self, state: ModelState, spike: Spike | None) -> list[Change]:
+        if spike is None:
+            return []
+        name, back = state.name, spike.back
+        state.spiked.append(spike.step)
+        if back is None and state.progress != "worse":
+            return []  # another level of the norm, as after unfreezing
+        text = (
+            f"‖∂L/∂θ‖₂ was {number(spike.value)} at step {spike.step:,}, {number(spike.value / spike.usual)} times the "
+            f"median of the steps before ({number(spike.usual)})"
+        )
+        if back is None:
+            text += f"; it has not come back, and {state.told_losses()}"
+        sighting = Sighting("", text, severe=back is None, at_once=True, since=spike.step)
+        changes = self._ledger.look(name, spike.step, "spike", {"": sighting})
+        return [*changes, *(self._ledger.look(name, back, "spike", {}, ("",)) if back is not None else [])]
+
+    def _growth(self, state: ModelState, step: int, total_norm: float, loss: float | None) -> list[Change]:
+        growth = state.growth
+        new = growth.add(step, total_norm)
+        if growth.burst is not None and not state.losses.falls_short(loss):
+            since, before, now = growth.burst
+            text = f"‖∂L/∂θ‖₂ has grown from {number(before)} to {number(now)} in {step - since + 1} steps"
+            if state.updates and state.updates[-1][1] > FAR_TOO_LARGE:
+                return self._too_large(state, step, far_too_large(state, text))
+            return self._exploding(state, step, text, since)
+        if (wrong := gone_wrong(state)) is not None:
+            return self._too_large(state, step, wrong)
+        if not new:
+            return []
+        progress, told = state.progress, state.told_losses()
+        if growth.factor < (_GROWN_WITHOUT_A_LOSS if progress == "unknown" else _GROWN):
+            return []
+        if progress not in ("worse", "unknown"):
+            return []
+        text = f"‖∂L/∂θ‖₂ has grown {number(growth.factor)}-fold, from {number(growth.lowest)} to {number(growth.now)}"
+        return self._exploding(state, step, f"{text}{', and ' if told else ''}{told}", growth.since)
+
+    def _exploding(self, state: ModelState, step: int, text: str, since: int | None) -> list[Change]:
+        sighting = Sighting(state.fastest_growing(), text, at_once=True, since=since)
+        return self._ledger.look(state.name, step, "exploding", {"": sighting})
+
+    def _too_large(self, state: ModelState, step: int, sighting: Sighting) -> list[Change]:
+        return self._ledger.look(state.name, step, "update too large", {"": sighting})
+
+    # --- layers ------------------------------------------------------------------------------------------
+
+    def _layer_spikes(self, state: ModelState, now: Seen) -> list[Look]:
+        """One layer's norm beside its own past, where the whole norm shows nothing."""
+        found: dict[str, Spike] = {}
+        if now.snapshot.skipped:
+            return []
+        for name, layer in now.layers.items():
+            spikes = state.layer_spikes.setdefault(name, Spikes(_LAYER_SPIKE, _LAYER_HISTORY, confirm=2))
+            spike = spikes.add(now.step, layer.weight or 0.0)
+            if spike is None or spike.back is None:
+                continue
+            if all(abs(spike.step - step) > self._every for step in state.spiked):
+                found[now.layers[name].label] = spike
+        if not found:
+            return []
+        label, spike = max(found.items(), key=lambda each: each[1].value / each[1].usual)
+        text = (
+            f"‖∂L/∂W‖₂ of {label} was {number(spike.value)} at step {spike.step:,}, "
+            f"{number(spike.value / spike.usual)} times the median of the snapshots before ({number(spike.usual)})"
+        )
+        seen = {label: Sighting(label, text, severe=False, at_once=True, since=spike.step)}
+        return [Look("spike", seen, ()), Look("spike", {}, (label,), spike.back)]
+
+
+def _growth_before(state: ModelState) -> str:
+    """What the norm did just before: where it had grown, that is why."""
+    norms = [norm for norm in state.norms if norm > 0]
+    if len(norms) <= 3 or norms[-1] < _GROWN * min(norms) or min(norms[-3:]) < 10 * max(norms[:-3][:3]):
+        return ""
+    return f"; ‖∂L/∂θ‖₂ had grown from {number(min(norms))} to {number(norms[-1])} in the steps before"
+
+
+def _of_birth(birth: Birth) -> tuple[str, str]:
+    """The layer and the evidence."""
+    origin = birth.origin
+    where = f"at step {birth.step:,}, batch {birth.batch:,}"
+    if birth.loss:
+        return "", f"the model's outputs are finite {where}, and the loss or its gradient is not"
+    if origin is None:
+        return "", f"NaN or infinity {where}; repeating the batch did not show where it came from"
+    by = f", made by {origin.operation}" if origin.operation else ""
+    if origin.stage == "inputs":
+        return "", f"the inputs of the model already hold NaN or infinity {where}"
+    if origin.module is None:
+        return "", f"NaN or infinity {where} in the {origin.stage} pass, and no module put it out{by}"
+    label = origin.module or "model"
+    if origin.stage == "backward":
+        return label, f"the backward pass makes NaN or infinity at {label} {where}{by}"
+    return label, f"{label} is the first module to put out NaN or infinity {where}{by}"

@@ -1,0 +1,147 @@
+"""What is remembered of one watched model between its snapshots."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from vgharness.formatting import number
+from vgharness.gradflow.course_history import Growth, Habit, Losses, LossScale, Progress, Spikes
+from vgharness.gradflow.symptoms import FAINT, VANISHED
+from vgharness.records import GradientFlow, LogRow, Snapshot, SnapshotQuantity, flow_of
+
+_HELD_RATES: Final = 200  # learning rates of the last snapshots
+_HELD_WEIGHTS: Final = 10
+_HELD_SPIKES: Final = 20
+_HELD_NORMS: Final = 20
+
+
+class Layer(NamedTuple):
+    """All rows of one layer in a snapshot as one. ``None``: in none of them."""
+
+    name: str
+    frozen: bool
+    zero: bool
+    lacking: bool  # asks for a gradient and got none
+    ran: bool | None  # whether a forward pass put something out; None: that was not measured
+    weight: float | None  # ‖∂L/∂W‖₂
+    size: float | None  # ‖W‖₂
+    update: float | None
+    dead: float | None  # share of units
+
+    @property
+    def label(self) -> str:
+        return self.name or "model"
+
+
+class Seen:
+    """One snapshot with what is worked out of it."""
+
+    def __init__(self, snapshot: Snapshot, rows: tuple[LogRow, ...]) -> None:
+        self.snapshot, self.rows, self.step = snapshot, rows, snapshot.step
+        places: dict[str, list[int]] = {}
+        for at, row in enumerate(rows):
+            places.setdefault(row.name, []).append(at)
+        self.layers = {name: _layer(name, snapshot, at) for name, at in places.items()}
+
+    @cached_property
+    def flow(self) -> GradientFlow:
+        return flow_of(self.snapshot, self.rows)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether a look at the values is enough to say that the flow has no symptoms: gradients come everywhere, and
+        no two signals are further apart than the nearer line is."""
+        values = self.snapshot.values
+        signals = [size for size in values.get("signal_l2", ()) if size is not None]
+        weights = [size for size in values.get("weight_mean_abs", ()) if size is not None]
+        return (
+            all(state in ("ok", "frozen") for state in self.snapshot.states)
+            and bool(signals and weights)
+            and min(signals) >= VANISHED * max(signals) > 0
+            and max(weights) >= FAINT
+        )
+
+
+class ModelState:
+    """The past of one model, bounded."""
+
+    def __init__(self, name: str, start: int) -> None:
+        self.name, self.start = name, start
+        self.snapshots = 0
+        self.losses = Losses(first=3, recent=10, needed=10)  # of every step
+        self.losses_of_snapshots = Losses(first=2, recent=3, needed=5)  # where none come with the steps
+        self.spikes, self.growth, self.scale = Spikes(), Growth(), LossScale()
+        self.norms: deque[float] = deque(maxlen=_HELD_NORMS)  # of the last steps whose gradients were finite
+        self.finite = 0  # steps in a row whose gradients were
+        self.gradients: dict[str, Habit] = {}  # by layer: whether a gradient comes
+        self.parameters: dict[str, Habit] = {}  # the same of parameters, of those that have gone without one
+        self.nonzero: dict[str, Habit] = {}  # by layer: whether it is anything but zero
+        self.moves: dict[str, Habit] = {}  # by layer: whether steps move it
+        self.layer_spikes: dict[str, Spikes] = {}
+        self.first_weights: dict[str, float] = {}  # by layer: the first ‖∂L/∂W‖₂ over zero
+        self.weights: dict[str, deque[float]] = {}  # by layer: ‖∂L/∂W‖₂ of the last snapshots
+        self.rates: deque[float] = deque(maxlen=_HELD_RATES)  # the greatest learning rate of each
+        self.updates: deque[tuple[int, float]] = deque(maxlen=8)  # median relative update by step
+        self.vanished: int | None = None  # the step since which the signal is too small
+        self.unoptimized: dict[str, bool] = {}  # by layer: whether it is a problem, as was said when it was first seen
+        self.spiked: deque[int] = deque(maxlen=_HELD_SPIKES)  # steps at which the total norm had one
+
+    @property
+    def resumed(self) -> bool:
+        return self.start > 0
+
+    @property
+    def progress(self) -> Progress:
+        return (self.losses if self.losses.seen else self.losses_of_snapshots).progress
+
+    def told_losses(self) -> str:
+        """``the loss went from 2.3 to 0.4`` in numbers; empty without losses."""
+        losses = self.losses if self.losses.seen else self.losses_of_snapshots
+        return f"the loss was {number(losses.lowest_start)} at first and is {number(losses.now)}" if losses.seen else ""
+
+    def remember(self, now: Seen) -> None:
+        """Keeps the layers' weight gradients of a snapshot."""
+        for name, layer in now.layers.items():
+            if layer.weight:
+                self.first_weights.setdefault(name, layer.weight)
+                self.weights.setdefault(name, deque(maxlen=_HELD_WEIGHTS)).append(layer.weight)
+
+    def fastest_growing(self) -> str:
+        """The layer whose weight gradient has grown most, where that is more than three times as much as any other's;
+        empty otherwise."""
+        grown = {name: held[-1] / min(held) for name, held in self.weights.items() if len(held) >= 2}
+        first, *others = sorted(grown, key=lambda name: grown[name], reverse=True) or [""]
+        if not others or grown[first] < 3 * grown[others[0]]:
+            return ""
+        return first
+
+
+def _layer(name: str, snapshot: Snapshot, places: Sequence[int]) -> Layer:
+    states = [snapshot.states[i] for i in places]
+
+    def values(quantity: SnapshotQuantity) -> list[float]:
+        of_rows = snapshot.values.get(quantity, ())
+        return [x for i in places if of_rows and (x := of_rows[i]) is not None]
+
+    def greatest(quantity: SnapshotQuantity) -> float | None:
+        return max(values(quantity), default=None)
+
+    weight, unreached = greatest("weight_l2"), name in snapshot.missed
+    frozen = all(state == "frozen" for state in states)
+    nonfinite = "nonfinite" in states
+    # Gradients that are cleared to zero, not to None, are there without having come.
+    lacking = not frozen and not nonfinite and (all(x == "unused" for x in states) or (unreached and not weight))
+    return Layer(
+        name=name,
+        frozen=frozen,
+        zero=all(state == "zero" for state in states) and not lacking,
+        lacking=lacking,
+        ran=greatest("output_rms") is not None if "output_rms" in snapshot.values else None,
+        weight=weight,
+        size=greatest("weight_norm"),
+        update=greatest("relative_update"),
+        dead=min(values("dead_units"), default=None),  # of a layer that runs twice, dead in both
+    )

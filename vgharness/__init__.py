@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from vgharness.records import TrainingLog as TrainingLog
     from vgharness.records import TrainingProblem as TrainingProblem
     from vgharness.records import Verdict as Verdict
-    from vgharness.report.study_page import write_report as write_report
+    from vgharness.report.pages import write_report as write_report
     from vgharness.storage.store import RunStore as RunStore
     from vgharness.storage.store import load_run as load_run
     from vgharness.storage.store import load_session as load_session
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from vgharness.study.judging import judge as judge
     from vgharness.study.presets import plan as plan
     from vgharness.study.run import run_study as run_study
+    from vgharness.training.callback import Callback as Callback
     from vgharness.watching.notices import TrainingProblemError as TrainingProblemError
     from vgharness.watching.notices import TrainingProblemWarning as TrainingProblemWarning
     from vgharness.watching.notices import WatchWarning as WatchWarning
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callback": "training.callback",
     "Cell": "records",
     "Claim": "claims.spec",
     "CsvSink": "integrations.files",
@@ -97,7 +99,7 @@ _HOMES = {
     "plan": "study.presets",
     "run_study": "study.run",
     "watch": "watching.start",
-    "write_report": "report.study_page",
+    "write_report": "report.pages",
 }
 
 __all__ = sorted([*_HOMES, "__version__", "theory"])

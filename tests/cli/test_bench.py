@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from vgharness.benchmarks import check_overhead, gallery, gates, scaling, throughput, trainability, zoo
+from vgharness.benchmarks import (
+    check_overhead,
+    gallery,
+    gates,
+    scaling,
+    throughput,
+    trainability,
+    watch_overhead,
+    zoo,
+)
 from vgharness.benchmarks.check_overhead import CheckCost, InProcess
 from vgharness.benchmarks.gallery import HEALTHY, SICK, peers
 from vgharness.benchmarks.gallery.peers import Peer
@@ -20,8 +29,11 @@ from vgharness.benchmarks.scaling import Cost, Growth
 from vgharness.benchmarks.throughput import TrainSpeed
 from vgharness.benchmarks.timing import Ratio
 from vgharness.benchmarks.trainability import Trial
+from vgharness.benchmarks.trainings import judging
+from vgharness.benchmarks.trainings.judging import JudgedTraining, Report
+from vgharness.benchmarks.watch_overhead import WatchCost
 from vgharness.benchmarks.zoo import ZooModel
-from vgharness.cli import bench
+from vgharness.cli import bench_running
 from vgharness.cli import main as cli
 
 pytestmark = pytest.mark.fast
@@ -232,9 +244,67 @@ def test_zoo_prints_false_alarms_refusals_and_memory(tmp_path: Path, monkeypatch
     assert set(written["models"][0]) == set(ZooModel.model_fields)
 
 
+def test_watch_prints_ratios_memory_and_the_goals_that_are_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watch_cost(network: str, device: Any, **options: int) -> WatchCost:
+        ratios = {every: Ratio(median=median, low=1.0, high=1.2) for every, median in ((1, 1.09), (10, 1.05), (100, 1))}
+        return WatchCost(
+            network=network,
+            device=str(device),
+            **options,
+            step_seconds=0.05,
+            ratios=ratios,
+            memory=2**20,
+            watched_memory=3 * 2**20,
+        )
+
+    monkeypatch.setattr(watch_overhead, "watch_cost", watch_cost)
+    target = tmp_path / "w.json"
+    options = ["--networks", "script,resnet18", "--rounds", "3", "--device", "cpu", "--json", str(target)]
+    result = CliRunner().invoke(cli.app, ["bench", "watch", *options])
+    assert result.exit_code == 0, result.output
+    for words in (
+        "script 50 ms 1.09 (1.00–1.20) 1.05 (1.00–1.20) 1.00 (1.00–1.20)",
+        "resnet18: 1 MiB in use at most without a watch, 3 MiB with a snapshot at every step",
+        "goal: every 1 at most 1.10: reached",
+        "goal: every 10 at most 1.03: missed by script, resnet18",
+    ):
+        assert words in " ".join(result.output.split()), result.output
+    assert [cost["ratios"]["10"]["median"] for cost in json.loads(target.read_text())["costs"]] == [1.05, 1.05]
+
+
+def test_trainings_print_what_was_said_first_and_count_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge_trainings(trainings: Any) -> list[JudgedTraining]:
+        assert len(trainings) == 24
+        report = Report(kind="dead", model="", layer="fc1", began=6, told=7, severity="problem", evidence="all\n zero")
+        common = {"seed": 1, "seconds": 1.0}
+        return [
+            JudgedTraining(training="a", expected="dead (fc1)", outcome="right", reports=(report,), **common),
+            JudgedTraining(training="b", expected="x", outcome="missed", reports=(), birth_right=False, **common),
+            JudgedTraining(training="c", expected=None, outcome="quiet", reports=(), **common),
+            JudgedTraining(training="d", expected=None, outcome="alarm", reports=(report,), **common),
+        ]
+
+    monkeypatch.setattr(judging, "judge_trainings", judge_trainings)
+    target = tmp_path / "t.json"
+    result = CliRunner().invoke(cli.app, ["bench", "trainings", "--json", str(target)], terminal_width=200)
+    assert result.exit_code == 0, result.output
+    for words in (
+        "a dead (fc1) dead (fc1), step 6, told at 7 right 0",
+        "b: missed: nothing was said",
+        "d: alarm: all\\n zero",
+        "first reports are right: 1 of 2, 50 %",
+        "false alarms: 1 of 2, 50 %",
+        "a problem was told in 1 of 2; warnings in 0 of 2 healthy trainings; the birth of NaN is right in 0 of 1; 4 s",
+    ):
+        assert words in " ".join(result.output.split()), result.output
+    assert [x["outcome"] for x in json.loads(target.read_text())["trainings"]] == ["right", "missed", "quiet", "alarm"]
+
+
 def test_the_commands_configure_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
-    monkeypatch.setattr(bench, "configure_process", lambda: called.append("bench"))
+    monkeypatch.setattr(bench_running, "configure_process", lambda: called.append("bench"))
     for command in ("probe", "train", "scale"):
         CliRunner().invoke(cli.app, ["bench", command, "--device", "tpu"])
     assert called == ["bench"] * 3
@@ -260,6 +330,12 @@ def test_the_commands_configure_their_process(monkeypatch: pytest.MonkeyPatch) -
         (["scale", "--json", "/proc/no/b.json"], "--json"),
         (["trainability", "--networks", "0"], "--networks 0: give 1 or more"),
         (["trainability", "--seed", "-1"], "--seed -1: give 0 or more"),
+        (["watch", "--rounds", "1"], "--rounds 1: give 2 or more"),
+        (
+            ["watch", "--networks", "vgg", "--device", "cpu"],
+            "--networks vgg: use readme, script",
+        ),
+        (["trainings", "--variants", "0"], "--variants 0: give 1 or more"),
         (["zoo", "--seed", "-1"], "--seed -1: give 0 or more"),
         (["zoo", "--models", "torchvision:resnt18"], "torchvision:resnt18: torchvision has no such model"),
         (["zoo", "--models", "nothing*"], "--models nothing*: no such model here"),

@@ -4,6 +4,8 @@
     python -m vgharness.bench scale         # time and memory as a study grows
     python -m vgharness.bench probe         # what measuring gradients costs
     python -m vgharness.bench check         # what `vgharness check` costs
+    python -m vgharness.bench watch         # what watching a training costs
+    python -m vgharness.bench trainings     # trainings that go wrong and healthy ones, watched
     python -m vgharness.bench gallery       # sick and healthy models, judged
     python -m vgharness.bench trainability  # random networks, judged and then trained
     python -m vgharness.bench zoo           # known-good models, judged
@@ -15,13 +17,12 @@ Exit status: 0 done; 2 bad input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from vgharness.cli import bench_watch
+from vgharness.cli.bench_running import PROGRAM, Device, Json, check_least, run_bench
 from vgharness.cli.bench_tables import print_check_costs, print_costs, print_growths, print_judged, print_speeds
 from vgharness.cli.diagnosis_tables import print_gates, print_rounds, print_trainability, print_verdicts, print_zoo
 from vgharness.cli.errors import named_precision, usage_errors
@@ -30,8 +31,6 @@ from vgharness.cli.progress import counted
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, listing
 from vgharness.records import ARCHITECTURES, FIRST_SEED, Architecture
-from vgharness.system.files import check_file, write_text
-from vgharness.system.process import configure_process
 from vgharness.system.terminal import console
 
 if TYPE_CHECKING:
@@ -46,14 +45,7 @@ if TYPE_CHECKING:
     from vgharness.benchmarks.trainability import Trainability
     from vgharness.benchmarks.verdicts import Verdicts
     from vgharness.benchmarks.zoo import Zoo
-    from vgharness.records import Machine, Record
-
-Found = TypeVar("Found", bound="Record")
-
-_PROGRAM: Final = "vgharness bench"
-
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
-Json = Annotated[Path | None, typer.Option(help="also write the values to this file, with hardware and versions")]
+    from vgharness.records import Machine
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -84,9 +76,9 @@ def probe(
         ]
         return ProbeCosts(machine=machine, costs=tuple(costs))
 
-    with usage_errors(_PROGRAM):
-        _check({"--rounds": (rounds, 2), "--steps": (steps, 1), "--batch-size": (batch_size, 1)})
-        _run(device, json, measure, print_costs)
+    with usage_errors(PROGRAM):
+        check_least({"--rounds": (rounds, 2), "--steps": (steps, 1), "--batch-size": (batch_size, 1)})
+        run_bench(device, json, measure, print_costs)
 
 
 @app.command()
@@ -112,9 +104,9 @@ def check(
         costs = counted(console(), "timing", check_costs(names, seeds, rounds), len(names))
         return CheckCosts(machine=machine, costs=tuple(costs))
 
-    with usage_errors(_PROGRAM):
-        _check({"--seeds": (seeds, 1), "--rounds": (rounds, 2)})
-        _run("cpu", json, measure, print_check_costs)
+    with usage_errors(PROGRAM):
+        check_least({"--seeds": (seeds, 1), "--rounds": (rounds, 2)})
+        run_bench("cpu", json, measure, print_check_costs)
 
 
 @app.command()
@@ -154,10 +146,10 @@ def train(
         ]
         return TrainSpeeds(machine=machine, rows=tuple(rows))
 
-    with usage_errors(_PROGRAM):
-        _check({"--rounds": (rounds, 2), "--images": (images, 1280), "--seeds": (seeds, 1)})
+    with usage_errors(PROGRAM):
+        check_least({"--rounds": (rounds, 2), "--images": (images, 1280), "--seeds": (seeds, 1)})
         named = named_precision(precision)
-        _run(device, json, measure, print_speeds)
+        run_bench(device, json, measure, print_speeds)
 
 
 @app.command()
@@ -179,10 +171,10 @@ def scale(
         axes = [growth(axis, named, where, count) for axis in AXES]
         return Growths(machine=machine, architecture=named, images=count, axes=tuple(axes))
 
-    with usage_errors(_PROGRAM):
-        _check({"--images": (images, 512)})
+    with usage_errors(PROGRAM):
+        check_least({"--images": (images, 512)})
         named = _named_architecture(architecture)
-        _run(device, json, measure, print_growths)
+        run_bench(device, json, measure, print_growths)
 
 
 @app.command()
@@ -191,7 +183,7 @@ def gallery() -> None:
 
     Exit status: 0 done, 2 bad input.
     """
-    with usage_errors(_PROGRAM):
+    with usage_errors(PROGRAM):
         from vgharness.benchmarks.gallery import HEALTHY, SICK
         from vgharness.benchmarks.gallery.peers import installed, judge_cases
 
@@ -218,9 +210,9 @@ def trainability(
         trials = try_networks(networks, seed)
         return as_trainability(tuple(counted(console(), "training", trials, networks)), seed, machine)
 
-    with usage_errors(_PROGRAM):
-        _check({"--networks": (networks, 1), "--seed": (seed, 0)})
-        _run("cpu", json, measure, print_trainability)
+    with usage_errors(PROGRAM):
+        check_least({"--networks": (networks, 1), "--seed": (seed, 0)})
+        run_bench("cpu", json, measure, print_trainability)
 
 
 @app.command()
@@ -244,9 +236,9 @@ def zoo(
         checked = counted(console(), "checking", check_models(names, seed), len(names))
         return Zoo(machine=machine, seed=seed, models=tuple(checked))
 
-    with usage_errors(_PROGRAM):
-        _check({"--seed": (seed, 0)})
-        _run("cpu", json, measure, print_zoo)
+    with usage_errors(PROGRAM):
+        check_least({"--seed": (seed, 0)})
+        run_bench("cpu", json, measure, print_zoo)
 
 
 @app.command()
@@ -273,12 +265,12 @@ def verdicts(
         rows = counted(console(), "simulating", simulate_rounds(studies, seed), ROWS)
         return as_rounds_rates(tuple(rows), studies, seed, machine)
 
-    with usage_errors(_PROGRAM):
-        _check({"--studies": (studies, 40), "--seed": (seed, 0)})
+    with usage_errors(PROGRAM):
+        check_least({"--studies": (studies, 40), "--seed": (seed, 0)})
         if rounds:
-            _run("cpu", json, measure_rounds, print_rounds)
+            run_bench("cpu", json, measure_rounds, print_rounds)
         else:
-            _run("cpu", json, measure, print_verdicts)
+            run_bench("cpu", json, measure, print_verdicts)
 
 
 @app.command()
@@ -298,16 +290,13 @@ def gates(
         found = counted(console(), "building", run_gates(builds), number_of_gates())
         return Gates(machine=machine, gates=tuple(found))
 
-    with usage_errors(_PROGRAM):
-        _check({"--builds": (builds, 1)})
-        _run("cpu", json, measure, print_gates)
+    with usage_errors(PROGRAM):
+        check_least({"--builds": (builds, 1)})
+        run_bench("cpu", json, measure, print_gates)
 
 
-def _check(options: Mapping[str, tuple[int | None, int]]) -> None:
-    """Checks each option's value against the least that it may be. Raises ``UsageError``."""
-    for option, (value, least) in options.items():
-        if value is not None and value < least:
-            raise UsageError(f"{option} {value}: give {least} or more")
+app.command()(bench_watch.watch)
+app.command()(bench_watch.trainings)
 
 
 def _named_architecture(name: str) -> Architecture:
@@ -315,29 +304,6 @@ def _named_architecture(name: str) -> Architecture:
         if name == known:
             return known
     raise UsageError(f"--architecture {name}: use {' or '.join(ARCHITECTURES)}")
-
-
-def _run(
-    device: str,
-    json: Path | None,
-    measure: Callable[[torch.device, Machine], Found],
-    show: Callable[[Console, Found], None],
-) -> None:
-    """Measures on the device of that name, shows what was found, and writes it where ``json`` is given.
-
-    Raises ``UsageError`` for a file that cannot be written and a device that is not there, before anything is measured.
-    """
-    if json is not None:
-        check_file(json, "--json")
-    configure_process()  # as a study does, before torch is imported
-    from vgharness.system.device import pick_device
-    from vgharness.system.environment import describe
-
-    where = pick_device(device)
-    found = measure(where, describe(where))
-    show(console(), found)
-    if json is not None:
-        write_text(json, found.model_dump_json(indent=1))
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ def print_costs(screen: Console, found: ProbeCosts) -> None:
         table.add_row(
             f"{cost.architecture} {cost.activation}",
             f"{1000 * cost.step_seconds:.1f} ms",
-            *(_ratio(ratio) for ratio in (cost.probe, cost.saturation, cost.baseline)),
+            *(ratio_text(ratio) for ratio in (cost.probe, cost.saturation, cost.baseline)),
         )
     screen.print(table)
     screen.print(
@@ -52,10 +52,10 @@ def print_check_costs(screen: Console, found: CheckCosts) -> None:
     for cost in found.costs:
         model, parts = escaped(cost.model), cost.parts
         plain, choosing = f"{parts.plain_seconds:.2f} s", f"{parts.choosing.median:.2f}"
-        table.add_row(model, plain, _ratio(parts.measuring), choosing, _ratio(parts.both))
+        table.add_row(model, plain, ratio_text(parts.measuring), choosing, ratio_text(parts.both))
         passes, imported = f"{parts.passes}", f"{cost.import_seconds:.2f} s"
         memory = f"{cost.memory / cost.memory_of_one:.2f}"
-        whole.add_row(model, passes, imported, _ratio(cost.process), f"{cost.process_per_seed.median:.2f}", memory)
+        whole.add_row(model, passes, imported, ratio_text(cost.process), f"{cost.process_per_seed.median:.2f}", memory)
     screen.print(table, whole)
     for cost in found.costs:
         memory = f"{cost.memory_of_one / 2**20:,.0f} MiB with one seed"
@@ -160,7 +160,8 @@ def new_table(title: str, *headings: str) -> Table:
     return table
 
 
-def _ratio(ratio: Ratio) -> str:
+def ratio_text(ratio: Ratio) -> str:
+    """Median and quartiles."""
     return _spread(ratio.median, ratio.low, ratio.high)
 
 

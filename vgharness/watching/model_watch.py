@@ -135,7 +135,8 @@ class ModelWatch:
             return
         self.hooked = True
         if self._is_measured() and not self._scale.used:
-            self._scale.found(scaler_that_steps())
+            self.pulse.scaler = scaler_that_steps()
+            self._scale.found(self.pulse.scaler)
         if self.begun:
             return
         if not closure:

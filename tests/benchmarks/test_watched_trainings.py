@@ -1,0 +1,63 @@
+"""What ``watch`` itself says of the trainings; and of one of a million steps."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import vgharness
+from vgharness.benchmarks.trainings import HEALTHY, WRONG
+from vgharness.benchmarks.trainings.judging import judge_trainings
+
+BY_NAME = {training.name: training for training in (*WRONG, *HEALTHY)}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", ["NaN in the forward pass", "layer that dies", "layer the optimizer lacks"])
+def test_what_is_said_first_is_right(name: str) -> None:
+    (judged,) = judge_trainings([BY_NAME[name]])
+    assert judged.outcome == "right", judged
+    assert judged.birth_right is not False, judged.birth
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", ["heavy-tailed batches", "unfreezing"])
+def test_of_a_healthy_training_nothing_is_said(name: str) -> None:
+    (judged,) = judge_trainings([BY_NAME[name]])
+    assert judged.outcome == "quiet", judged
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("name", list(BY_NAME))
+def test_each_of_the_trainings(name: str) -> None:
+    (judged,) = judge_trainings([BY_NAME[name]])
+    assert judged.outcome in ("right", "quiet"), judged
+    assert judged.birth_right is not False, judged.birth
+
+
+@pytest.mark.deep
+@pytest.mark.filterwarnings("ignore")
+def test_the_log_of_a_million_steps_is_small_and_quick_to_open(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    inputs, targets = torch.randn(8, 4), torch.randn(8, 1)
+    with vgharness.watch(model, optimizer, every=100, log="long", storage=tmp_path) as watch:
+        for _ in range(1_000_000):
+            optimizer.zero_grad()
+            functional.mse_loss(model(inputs), targets).backward()
+            optimizer.step()
+    assert watch.path is not None
+    size = watch.path.stat().st_size
+    started = time.perf_counter()
+    log = vgharness.load_training_log(watch.path)
+    print(json.dumps({"bytes": size, "seconds": time.perf_counter() - started, "snapshots": len(log.snapshots)}))
+    assert size < 5 * 2**20
+    steps = [snapshot.step for snapshot in log.snapshots]
+    assert (steps[0], len(steps) > 100) == (0, True)
+    assert steps[-1] >= 999_000
+    assert log.models[0].steps == 1_000_000

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 from trainings import Training
-from vgharness.storage.training_log import load_training_log
 
 import vgharness
 from vgharness.errors import UsageError
 from vgharness.records import LogRow, Snapshot, TrainingProblem
+from vgharness.storage.training_log import load_training_log
 
 pytestmark = pytest.mark.fast
 

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from vgharness.storage.training_log import load_training_log
 
 pytestmark = pytest.mark.processes

@@ -86,7 +86,7 @@ def print_speeds(screen: Console, found: TrainSpeeds) -> None:
         ratios.add_row(
             row.architecture,
             _spread(row.ratio, row.ratio_low, row.ratio_high),
-            _ratio(row.careful_ratio),
+            ratio_text(row.careful_ratio),
             f"{row.floor_images_per_s / row.images_per_s:.2f}",
         )
     screen.print(speeds, ratios)

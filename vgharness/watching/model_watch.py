@@ -145,13 +145,17 @@ class ModelWatch:
     def begin(self, optimizer: Optimizer | None, *, within_step: bool) -> None:
         """Gradients are complete, and the weights have not changed."""
         self.tell()
-        for _ in range(self._scale.left_out()):
+        left_out = self._scale.left_out()
+        for _ in range(left_out):
             self.leave_out()
-        self._scale.expect_update()
+        if left_out:
+            self._reader.rest()  # it heard the passes of the steps that were left out, too
+        if optimizer is not None:  # else the step is over, and the scaler is updated
+            self._scale.expect_update()
         self.begun = True
         self._untold.begin(self.step)
         self.pulse.before_step(self.step)
-        if self._is_measured() and self._is_whole():
+        if self._is_measured() and self._reader.listens and self._is_whole():
             self._keep_weights()
             self._reading = self._reader.read(optimizer, within_step=within_step)
         self._batch = self.pulse.batch

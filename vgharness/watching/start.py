@@ -85,7 +85,7 @@ def watch(
         raise UsageError(str(error)) from error
     head = _head(models, every, start)
     quiet = _is_not_first()
-    reporter = Reporter(head, Outlets(name, RunStore(Path(storage)), sinks, on_problem, quiet))
+    reporter = Reporter(head, Outlets(name, RunStore(Path(storage).absolute()), sinks, on_problem, quiet))
     setting = Setting(every, start, layers, parameters, used, alone=len(models) == 1)
     return Watch({} if quiet else models, optimizers, setting, reporter)
 

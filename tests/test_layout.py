@@ -15,6 +15,7 @@ PACKAGE = Path(vgharness.__file__).parent
 FLOORS = (
     {"errors", "statistics"},
     {"formatting"},
+    {"display"},
     {"records"},
     {"system", "precision", "probe", "theory", "claims"},
     {"models", "gradflow", "data", "storage"},

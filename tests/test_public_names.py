@@ -26,7 +26,7 @@ def test_every_name_is_imported_on_first_use_and_the_same_for_type_checkers() ->
     for name in vgharness.__all__:
         assert getattr(vgharness, name) is not None
     assert dir(vgharness) == vgharness.__all__
-    with pytest.raises(AttributeError, match="'nothing'; it has Cell, "):
+    with pytest.raises(AttributeError, match="'nothing'; it has Callback, "):
         vgharness.nothing  # noqa: B018
 
 

@@ -18,6 +18,7 @@ from factories import (
     make_snapshot,
     make_verdict,
 )
+from training_logs import make_log, make_problem, save_log
 from typer.testing import CliRunner
 
 import vgharness
@@ -56,6 +57,12 @@ def test_the_training_that_is_watched_runs_and_is_well(
     assert [snapshot.step for snapshot in load_training_log(Path(path)).snapshots] == [0, 100, 200]
     described = README.split("| `vgharness.watch(model", 1)[1].split("\n\n", 1)[0]
     assert set(signature(vgharness.watch).parameters) <= set(re.findall(r"`(\w+)(?:=[^`]*)?`", described))
+
+
+def test_the_notebook_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"### In a notebook\n\n.*?\n\n```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("gradient flow: warning: vanishing from fc6 toward the input\n")
 
 
 @pytest.mark.parametrize("name", ["quick", "test"])
@@ -133,6 +140,20 @@ def test_claims_of_ones_own_are_judged_on_a_study_and_on_a_session(
     assert found == {claim: "not reproduced" if claim in false else "reproduced" for claim in found}
     assert "Notes on depth" in Path("page/index.html").read_text(encoding="utf-8")
     assert Path("claims.xml").read_text(encoding="utf-8").count("<testcase ") == 10
+
+
+def test_claims_about_a_training_are_judged_on_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("seeds.toml").write_text(block("file: seeds.toml"), encoding="utf-8")
+    for seed in (1, 2, 3):
+        save_log(make_log(scatter=seed / 100), f"seed-{seed}")
+    (judge,) = (shlex.split(line) for line in block("commands: seeds").splitlines())
+    done = CliRunner().invoke(cli.app, judge[1:], env={"COLUMNS": "200"})
+    assert (done.exit_code, done.output.count("✓ reproduced")) == (0, 3), done.output
+    for seed in (4, 5, 6):
+        save_log(make_log(scatter=seed / 100, problems=[make_problem(began=300)]), f"seed-{seed}")
+    done = CliRunner().invoke(cli.app, [*judge[1:3], "4", "5", "6"], env={"COLUMNS": "200"})
+    assert (done.exit_code, done.output.count("✓ reproduced")) == (1, 2), done.output
 
 
 def test_the_language_of_claims_is_described() -> None:

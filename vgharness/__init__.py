@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from vgharness.gradflow.diagnosis import diagnose as diagnose
     from vgharness.gradflow.measurement import measure as measure
     from vgharness.gradflow.sample import FlowSample as FlowSample
+    from vgharness.integrations.files import CsvSink as CsvSink
+    from vgharness.integrations.files import JsonlSink as JsonlSink
+    from vgharness.integrations.mlflow import MLflowSink as MLflowSink
+    from vgharness.integrations.tensorboard import TensorBoardSink as TensorBoardSink
+    from vgharness.integrations.wandb import WandbSink as WandbSink
     from vgharness.models import MLP as MLP
     from vgharness.models import DeepCNN as DeepCNN
     from vgharness.probe.probe import GradientProbe as GradientProbe
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
     from vgharness.records import TrainingLog as TrainingLog
     from vgharness.records import TrainingProblem as TrainingProblem
     from vgharness.records import Verdict as Verdict
-    from vgharness.report.study_page import write_report as write_report
+    from vgharness.report.pages import write_report as write_report
     from vgharness.storage.store import RunStore as RunStore
     from vgharness.storage.store import load_run as load_run
     from vgharness.storage.store import load_session as load_session
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from vgharness.study.judging import judge as judge
     from vgharness.study.presets import plan as plan
     from vgharness.study.run import run_study as run_study
+    from vgharness.training.callback import Callback as Callback
     from vgharness.watching.notices import TrainingProblemError as TrainingProblemError
     from vgharness.watching.notices import TrainingProblemWarning as TrainingProblemWarning
     from vgharness.watching.notices import WatchWarning as WatchWarning
@@ -51,8 +57,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callback": "training.callback",
     "Cell": "records",
     "Claim": "claims.spec",
+    "CsvSink": "integrations.files",
     "DeepCNN": "models",
     "Diagnosis": "gradflow.diagnosis",
     "FlowSample": "gradflow.sample",
@@ -60,19 +68,23 @@ _HOMES = {
     "GradFlowWarning": "pytest_plugin.fixture",
     "GradientFlow": "records",
     "GradientProbe": "probe.probe",
+    "JsonlSink": "integrations.files",
     "LayerGradient": "records",
     "MLP": "models",
+    "MLflowSink": "integrations.mlflow",
     "Problem": "gradflow.diagnosis",
     "Run": "records",
     "RunStore": "storage.store",
     "Sample": "records",
     "Session": "records",
     "Study": "records",
+    "TensorBoardSink": "integrations.tensorboard",
     "TrainingLog": "records",
     "TrainingProblem": "records",
     "TrainingProblemError": "watching.notices",
     "TrainingProblemWarning": "watching.notices",
     "Verdict": "records",
+    "WandbSink": "integrations.wandb",
     "Watch": "watching.watch",
     "WatchWarning": "watching.notices",
     "compare": "gradflow.comparison",
@@ -87,7 +99,7 @@ _HOMES = {
     "plan": "study.presets",
     "run_study": "study.run",
     "watch": "watching.start",
-    "write_report": "report.study_page",
+    "write_report": "report.pages",
 }
 
 __all__ = sorted([*_HOMES, "__version__", "theory"])

@@ -79,18 +79,18 @@ def interval(summary: Summary) -> str:
     return span(summary.low, summary.high) or "–"
 
 
-def bars(values: Iterable[float]) -> list[str]:
+def bars(values: Iterable[float], width: int = BAR_WIDTH) -> list[str]:
     """A bar for each value, on one logarithmic scale from the least to the greatest of them, one decade at least.
 
-    A bar is :data:`BAR_WIDTH` characters, ``█`` filled and ``░`` not; nothing is filled for a value that is not a
+    A bar is ``width`` characters, ``█`` filled and ``░`` not; nothing is filled for a value that is not a
     positive number.
     """
     logs = [math.log10(value) if math.isfinite(value) and value > 0 else None for value in values]
     known = [log for log in logs if log is not None]
     most = max(known, default=0.0)
     decades = max(most - min(known, default=0.0), 1.0)
-    full = [0 if log is None else max(1, round(BAR_WIDTH * (1 - (most - log) / decades))) for log in logs]
-    return ["█" * filled + "░" * (BAR_WIDTH - filled) for filled in full]
+    full = [0 if log is None else max(1, round(width * (1 - (most - log) / decades))) for log in logs]
+    return ["█" * filled + "░" * (width - filled) for filled in full]
 
 
 def relative_change(relative: float | None) -> str:

@@ -10,12 +10,14 @@ from typing import Final, NamedTuple
 from unittest.mock import patch
 
 from factories import MACHINE, SYNTHETIC, make_errors, make_reading, make_result, make_run, make_verdict
+from training_logs import make_log, make_problem, make_snapshot
 from typer.testing import CliRunner
 
 from vgharness.claims.loading import load_claims
 from vgharness.cli.main import app
 from vgharness.records import (
     OUTCOMES,
+    Birth,
     Bounds,
     Cell,
     CellResult,
@@ -23,16 +25,20 @@ from vgharness.records import (
     GradientFlow,
     LayerGradient,
     LayerPrediction,
+    NonfiniteOrigin,
     Run,
     Sample,
     Session,
     Study,
+    TrainingLog,
+    WatchedModel,
 )
 from vgharness.report.history import Saved, history_of
 from vgharness.report.history_page import render_history
 from vgharness.report.past.runs import FOLDER, past_of
 from vgharness.report.session_page import render_session
 from vgharness.report.study_page import Interim, render, write_report
+from vgharness.report.training_page import render_training
 from vgharness.report.versus.page import render_comparison
 from vgharness.report.versus.pairs import versus
 from vgharness.storage.store import RunStore, load_run
@@ -50,7 +56,7 @@ class Written(NamedTuple):
     """
 
     path: Path
-    record: Run | Session | None
+    record: Run | Session | TrainingLog | None
     seconds: float
 
 
@@ -301,6 +307,69 @@ def hostile_session() -> Session:
     return make_session(*samples, command=everything, commit=everything, machine=machine)
 
 
+# --- trainings -------------------------------------------------------------------------------------------
+
+
+def a_training(
+    names: Iterable[str] = tuple(f"layer{place // 3}.{place % 3}.conv" for place in range(12)),
+) -> TrainingLog:
+    """Whose first layer stops, whose signal vanishes, and which ends in a NaN; with all that a log can hold."""
+    names = tuple(names)
+    many = len(names)
+    snapshots = [
+        make_snapshot(
+            step,
+            layers=many,
+            values={
+                "signal_l2": tuple((0.95 - step / 9000) ** (many - place) for place in range(many)),
+                "relative_update": (
+                    0.0 if step > 2000 else 1e-3,
+                    *(2e-4 * (place + step % 7) for place in range(1, many)),
+                ),
+                "dead_units": (*(min(0.9, step * place / 50_000) for place in range(1, many)), None),
+            },
+            total_norm=3.0 + step % 5,
+            clipped_norm=1.0,
+            greatest_norm=9.0 + step % 11,
+            loss_scale=65536.0 / 2 ** (step // 1000),
+        )
+        for step in range(0, 4000, 100)
+    ]
+    problems = [
+        make_problem("stopped", names[0], 2100, advice="Look whether its parameters are in the optimizer."),
+        make_problem("vanishing", names[1], 2500, ended=3100, times=3),
+        make_problem("spike", "", 700, ended=800, severity="warning"),
+        make_problem("nonfinite", names[-1], 3999),
+    ]
+    origin = NonfiniteOrigin(stage="backward", module=names[-1], operation="MulBackward0")
+    birth = Birth(
+        step=3999, batch=3999, noticed=3999, origin=origin, reproducer=".gradflow/a-machine/0001_training.nan"
+    )
+    return make_log(snapshots, problems, names=names, steps=4000, births=[birth])
+
+
+def two_trainings() -> TrainingLog:
+    models = tuple(
+        WatchedModel(name=name, architecture="Net", parameters=9, steps=500) for name in ("generator", "critic")
+    )
+    snapshots = [make_snapshot(step, model=model.name) for step in range(0, 500, 50) for model in models]
+    return make_log(snapshots, [make_problem("exploding", "fc", 100, model="critic")], models=models, status="running")
+
+
+def hostile_training() -> TrainingLog:
+    everything = MARKUP + TURNED + LONG
+    log = a_training([f"{bad}.{place}" for bad in HOSTILE for place in range(2)])
+    problems = tuple(
+        problem.model_copy(update={"evidence": bad, "advice": bad})
+        for problem, bad in zip(log.problems, (*HOSTILE, everything), strict=True)
+    )
+    births = tuple(birth.model_copy(update={"reproducer": everything}) for birth in log.births)
+    models = (WatchedModel(name=everything, architecture=everything, parameters=1),)
+    snapshots = tuple(snapshot.model_copy(update={"model": everything}) for snapshot in log.snapshots)
+    changes = {"problems": problems, "births": births, "models": models, "snapshots": snapshots, "notes": HOSTILE}
+    return log.model_copy(update={**changes, "command": everything, "commit": everything, "extra": {MARKUP: TURNED}})
+
+
 MODEL = """
 import torch
 from torch import nn
@@ -329,11 +398,15 @@ def _of_run(make: Callable[[], Run]) -> Callable[[Path], Written]:
     return lambda folder: _timed(folder, make(), render)
 
 
+def _of_training(make: Callable[[], TrainingLog]) -> Callable[[Path], Written]:
+    return lambda folder: _timed(folder, make(), render_training)
+
+
 def _of_session(make: Callable[[], Session]) -> Callable[[Path], Written]:
     return lambda folder: _timed(folder, make(), render_session)
 
 
-def _timed(folder: Path, record: Run | Session, render_it: Callable[..., str]) -> Written:
+def _timed(folder: Path, record: Run | Session | TrainingLog, render_it: Callable[..., str]) -> Written:
     began = time.process_time()
     html = render_it(record)
     seconds = time.process_time() - began
@@ -408,8 +481,11 @@ PAGES: Final[dict[str, Callable[[Path], Written]]] = {
     "check": _checked,
     "remedies": _remedied,
     "history": _history,
+    "training": _of_training(a_training),
+    "trainings": _of_training(two_trainings),
     "hostile": _of_run(hostile_run),
     "hostile-session": _of_session(hostile_session),
+    "hostile-training": _of_training(hostile_training),
     "large": _of_run(large_run),
 }
 STUDIES: Final = ("committed", "quick", "full", "depths", "earlier", "own", "running", "large")

@@ -18,7 +18,7 @@ from vgharness.theory.activations import FUNCTIONS
 pytestmark = pytest.mark.browser
 
 # Of pages that are made of the same parts one.
-LOOKS = ("committed", "quick", "depths", "earlier", "comparison", "session", "remedies", "history")
+LOOKS = ("training", "committed", "quick", "depths", "earlier", "comparison", "session", "remedies", "history")
 SCHEMES = ("light", "dark")
 CHUNK = 4_000  # pixels of height photographed at a time
 TALLEST = 12_000  # what lies below looks as what lies above it

@@ -32,7 +32,7 @@ def test_nothing_is_cut_and_nothing_lies_on_something_else(
     assert [each for each in page.asked if not each.startswith("data:")] == []
 
 
-@pytest.mark.parametrize("name", ["hostile", "hostile-session"])
+@pytest.mark.parametrize("name", ["hostile", "hostile-session", "hostile-training"])
 def test_what_comes_from_outside_is_text_and_turns_nothing_round(opened: Callable[..., Opened], name: str) -> None:
     page = opened(name)
     page.rule("openAll")

@@ -4,11 +4,12 @@ import pytest
 
 from vgharness.claims.evidence import Evidence
 from vgharness.claims.loading import load_claims
+from vgharness.claims.trainings import Training
 from vgharness.errors import UsageError
 from vgharness.records import Run, Session, Verdict
 from vgharness.report.verdict_table import in_lines
 from vgharness.storage.store import RunStore, load
-from vgharness.study.judging import judge
+from vgharness.study.judging import evidence_at, judge
 from vgharness.study.presets import plan
 from vgharness.system.process import configure_process
 
@@ -30,8 +31,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("case", cases.values(), ids=cases)
 
 
-def _saved(config: pytest.Config) -> list[Run | Session]:
-    return [load(RunStore().find(which, kind=None).path) for which in config.getoption("--run")]
+def _saved(config: pytest.Config) -> list[Run | Session | Training]:
+    paths = [RunStore().find(which, kind=None).path for which in config.getoption("--run")]
+    return [evidence_at(path, load(path)) for path in paths]
 
 
 def _evidence(config: pytest.Config) -> Evidence:

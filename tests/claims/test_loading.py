@@ -202,7 +202,7 @@ OF = 'of = { activation = "sigmoid", skip = true }'
         ('take = "factor"', 'take = "slope"', "reading 1: by: slopes are compared by difference"),
         ('take = "factor" }', 'take = "factor", from = 1 }', "layers.from: unknown key; known: match, take"),
         ('layers = { match = "conv*", take = "factor" }\n', "", "reading 1: layers: 'signal_l2' needs layer, or"),
-        ('at = "init"', 'at = "later"', "reading 1: at: Input should be 'init' or 'last'"),
+        ('at = "init"', 'at = "later"', "reading 1: at: Input should be 'init', 'first' or 'last'"),
         ('at = "init"', "at = 21", "reading 1: at: no run can hold it: epoch 21 is after the last of [recipe], 20"),
         ('at = "init"\n', "", "reading 1: at: 'signal_l2' needs one of at, over, passes, curve"),
         ("below = 1", 'below = "1"', "reading 1: accept.below: Input should be a valid number"),

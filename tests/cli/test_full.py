@@ -532,7 +532,7 @@ def test_ctrl_c_before_the_training_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_same_command_goes_on_and_fresh_starts_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vgharness.cli.progress import StudyProgress
+    from vgharness.study.progress import StudyProgress
 
     def interrupt(self: Callback, cell: Cell, *_: object) -> None:
         if cell.activation == "relu":
@@ -604,7 +604,7 @@ def test_an_image_that_is_the_wrong_size_is_named() -> None:
 
 
 def test_ctrl_c_saves_a_partial_run_and_leaves_the_earlier_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vgharness.cli.progress import StudyProgress
+    from vgharness.study.progress import StudyProgress
 
     def interrupt(self: Callback, *_: object) -> None:
         raise KeyboardInterrupt
@@ -624,7 +624,7 @@ def test_ctrl_c_saves_a_partial_run_and_leaves_the_earlier_page(monkeypatch: pyt
 
 
 def test_watch_shows_the_page_while_it_trains_and_ends_with_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vgharness.cli.progress import StudyProgress
+    from vgharness.study.progress import StudyProgress
 
     started, begun, seen = StudyProgress.cell_started, [], ""
 
@@ -659,7 +659,7 @@ def test_ctrl_c_while_watched_marks_the_page_and_keeps_the_earlier_one(monkeypat
 
     Path("reports").mkdir()
     Path("reports/index.html").write_text("an earlier page")
-    monkeypatch.setattr("vgharness.cli.progress.StudyProgress.step_done", interrupt)
+    monkeypatch.setattr("vgharness.study.progress.StudyProgress.step_done", interrupt)
     result = full("--watch")
     assert result.exit_code == 130
     assert "reports/index.html shows what there is; the page that was there before is kept as" in result.output

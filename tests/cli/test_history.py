@@ -124,7 +124,7 @@ def test_the_page_is_self_contained_and_whatever_is_in_it_is_text(store: RunStor
     assert "http" not in text.replace("http-equiv", "")
     marks = re.findall(r'<line class="one"[^>]*/><text[^>]*>(\w+)</text>', text)
     assert marks == ["b" * 9] * 5
-    assert "<h1>5 of 12 values changed over 4 saved sessions and runs.</h1>" in text
+    assert "<h1>5 of 12 values changed over 4 saved sessions, runs and trainings.</h1>" in text
     assert 'class="skip" href="#main"' in text
 
 

@@ -34,7 +34,7 @@ for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
 from vgharness.study import presets
 presets.PRESETS["quick"] = dataclasses.replace(presets.PRESETS["quick"], train_images=512, test_images=32)
 from vgharness.cli import full
-from vgharness.cli.progress import StudyProgress
+from vgharness.study.progress import StudyProgress
 from vgharness.report import study_page
 study_page.draw = lambda run: []
 epoch_done = StudyProgress.epoch_done

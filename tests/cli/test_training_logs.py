@@ -116,18 +116,14 @@ def test_show_of_a_session_passes_by_the_log_only_where_it_is_named(log: Trainin
     session = Session(created=shared.created, commit=None, command="pytest", machine=shared.machine, samples=(sample,))
     RunStore().save(session, "main")
     assert "first" in invoke("show").stdout
-    assert (invoke("history").exit_code, invoke("history").stderr) == (0, "")
+    assert invoke("history").stderr.endswith("the training is running, not finished\n")
     for arguments in (["show", "main", "--against", "1"], ["show", "1", "--against", "main"]):
         (line,) = invoke(*arguments).stderr.splitlines()
         assert "training log" in line
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["report", "1"], ["judge", "readme", "1"], ["compare", "1", "1"], ["reconcile", "1"], ["report", "training"]],
-)
-def test_what_takes_runs_and_sessions_only_refuses_it_in_one_line(arguments: list[str], log: TrainingLogWriter) -> None:
-    result = invoke(*arguments)
+def test_what_takes_runs_only_refuses_it_in_one_line(log: TrainingLogWriter) -> None:
+    result = invoke("reconcile", "1")
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert "training" in line

@@ -45,7 +45,7 @@ def between(first: int, last: int, bad: Step, good: Step = Step()) -> At:  # noq
 
 def scatter(step: int) -> float:
     """A norm that varies from step to step by a factor of up to two either way, the same each time."""
-    return 2.0 ** math.sin(step * step)
+    return float(2.0 ** math.sin(step * step))
 
 
 def cases() -> dict[str, tuple[At, int, int, Told]]:

@@ -8,8 +8,9 @@ import pytest
 from factories import make_flow
 
 from vgharness.gradflow.diagnosis import PROBLEM_KINDS, diagnose, summary
+from vgharness.gradflow.sample import FlowSample
 from vgharness.gradflow.symptoms import EXPLODED, RECURRENT, SATURATED, VANISHED
-from vgharness.records import GradientFlow, LayerGradient
+from vgharness.records import GradientFlow, LayerGradient, Sample, Steps
 
 pytestmark = pytest.mark.fast
 
@@ -61,6 +62,16 @@ def test_the_path_is_not_cut_while_a_layer_below_is_well() -> None:
     assert found(flow(0.5, 1e-7, 1e-7, 1)) == []  # LayerScale, a U-Net's bottom
     assert found(flow(1, 1e5, 1e5, 1)) == []  # before a BatchNorm of small variance
     assert found(flow(0.5, 0, 0, 0, 1)) == []  # a branch that starts at zero
+
+
+def test_one_flow_a_list_and_a_sample_with_its_steps_are_taken() -> None:
+    closed, open_ = flow(0.0, 0.0, 1.0), flow(0.5, 0.7, 1.0)
+    later = tuple(Steps(optimizer=name, seed=42, flows=(closed, open_)) for name in ("SGD", "Adam"))
+    sample = Sample(test="t", seeds=(42,), flows=(closed,), later=later)
+    assert diagnose(closed) == diagnose([closed])
+    assert not diagnose(closed).healthy
+    assert diagnose(sample) == diagnose(FlowSample(sample)) == FlowSample(sample).diagnosis == diagnose([closed], later)
+    assert diagnose(sample).healthy
 
 
 def test_one_layer_two_layers_and_none() -> None:

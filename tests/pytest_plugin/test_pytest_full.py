@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from factories import MACHINE, make_flow, make_result, make_run
+from training_logs import make_log, save_log
 
 from vgharness.claims.loading import load_claims
 from vgharness.records import ACTIVATIONS, Architecture, Run, Sample, Session
@@ -35,6 +36,15 @@ of = { test = "test_it" }
 layers = { match = "conv*", take = "factor" }
 at = "init"
 accept = { at_most = 0.6 }
+[[claim]]
+id = "moves"
+sentences = ["Its layers move."]
+[[claim.reading]]
+quantity = "relative_update"
+of = { training = "net" }
+layers = { take = "least" }
+at = "last"
+accept = { above = 1e-4 }
 """
 
 
@@ -74,14 +84,15 @@ def test_each_claim_of_each_architecture_is_a_test_named_by_its_id(tmp_path: Pat
     assert "needs 20 epochs" in done.stdout
 
 
-def test_claims_of_a_file_are_judged_on_a_run_and_a_session_together(tmp_path: Path) -> None:
+def test_claims_of_a_file_are_judged_on_a_run_a_session_and_trainings_together(tmp_path: Path) -> None:
     (tmp_path / "claims.toml").write_text(CLAIMS)
     learned = make_run([make_result("gelu", seed, curve=[30.0 + seed / 10]) for seed in range(42, 47)])
     sample = Sample(test="test_it", seeds=(1, 2, 3), flows=tuple(make_flow(0.5 + i / 100) for i in range(3)))
     session = Session(created="2026", command="pytest", commit=None, machine=MACHINE, samples=(sample,))
     both = save(tmp_path / "run.json", learned), save(tmp_path / "session.json", session)
-    done = pytest_full(f"--claims={tmp_path / 'claims.toml'}", *both)
-    assert outcomes(done) == {"learns": "FAILED", "shrinks": "PASSED"}
+    logs = [f"--run={save_log(make_log(scatter=x / 100), 'net', tmp_path / 'store')}" for x in range(3)]
+    done = pytest_full(f"--claims={tmp_path / 'claims.toml'}", *both, *logs)
+    assert outcomes(done) == {"learns": "FAILED", "shrinks": "PASSED", "moves": "PASSED"}
     assert "It «learns» well." in done.stdout
 
 

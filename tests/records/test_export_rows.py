@@ -110,7 +110,7 @@ def test_a_network_of_ones_own_has_its_factors_as_columns_and_no_settings_of_our
     own = OwnNetwork(network="nets.py:make", optimizer_settings={"lr": 0.1}, factors={"skip": True})
     result = make_result(curve=[50.0])
     other = CellResult(
-        **{**dict(result), "cell": Cell(architecture="mlp", activation="own", seed=42, epochs=1, own=own)}
+        **{**result.fields(), "cell": Cell(architecture="mlp", activation="own", seed=42, epochs=1, own=own)}
     )
     table = table_of(make_run([result, other]), "curves")
     ours, theirs = (dict(zip(table.columns, row, strict=True)) for row in table.rows)

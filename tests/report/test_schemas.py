@@ -94,7 +94,7 @@ def test_a_baseline_file_is_valid_though_it_leaves_out_defaults() -> None:
 def test_a_value_that_was_not_finite_is_null_in_the_schema_too() -> None:
     run = make_run([make_result(curve=[10.0])])
     epoch = run.results[0].epochs[0]
-    lost = type(epoch)(**{**dict(epoch), "test_loss": float("nan")})
+    lost = epoch.changed(test_loss=float("nan"))
     content = make_run([run.results[0].model_copy(update={"epochs": (lost,)})]).model_dump(mode="json")
     assert content["results"][0]["epochs"][0]["test_loss"] is None
     assert faults("run", content) == []

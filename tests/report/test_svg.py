@@ -11,10 +11,10 @@ from factories import make_reading
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vgharness.display.elements import element
 from vgharness.records import Bounds, Reading
 from vgharness.report.svg.axis import Axis, apart, axis_over
 from vgharness.report.svg.curves import Band, Curve, Panel, Printed, draw, epoch_ticks
-from vgharness.report.svg.elements import element
 from vgharness.report.svg.scatter import Point, Scatter
 from vgharness.report.svg.scatter import draw as draw_scatter
 from vgharness.report.svg.strips import strip, strip_axis

@@ -6,7 +6,7 @@ import pytest
 from factories import make_reading, make_verdict
 from rich.console import Console
 
-from vgharness.records import Bounds, Outcome, SeedValue, Verdict
+from vgharness.records import Bounds, Outcome, SeedValue, Verdict, tally_line
 from vgharness.report import verdict_table
 from vgharness.report.verdict_table import (
     expected,
@@ -19,7 +19,6 @@ from vgharness.report.verdict_table import (
     remarks,
     seed_value,
     standing_line,
-    tally_line,
     verdict_tables,
 )
 

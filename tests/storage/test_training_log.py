@@ -168,6 +168,17 @@ def test_of_a_resumed_training_the_steps_that_were_watched_count(tmp_path: Path)
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("at", [1, 2, 50, 127, 199])
+def test_the_greatest_norm_of_a_snapshot_that_is_left_out_is_kept_by_the_next(tmp_path: Path, at: int) -> None:
+    log = writer(tmp_path, most=16)
+    for step in range(200):
+        log.snapshot(make_snapshot(step, log.rows(LOG_ROWS), greatest_norm=30.0 if step == at else 1.0))
+    log.close("finished")
+    kept = load_training_log(log.path).snapshots
+    after = next(snapshot.step for snapshot in kept if snapshot.step >= at)
+    assert [snapshot.step for snapshot in kept if snapshot.greatest_norm == 30.0] == [after]
+
+
 def test_the_snapshot_where_a_problem_began_outlives_the_thinning(tmp_path: Path) -> None:
     log = writer(tmp_path, most=16)
     train(log, 0, 402)

@@ -122,6 +122,12 @@ def test_changing_the_cells_leaves_the_presets_images_alone() -> None:
     assert (study.train_images, study.test_images) == (2_560, 1_000)
 
 
+def test_one_value_needs_no_list() -> None:
+    one = plan("quick", seeds=1, activations="relu", depths=8, widths=0.5, norms="batch")
+    assert one == plan("quick", seeds=[42], activations=["relu"], depths=[8], widths=[0.5], norms=["batch"])
+    assert [(cell.depth, cell.width, cell.norm) for cell in one.cells] == [(8, 0.5, "batch")]
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
@@ -141,9 +147,8 @@ def test_changing_the_cells_leaves_the_presets_images_alone() -> None:
         ({"depths": [1]}, "depth: Input should be greater than or equal to 2"),
         ({"depths": [4, 11]}, "depth: Input should be less than or equal to 10"),
         ({"depths": ()}, "depths: give at least one"),
-        ({"depths": 4}, "depths 4: give a list of them"),
+        ({"depths": {4}}, "depths {4}: give a list of them"),
         ({"activations": []}, "activations: give at least one"),
-        ({"activations": "relu"}, "activations 'relu': give a list of them"),
         (
             {"activations": ["swish"]},
             f"activation: Input should be {', '.join(map(repr, ACTIVATIONS))} or 'own'",

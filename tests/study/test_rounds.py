@@ -10,7 +10,7 @@ from factories import make_result
 from vgharness.claims.loading import load_claims
 from vgharness.claims.spec import Claim
 from vgharness.data.synthetic import synthetic_images
-from vgharness.records import Cell, CellResult, Run, Study
+from vgharness.records import Cell, CellResult, Run
 from vgharness.storage.store import RunStore, load_run
 from vgharness.study.judging import judge, judged
 from vgharness.study.presets import plan
@@ -122,7 +122,7 @@ def test_a_saved_run_is_judged_again_at_the_level_of_its_look(
     assert judge(chosen, loaded) == judged(loaded, chosen).verdicts == run.verdicts
     (reading,) = run.verdicts[0].readings
     assert reading.confidence == run.study.confidence == pytest.approx(1 - 0.05 * 2 / 10)
-    once = Run(**{**dict(loaded), "study": Study(**{**dict(loaded.study), "rounds": None})})
+    once = loaded.changed(study=loaded.study.changed(rounds=None))
     (plain,) = judge(chosen, once)[0].readings
     assert plain.confidence == 0.95
     assert reading.low is not None

@@ -1,5 +1,6 @@
 """What a pulse sees at every step, what it lets be, and when a gradient that is not finite is no birth."""
 
+import itertools
 import math
 import random
 import threading
@@ -139,6 +140,41 @@ def scaled(make_loss: Any, scale: float, model: nn.Module, given: list[Tensor], 
         scaler.update()
     pulse.close()
     return pulse
+
+
+def scaled_by_hooks(model: nn.Module, given: list[Tensor], scale: float) -> Pulse:
+    """The same where only a step that is taken is seen."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1000)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    pulse, step = pulse_of(model, scaler=scaler), itertools.count()
+    optimizer.register_step_pre_hook(lambda *_: pulse.before_step(next(step)))
+    for x in given:
+        optimizer.zero_grad()
+        scaler.scale(squares(model(x))).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    pulse.close()
+    return pulse
+
+
+def test_steps_that_a_scaler_leaves_out_are_looked_at_before_the_next_pass() -> None:
+    assert scaled_by_hooks(steep(), batches(None, same, 12), 2.0**120).birth is None
+    born = scaled_by_hooks(around(size=Does(length)), batches(BAD, zero_row), 2.0**10).birth
+    assert (born.step, born.batch, born.noticed, born.origin.module) == (BAD, BAD, BAD, "size")
+
+
+def test_batches_that_a_training_throws_away_are_none_and_hold_no_memory() -> None:
+    model = around(log=Does(logarithm))
+    pulse = pulse_of(model)
+    for number, x in enumerate(batches(None, same, 40)):
+        model.zero_grad()
+        value = squares(model(zero_row(x) if 5 <= number < 30 else x))
+        value.backward()
+        if value.isfinite():
+            pulse.before_step(number)
+        assert len(pulse._pending) <= 8
+    pulse.close()
+    assert pulse.birth is None
 
 
 def steep() -> nn.Module:

@@ -94,6 +94,16 @@ def test_a_model_that_cannot_be_pickled_is_made_by_a_function(tmp_path: Path) ->
         show_again(tmp_path / "born", _wider)
 
 
+def test_hooks_that_cannot_be_pickled_are_left_out_and_counted(tmp_path: Path) -> None:
+    model = around(log=Does(logarithm))
+    seen: list[Tensor] = []
+    model.fc1.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    train(model, batches(BAD, zero_row), folder=lambda: tmp_path / "born")
+    facts = load_facts(tmp_path / "born")
+    assert (facts.pickled, facts.hooks) == ("", 1)
+    assert show_again(tmp_path / "born", None).cause.origin.operation == "log"
+
+
 def _wider() -> nn.Module:
     model = around(log=Does(logarithm))
     model.fc2 = nn.Linear(WIDTH, 3)

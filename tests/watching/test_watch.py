@@ -162,6 +162,21 @@ def test_steps_that_a_scaler_leaves_out_are_counted(training: Training, watch: W
     assert last(watching).loss_scale == 2.0**6
 
 
+def test_a_fused_optimizer_leaves_steps_out_by_itself(training: Training, watch: Watching) -> None:
+    """A scaler calls it even where gradients have overflowed, as transformers' Trainer does by default."""
+    training.optimizer = torch.optim.AdamW(training.model.parameters(), fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    with watch(training.model, training.optimizer, every=1, scaler=scaler) as watching:
+        for number in range(4):
+            training.optimizer.zero_grad()
+            (scaler.scale(training.loss()) * (1e38 if number == 2 else 1.0)).backward()
+            scaler.step(training.optimizer)
+            scaler.update()
+    assert [snapshot.skipped for snapshot in watching.log.snapshots] == [False, False, True, False]
+    assert watching.log.models[0].steps == 4
+    assert not watching.problems
+
+
 def test_step_sees_the_gradients_of_a_step_that_was_left_out(training: Training, watch: Watching) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
     with watch(training.model, training.optimizer, scaler=scaler) as watching:

@@ -1,4 +1,5 @@
-"""What claims are judged on: cells of runs, or of a study that is only planned, and tests of pytest sessions."""
+"""What claims are judged on: cells of runs, or of a study that is only planned, tests of pytest sessions,
+and logs of trainings."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Final
 from vgharness.claims.measurement import NotRunError
 from vgharness.claims.spec import ANY_DATA, Claim, ReadingSpec, Recipe
 from vgharness.claims.subject import KNOWN_FACTORS, Factors, Subject, factor_of, pick, shown
+from vgharness.claims.trainings import Training, Watched, distinct, watched_as
 from vgharness.errors import UsageError
 from vgharness.formatting import count
 from vgharness.records import Cell, CellResult, Precision, Provenance, Run, Sample, Session, Study
@@ -27,6 +29,7 @@ class Evidence:
     confidence: of the intervals that decide; of several runs' the greatest.
     planned: every cell that the runs' studies were to hold, trained or not.
     sessions: pytest sessions.
+    trainings: logs of trainings, each with the name that it was saved under.
     training: those of ``planned`` that still train, or are yet to.
     """
 
@@ -36,11 +39,13 @@ class Evidence:
     confidence: float = CONFIDENCE
     planned: tuple[Cell, ...] = ()
     sessions: tuple[Session, ...] = ()
+    trainings: tuple[Training, ...] = ()
     training: frozenset[Cell] = frozenset()
 
     @classmethod
-    def of(cls, *saved: Run | Session) -> Evidence:
-        """Puts runs and sessions together; a cell that several runs hold counts once, as the one that got furthest.
+    def of(cls, *saved: Run | Session | Training) -> Evidence:
+        """Puts runs, sessions and logs of trainings together; a cell that several runs hold counts once, as the one
+        that got furthest, and so do logs that hold the very same values.
 
         Raises :class:`~vgharness.errors.UsageError` where runs were made of other images or at another precision.
         """
@@ -63,6 +68,7 @@ class Evidence:
             confidence=max((run.study.confidence for run in runs), default=CONFIDENCE),
             planned=tuple(cell for run in runs for cell in run.study.cells),
             sessions=tuple(each for each in saved if isinstance(each, Session)),
+            trainings=distinct(each for each in saved if isinstance(each, Training)),
             training=frozenset().union(*map(_in_training, runs)),
         )
 
@@ -75,19 +81,19 @@ class Evidence:
     def variants(self, claim: Claim) -> tuple[str, ...]:
         """The values of the factor for each of which ``claim`` is judged by itself: its own, or all that there are.
 
-        One empty text where there is none, and for a claim about tests of a session, which have no factors.
+        One empty text where there is none, and for a claim about tests of a session or trainings: they have none.
         """
-        of_cells = any(not subject.test for spec in claim.readings for subject in subjects_of(spec))
+        of_cells = any(subject.holder == "study" for spec in claim.readings for subject in subjects_of(spec))
         if claim.variant or not claim.for_each or not of_cells:
             return (claim.variant,)
         values = [factor_of(cell, claim.for_each) for cell in self.planned]
         return tuple(dict.fromkeys(shown(value) for value in values if value is not None)) or ("",)
 
     def check_data(self, spec: ReadingSpec, claim: Claim) -> None:
-        """Raises :class:`NotRunError` where the claim speaks of other images than there are; a session's tests bring
-        inputs of their own."""
+        """Raises :class:`NotRunError` where the claim speaks of other images than there are; a session's tests and
+        watched trainings have inputs of their own."""
         wanted, data = claim.recipe.data, self.data
-        if wanted == ANY_DATA or spec.of.test:
+        if wanted == ANY_DATA or spec.of.holder != "study":
             return
         fits = data is not None and (data.is_cifar10 if wanted == CIFAR10 else wanted in (data.kind, data.description))
         if not fits:
@@ -129,10 +135,12 @@ class Evidence:
 
     def held(
         self, subject: Subject, claim: Claim, variant: str, epochs: int
-    ) -> Mapping[int, CellResult | Sample | None]:
+    ) -> Mapping[int, CellResult | Sample | Watched | None]:
         """What there is of a subject, by seed: the results of its cells that are trained for ``epochs`` or longer,
-        ``None`` of those that are only planned; of a test its measurement, the same for each of its seeds. Raises
-        :class:`NotRunError` where there is nothing."""
+        ``None`` of those that are only planned; of a test its measurement, the same for each of its seeds; of a
+        training its logs. Raises :class:`NotRunError` where there is nothing."""
+        if subject.training:
+            return watched_as(subject, self.trainings)
         if subject.test:
             sample = self.sample_of(subject)
             return dict.fromkeys(sample.seeds, sample)
@@ -149,13 +157,15 @@ class Evidence:
 
 def epochs_needed(spec: ReadingSpec, recipe: Recipe) -> int:
     """How long a network must be trained for a reading: 0, at initialisation, where that is enough."""
+    if spec.of.holder != "study":
+        return 0
     last = recipe.epochs or 1
     if spec.curve is not None:
         return last
     if spec.passes:
         return 1
     if spec.over:
-        first, end = spec.over.epochs
+        first, end = spec.over.ends
         return max(first, last) if end == "last" else end
     if spec.at == "last":
         return last

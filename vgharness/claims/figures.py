@@ -253,17 +253,18 @@ def _first_epoch(spec: ReadingSpec, result: CellResult, setting: Setting) -> Fig
 
 
 def _over_epochs(spec: ReadingSpec, over: Epochs, result: CellResult, setting: Setting) -> Figure:
-    first, last = (_number(result, moment, setting.recipe) for moment in over.epochs)
+    first, last = (_number(result, moment, setting.recipe) for moment in over.ends)
     values = [_at(spec, result, number, setting) for number in range(first, last + 1)]
     if len(values) < (2 if over.take == "rises" else 1):
         raise NotRunError(f"{result.cell.name} has too few epochs from {first} on")
     if not all(map(math.isfinite, values)):
         return point(math.nan)
-    value = _TAKE_EPOCHS[over.take](values)
+    value = TAKE_EPOCHS[over.take](values)
     return point(value, grain=_grain(spec, value, setting))
 
 
-_TAKE_EPOCHS: Final[dict[str, Callable[[Sequence[float]], float]]] = {
+# What is made of a quantity's values, one after the other.
+TAKE_EPOCHS: Final[dict[str, Callable[[Sequence[float]], float]]] = {
     "mean": mean_of,
     "spread": spread,
     "greatest": max,

@@ -57,8 +57,8 @@ def is_awaited(judged: Reading | Verdict) -> bool:
 
 
 def _cells_of(subject: Subject, spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence) -> list[Cell]:
-    """Those planned that the reading is of; a test of a session has none."""
-    if subject.test:
+    """Those planned that the reading is of; a test of a session and a training have none."""
+    if subject.holder != "study":
         return []
     factors, epochs = evidence.wanted(subject, claim, variant), epochs_needed(spec, claim.recipe)
     return [cell for cell in evidence.planned if cell.epochs >= epochs and not missing_factors(cell, factors)]
@@ -78,5 +78,5 @@ def _last_epoch_of(spec: ReadingSpec, recipe: Recipe, cell: Cell) -> int:
     """The last epoch of the cell that the reading takes anything from; 0: it takes the gradients at initialisation."""
     if spec.passes:
         return cell.epochs  # in the one after the last it has still not passed
-    to_its_end = spec.at == "last" or (spec.over is not None and spec.over.epochs[1] == "last")
+    to_its_end = spec.at == "last" or (spec.over is not None and spec.over.ends[1] == "last")
     return recipe.epochs or cell.epochs if to_its_end else epochs_needed(spec, recipe)

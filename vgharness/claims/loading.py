@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from vgharness.claims.accept import Accept
 from vgharness.claims.consistency import check_in_recipe
-from vgharness.claims.quantities import QUANTITIES
+from vgharness.claims.quantities import quantity_of
 from vgharness.claims.source import WrongError, read_table, read_text
 from vgharness.claims.spec import Claim, Epochs, Layers, Passes, ReadingSpec, Recipe, Row, moment_words
 from vgharness.claims.subject import KNOWN_FACTORS, Subject, Value, check_factor, shown
@@ -30,7 +30,8 @@ _LONGEST_LINE: Final = 1000
 _TOP_KEYS: Final = ("document", "recipe", "factors", "for_each", "claim")
 _CLAIM_KEYS: Final = ("id", "sentences", "words", "data", "variant", "diverged_holds", "reading")
 _EXPANDED: Final = ("quantity", "at", "layer")
-_NO_FACTORS: Final = ("test", "name", "seed", "epochs", "data")
+_OF_SAVED: Final = ("test", "training", "name")  # of a subject that is no study's
+_NO_FACTORS: Final = (*_OF_SAVED, "seed", "epochs", "data")
 # How a document's own markup is written; the quotes in a claims file leave it out.
 _MARKUP: Final = re.compile(r"[*_`#]|&nbsp;")
 
@@ -157,13 +158,16 @@ class _File:
         for combination in itertools.product(*lists.values()):
             one = {**fields, **dict(zip(lists, combination, strict=True))}
             if lists and isinstance(one.get("label"), str) and one["label"]:
-                one["label"] = ", ".join([one["label"], *map(_word, lists, combination)])
+                of = one.get("of")
+                of_training = isinstance(of, Subject) and of.training is not None
+                words = (_word(key, value, of_training) for key, value in zip(lists, combination, strict=True))
+                one["label"] = ", ".join([one["label"], *words])
             yield one
 
     def _subject(self, table: object, where: str) -> Subject:
         if not isinstance(table, dict):
             raise WrongError(f'{where}: it is no table such as {{ activation = "relu" }}')
-        own = {key: value for key, value in table.items() if key in ("test", "name")}
+        own = {key: value for key, value in table.items() if key in _OF_SAVED}
         factors = {key: value for key, value in table.items() if key not in own}
         return _valid(Subject, {**own, "factors": self._factors(factors, where)}, where)
 
@@ -297,10 +301,11 @@ def _name_of(entry: object, number: int) -> str:
     return f"claim {name!r}" if isinstance(name, str) else f"claim {number}"
 
 
-def _word(key: str, value: object) -> str:
+def _word(key: str, value: object, of_training: bool) -> str:
     if key == "quantity":
-        return QUANTITIES[value].words if isinstance(value, str) and value in QUANTITIES else str(value)
-    return moment_words(value) if key == "at" else str(value)  # type: ignore[arg-type]
+        found = quantity_of(value) if isinstance(value, str) else None
+        return found.words if found is not None else str(value)
+    return moment_words(value, of_training=of_training) if key == "at" else str(value)  # type: ignore[arg-type]
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Measures a reading: one value per seed, from a run or a session."""
+"""Measures a reading: one value per seed, from a run, a session or training logs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from vgharness.claims.figures import (
 )
 from vgharness.claims.measurement import Measurement, NotRunError
 from vgharness.claims.spec import Claim, ReadingSpec
+from vgharness.claims.training_figures import of_training
+from vgharness.claims.trainings import Watched
 from vgharness.records import Bounds, CellResult, Sample, SeedValue
 from vgharness.statistics import Scale, grain_on, mean_of
 
@@ -51,7 +53,7 @@ def measure(
         grain=_mean_grain(spec.scale, list(figures.values())),
         exact=exact,
         error=_worst_error(list(figures.values())),
-        error_counts=spec.what.has_error and not spec.of.test,
+        error_counts=spec.what.has_error and spec.of.holder == "study",
         plateau=_plateau(spec, evidence),
     )
 
@@ -83,11 +85,18 @@ def _per_seed(spec: ReadingSpec, claim: Claim, variant: str, evidence: Evidence,
 
 
 def _figure(
-    spec: ReadingSpec, held: CellResult | Sample | None, seed: int, claim: Claim, evidence: Evidence, shift: float
+    spec: ReadingSpec,
+    held: CellResult | Sample | Watched | None,
+    seed: int,
+    claim: Claim,
+    evidence: Evidence,
+    shift: float,
 ) -> Figure:
     assert held is not None  # a cell that is only planned is never measured
     if isinstance(held, Sample):
         return of_sample(spec, held, seed)
+    if isinstance(held, Watched):
+        return of_training(spec, held)
     return of_cell(spec, held, _setting(claim, evidence, shift))
 
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 import math
 from typing import Final, Literal, NamedTuple
 
+from vgharness.records import TRAINING_PROBLEM_KINDS
 from vgharness.statistics import Scale
 
-Kind = Literal["epoch", "layer", "flow", "theory", "count"]
-HeldBy = Literal["both", "study", "session"]
+Kind = Literal["epoch", "layer", "flow", "theory", "count", "step", "problem"]
+Holder = Literal["study", "session", "training"]
 TakeLayers = Literal[
     "factor", "largest_factor", "least_factor", "total", "spread", "slope", "mean", "greatest", "least"
 ]
-TakeEpochs = Literal["mean", "spread", "greatest", "least", "rises"]
+TakeEpochs = Literal["mean", "spread", "greatest", "least", "rises", "sum"]
 
 
 class Quantity(NamedTuple):
-    """Something that a study's run or a pytest session holds a value of for each seed.
+    """Something that a study's run, a pytest session or a training log holds a value of for each seed.
 
     words: its name in words.
     kind: where it stands: ``epoch``: one value per epoch of a training; ``layer``: one per layer at each moment;
-        ``flow``: one at each moment; ``theory``: one per layer at initialisation; ``count``: one per network.
+        ``flow``: one at each moment; ``theory``: one per layer at initialisation; ``count``: one per network; ``step``:
+        one per step of a training; ``problem``: how many of a training's problems are meant.
     scale: on which its values are averaged over the seeds.
     unit: of its values.
-    most: the most that a value can be; the least is 0.
-    held_by: which of the two; a user's own quantities are a session's.
+    most: the most that a value can be.
+    least: the least.
+    held_by: which of the three; a user's own quantities are a session's.
     has_error: whether the precision of the arithmetic bears on it, as a study measures that.
     figure: the part of a study's page whose figures show it; empty: none does.
     """
@@ -34,25 +37,41 @@ class Quantity(NamedTuple):
     scale: Scale = "log"
     unit: str = ""
     most: float = math.inf
-    held_by: HeldBy = "study"
+    least: float = 0.0
+    held_by: tuple[Holder, ...] = ("study",)
     has_error: bool = False
     figure: str = ""
 
 
+# Who holds what a probe measures, and what it measures beside that.
+_GRADIENT: Final[tuple[Holder, ...]] = ("study", "session", "training")
+_PROBED: Final[tuple[Holder, ...]] = ("session", "training")
+_WATCHED: Final[tuple[Holder, ...]] = ("training",)
 _ACCURACY, _GRADIENTS, _NETWORKS, _THEORY = "accuracy", "gradients", "networks", "theory"
 QUANTITIES: Final[dict[str, Quantity]] = {
     "test_accuracy": Quantity("test accuracy", "epoch", "logit", "%", 100, figure=_ACCURACY),
     "train_accuracy": Quantity("accuracy on the training images", "epoch", "logit", "%", 100, figure=_ACCURACY),
     "test_loss": Quantity("test loss", "epoch", unit="nats", figure=_ACCURACY),
     "train_loss": Quantity("training loss", "epoch", unit="nats", figure=_ACCURACY),
-    "signal_l2": Quantity("error signal ‖∂L/∂h‖₂", "layer", held_by="both", has_error=True, figure=_GRADIENTS),
-    "signal_rms": Quantity("error signal ‖∂L/∂h‖₂ ÷ √n", "layer", held_by="both", has_error=True),
-    "weight_l2": Quantity("‖∂L/∂W‖₂", "layer", held_by="both", has_error=True),
-    "weight_mean_abs": Quantity("mean |∂L/∂W|", "layer", held_by="both", has_error=True, figure=_GRADIENTS),
-    "saturated": Quantity("share of saturated units", "layer", "linear", most=1, held_by="session"),
-    "output_rms": Quantity("‖h‖₂ ÷ √n of the output", "layer", held_by="session"),
-    "output_zeros": Quantity("share of zeros in the output", "layer", "linear", most=1, held_by="session"),
-    "output_spread": Quantity("spread of the outputs over the samples", "flow", held_by="session"),
+    "signal_l2": Quantity("error signal ‖∂L/∂h‖₂", "layer", held_by=_GRADIENT, has_error=True, figure=_GRADIENTS),
+    "signal_rms": Quantity("error signal ‖∂L/∂h‖₂ ÷ √n", "layer", held_by=_GRADIENT, has_error=True),
+    "weight_l2": Quantity("‖∂L/∂W‖₂", "layer", held_by=_GRADIENT, has_error=True),
+    "weight_mean_abs": Quantity("mean |∂L/∂W|", "layer", held_by=_GRADIENT, has_error=True, figure=_GRADIENTS),
+    "saturated": Quantity("share of saturated units", "layer", "linear", most=1, held_by=_PROBED),
+    "output_rms": Quantity("‖h‖₂ ÷ √n of the output", "layer", held_by=_PROBED),
+    "output_zeros": Quantity("share of zeros in the output", "layer", "linear", most=1, held_by=_PROBED),
+    "output_spread": Quantity("spread of the outputs over the samples", "flow", held_by=_PROBED),
+    "relative_update": Quantity("update ratio ‖ΔW‖₂ ÷ ‖W‖₂", "layer", held_by=_WATCHED),
+    "weight_norm": Quantity("‖W‖₂", "layer", held_by=_WATCHED),
+    "idle_rows": Quantity("share of rows of ∂L/∂W that are zero", "layer", "linear", most=1, held_by=_WATCHED),
+    "dead_units": Quantity("share of dead units", "layer", "linear", most=1, held_by=_WATCHED),
+    "total_norm": Quantity("total gradient norm before clipping", "step", held_by=_WATCHED),
+    "clipped_norm": Quantity("total gradient norm after clipping", "step", held_by=_WATCHED),
+    "loss": Quantity("loss of the batch", "step", "linear", least=-math.inf, held_by=_WATCHED),
+    "loss_scale": Quantity("loss scale", "step", held_by=_WATCHED),
+    "learning_rate": Quantity("learning rate, the greatest of the groups", "step", held_by=_WATCHED),
+    "problems": Quantity("problems", "problem", "linear", held_by=_WATCHED),
+    "warnings": Quantity("warnings", "problem", "linear", held_by=_WATCHED),
     "mean_field_factor": Quantity("mean field's factor √χ", "theory", unit="×", figure=_THEORY),
     "chi": Quantity("mean field's χ", "theory", unit="×", figure=_THEORY),
     "mean_field_ratio": Quantity("measured factor ÷ mean field's √χ", "theory", unit="×", figure=_THEORY),
@@ -81,6 +100,29 @@ EPOCH_WORDS: Final[dict[str, str]] = {
     "greatest": "greatest",
     "least": "least",
     "rises": "share of rises",
+    "sum": "sum",
 }
 RATIOS: Final = ("factor", "largest_factor", "least_factor", "total", "spread")
+MOST_EPOCHS: Final = 100_000
+MOST_STEPS: Final = 10**12
 SLOPE_UNIT: Final = "decades per layer"
+CUSTOM: Final = "custom:"
+PROBLEM_QUANTITIES: Final = ("problems", "warnings")
+
+
+def problem_kind(name: str) -> tuple[str, str] | None:
+    """``problems:dead`` → ``("problems", "dead")``: those of one kind; ``None``: the name means no such thing."""
+    quantity, colon, kind = name.partition(":")
+    return (quantity, kind) if colon and quantity in PROBLEM_QUANTITIES and kind in TRAINING_PROBLEM_KINDS else None
+
+
+def quantity_of(name: str) -> Quantity | None:
+    """What is measured by that name, ``custom:NAME`` and ``problems:KIND`` too; ``None``: nothing is."""
+    if name in QUANTITIES:
+        return QUANTITIES[name]
+    if name.startswith(CUSTOM) and len(name) > len(CUSTOM):
+        return Quantity(name.removeprefix(CUSTOM), "layer", held_by=("session",))
+    if (found := problem_kind(name)) is not None:
+        quantity, kind = found
+        return QUANTITIES[quantity]._replace(words=f"{quantity} of the kind {kind}")
+    return None

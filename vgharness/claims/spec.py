@@ -13,23 +13,27 @@ from pydantic import ConfigDict, Field, model_validator
 from vgharness.claims.accept import Accept
 from vgharness.claims.consistency import check_in_recipe, check_reading
 from vgharness.claims.quantities import (
+    CUSTOM,
     EPOCH_WORDS,
     LAYER_WORDS,
+    MOST_EPOCHS,
+    MOST_STEPS,
     QUANTITIES,
     RATIOS,
     SLOPE_UNIT,
     Quantity,
     TakeEpochs,
     TakeLayers,
+    quantity_of,
 )
 from vgharness.claims.subject import Subject, Text, Value
 from vgharness.formatting import listing
 from vgharness.records import Document, Record
 from vgharness.statistics import Scale
 
-MOST_EPOCHS = 100_000
 EpochNumber = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
-Moment = Literal["init", "last"] | EpochNumber
+StepNumber = Annotated[int, Field(ge=0, le=MOST_STEPS)]
+Moment = Literal["init", "first", "last"] | StepNumber
 ANY_DATA = "any"
 
 
@@ -54,24 +58,40 @@ class Layers(Spec):
 
 
 class Epochs(Spec):
-    """What is made of a quantity over several epochs.
+    """What is made of a quantity over several epochs, or over a training's steps.
 
-    epochs: the first and the last of them.
-    take: their ``mean``, ``greatest`` or ``least``; the ``spread``, greatest ÷ least; or ``rises``, the share of the
-        epochs after the first in which it is more than in the epoch before.
+    epochs: the first and the last of them; ``None``: it is of steps.
+    steps: of a training log, the first and the last of them: of its snapshots those that lie between count.
+    take: their ``mean``, ``greatest`` or ``least``; the ``spread``, greatest ÷ least; ``rises``, the share of the
+        epochs after the first in which it is more than in the epoch before; of problems their ``sum``.
     """
 
-    epochs: tuple[EpochNumber, EpochNumber | Literal["last"]]
+    epochs: tuple[EpochNumber, EpochNumber | Literal["last"]] | None = None
+    steps: tuple[StepNumber, StepNumber | Literal["last"]] | None = None
     take: TakeEpochs
 
     @model_validator(mode="after")
     def _in_order(self) -> Epochs:
-        first, last = self.epochs
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give epochs, or of a training steps")
+        first, last = self.ends
         if last != "last" and last < first:
-            raise ValueError(f"its ends are swapped: epochs {first} to {last}")
+            raise ValueError(f"its ends are swapped: {self.of} {first} to {last}")
         if self.take == "rises" and last == first:
-            raise ValueError("rises need two epochs")
+            raise ValueError(f"rises need two {self.of}")
         return self
+
+    @property
+    def of(self) -> Literal["epochs", "steps"]:
+        """Of what they are."""
+        return "steps" if self.epochs is None else "epochs"
+
+    @property
+    def ends(self) -> tuple[int, int | Literal["last"]]:
+        """The first and the last."""
+        found = self.steps if self.epochs is None else self.epochs
+        assert found is not None
+        return found
 
 
 class Passes(Spec):
@@ -113,15 +133,17 @@ class ReadingSpec(Spec):
     """One value of a claim: what is measured, of what, and what is accepted.
 
     label: what is read, in words; empty: made from the rest.
-    quantity: one of ``quantities.QUANTITIES``, or ``custom:NAME``, one that a pytest session's user added.
+    quantity: one of ``quantities.QUANTITIES``; ``custom:NAME``, one that a pytest session's user added; or
+        ``problems:KIND``, of a training's problems those of one kind.
     of: the networks that it is measured of.
     against: those that they are compared with, seed by seed.
     by: how: ``ratio`` of the two, or ``difference``.
     layer: of which layer.
     layers: of which layers, and what is made of them.
-    at: when: ``init``, the number of an epoch (gradients are averaged over it), or ``last``: the recipe's last.
-    over: over which epochs, and what is made of them.
-    passes: read the epoch in which the quantity first passes this.
+    at: when: ``init``, the number of an epoch (gradients are averaged over it), or ``last``: the recipe's last; of a
+        training log the number of a step, ``first`` or ``last``.
+    over: over which epochs or steps, and what is made of them.
+    passes: read the epoch, or the step, in which the quantity first passes this.
     curve: a published curve, one value per epoch of the recipe: the distance to it is read.
     rows: of the document's table of shapes.
     ignoring: a glob of layers whose difference does not count.
@@ -153,8 +175,9 @@ class ReadingSpec(Spec):
     @classmethod
     def _known(cls, fields: Any) -> Any:
         name = fields.get("quantity") if isinstance(fields, dict) else None
-        if isinstance(name, str) and name not in QUANTITIES and not _is_custom(name):
-            raise ValueError(f"quantity: {name!r} is unknown; known: {listing(QUANTITIES)}, custom:NAME")
+        if isinstance(name, str) and quantity_of(name) is None:
+            known = listing([*QUANTITIES, "custom:NAME", "problems:KIND"])
+            raise ValueError(f"quantity: {name!r} is unknown; known: {known}")
         return fields
 
     @model_validator(mode="after")
@@ -165,14 +188,14 @@ class ReadingSpec(Spec):
     @property
     def is_custom(self) -> bool:
         """Whether it is of a quantity that a session's user added."""
-        return _is_custom(self.quantity)
+        return self.quantity.startswith(CUSTOM)
 
     @property
     def what(self) -> Quantity:
         """What is measured."""
-        if self.is_custom:
-            return Quantity(self.quantity.removeprefix("custom:"), "layer", held_by="session")
-        return QUANTITIES[self.quantity]
+        found = quantity_of(self.quantity)
+        assert found is not None
+        return found
 
     @property
     def is_ratio(self) -> bool:
@@ -201,13 +224,17 @@ class ReadingSpec(Spec):
     def unit(self) -> str:
         """Of its values."""
         if self.passes and self.by != "ratio":
-            return "epochs"
+            return self._counted
         if self.is_ratio or self.is_slope:
             return "×" if self.is_ratio else SLOPE_UNIT
         if self._is_rises:
             return ""
         of_accuracies = self.what.unit == "%" and (self.by == "difference" or self.curve is not None)
         return "points" if of_accuracies else self.what.unit
+
+    @property
+    def _counted(self) -> str:
+        return "steps" if self.of.training else "epochs"
 
     @property
     def _is_rises(self) -> bool:
@@ -223,13 +250,14 @@ class ReadingSpec(Spec):
         if self.layers:
             parts.append(LAYER_WORDS[self.layers.take])
         if self.over:
-            parts.append(f"{EPOCH_WORDS[self.over.take]} over epochs {self.over.epochs[0]} to {self.over.epochs[1]}")
+            first, last = self.over.ends
+            parts.append(f"{EPOCH_WORDS[self.over.take]} over {self.over.of} {first} to {last}")
         name = self.what.words + (f" of {self.layer}" if self.layer else "")
-        parts.append(f"epochs to {name} {self.passes}" if self.passes else name)
+        parts.append(f"{self._counted} to {name} {self.passes}" if self.passes else name)
         if self.curve is not None:
             parts.append("mean absolute difference from the published curve")
         if self.at is not None:
-            parts.append(moment_words(self.at))
+            parts.append(moment_words(self.at, of_training=self.of.training is not None))
         return ", ".join(parts)
 
 
@@ -301,10 +329,8 @@ class Claim(Spec):
         return " … ".join(self.sentences)
 
 
-def moment_words(at: Moment) -> str:
-    """``at initialisation``, ``over epoch 3``, ``over the last epoch``."""
+def moment_words(at: Moment, *, of_training: bool = False) -> str:
+    """``at initialisation``, ``over epoch 3``, ``over the last epoch``; of a training ``at step 3``."""
+    if of_training:
+        return f"at step {at}" if isinstance(at, int) else f"at the {at} step"
     return {"init": "at initialisation", "last": "over the last epoch"}.get(str(at), f"over epoch {at}")
-
-
-def _is_custom(name: str) -> bool:
-    return name.startswith("custom:") and len(name) > len("custom:")

@@ -1,4 +1,4 @@
-"""Which networks a reading speaks of: factors of a study's cells, or a test of a pytest session."""
+"""Which networks a reading speaks of: factors of a study's cells, a test of a pytest session, or a watched training."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
+from vgharness.claims.quantities import Holder
 from vgharness.formatting import listing
 from vgharness.records import OF_EVERY_NETWORK, Cell, Record
 
@@ -32,29 +33,42 @@ class Subject(Record):
     """The networks of one reading.
 
     factors: by name, what sets them apart from others of the document, such as ``activation``.
-    test: the node id of a test whose gradients a pytest session holds; ``None``: they are cells of a study.
-    name: of one of the test's measurements, where it has several.
+    test: the node id of a test whose gradients a pytest session holds.
+    training: the name under which a training's log was saved, or of a model in it, or a pattern of such names: several
+        logs are several values of it. With neither ``test`` nor ``training`` they are cells of a study.
+    name: of one of the test's measurements, or of the training's models, where it has several.
     """
 
     factors: dict[str, Value] = Field(default_factory=dict)
     test: Text | None = None
+    training: Text | None = None
     name: Text | None = None
 
     @model_validator(mode="after")
-    def _cell_or_test(self) -> Subject:
-        if self.test and self.factors:
-            raise ValueError(f"no run can hold it: {next(iter(self.factors))} is of a study's cells, test of a session")
-        if self.name and not self.test:
-            raise ValueError("name needs test")
+    def _cell_test_or_training(self) -> Subject:
+        for key, owner in (("test", "a session"), ("training", "a training log")):
+            if getattr(self, key) and self.factors:
+                of_cells = next(iter(self.factors))
+                raise ValueError(f"no run can hold it: {of_cells} is of a study's cells, {key} of {owner}")
+        if self.test and self.training:
+            raise ValueError("no run can hold it: test is of a session, training of a training log")
+        if self.name and not (self.test or self.training):
+            raise ValueError("name needs test or training")
         return self
 
     @property
+    def holder(self) -> Holder:
+        """What holds it."""
+        return "session" if self.test else "training" if self.training else "study"
+
+    @property
     def label(self) -> str:
-        """The label of a session's sample."""
-        return f"{self.test} {self.name}" if self.name else str(self.test)
+        """The label of a session's sample, or the name of a training."""
+        own = str(self.test or self.training)
+        return f"{own} {self.name}" if self.name else own
 
     def __str__(self) -> str:
-        if self.test:
+        if self.holder != "study":
             return self.label
         words = [str(value) if name == "activation" else _in_words(name, value) for name, value in self.factors.items()]
         return ", ".join(words) or "the network"
@@ -68,7 +82,7 @@ def check_factor(name: str, value: object, declared: Mapping[str, tuple[Value, .
             raise ValueError(f"{name}: {value!r} is not among those declared: {listing(map(shown, declared[name]))}")
         return
     if name not in KNOWN_FACTORS:
-        known = listing([*KNOWN_FACTORS, *declared, "test", "name"])
+        known = listing([*KNOWN_FACTORS, *declared, "test", "training", "name"])
         raise ValueError(f"{name}: unknown key; known: {known}; another factor is declared under [factors]")
     fields: dict[str, Any] = {"architecture": "script", "activation": "relu", "seed": _ANY_SEED}
     if name == "momentum":  # which only SGD has

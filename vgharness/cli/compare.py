@@ -1,7 +1,9 @@
-"""``vgharness compare A B``: two pytest sessions, value by value, or two studies' runs, verdict by verdict.
+"""``vgharness compare A B``: two pytest sessions, value by value, two studies' runs, verdict by verdict, or two
+trainings, problem by problem and step by step.
 
     vgharness compare main HEAD --fail signal_l2:-20%
     vgharness compare 3 7 --fail flipped
+    vgharness compare training-main training --fail problems
 
 Exit status: 0 compared; 1 something fails by the rules of --fail; 2 bad input. Imports no torch.
 """
@@ -15,14 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import typer
 
 from vgharness.cli.errors import usage_errors
-from vgharness.cli.runs import Markdown, Storage, check_one_kind, print_sheets, say_skipped
+from vgharness.cli.runs import KINDS, Markdown, Saved, Storage, check_one_kind, print_sheets, say_skipped
 from vgharness.cli.verdicts import README_CLAIMS, chosen_claims, with_verdicts
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped
-from vgharness.records import Run, Session
+from vgharness.records import Run, Session, TrainingLog
 from vgharness.report.csv_text import as_csv
 from vgharness.storage.entries import Kind
-from vgharness.storage.store import DEFAULT_ROOT, NotFoundError, RunStore, load_measured
+from vgharness.storage.store import DEFAULT_ROOT, NotFoundError, RunStore, load
 from vgharness.system.files import shown
 from vgharness.system.terminal import say, say_json, say_table
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from vgharness.report.versus.tables import Rule
 
 _REGRESSION: Final = 1
+# As the store calls them, in the order in which a name is looked for.
+_KINDS: Final[dict[type, Kind]] = {Session: "session", Run: "run", TrainingLog: "training"}
 
 
 class _As(NamedTuple):
@@ -46,7 +50,7 @@ def compare_runs(
     runs: Annotated[
         list[str],
         typer.Argument(
-            help="two or more sessions, or two or more studies' runs: each a number, a name, a file, a commit, a git "
+            help="two or more sessions, studies' runs or training logs: each a number, a name, a file, a commit, a git "
             "ref, or a glob of names ('nightly*'); all are held against the first, or, where it is alone, the latest is"
         ),
     ],
@@ -55,7 +59,8 @@ def compare_runs(
         typer.Option(
             help="what is a regression. Of sessions: signal_l2:20%, signal_l2:-20% (a decrease), factor:0.1 (as a "
             "difference), vanished, new or renamed (tests and layers). Of studies: flipped (a verdict that was "
-            "reproduced and is not any more) or changed (any verdict). May be given several times"
+            "reproduced and is not any more) or changed (any verdict). Of trainings: problems (one that the first did "
+            "not have). May be given several times"
         ),
     ] = None,
     claims: Annotated[
@@ -67,9 +72,9 @@ def compare_runs(
     markdown: Markdown = False,
     storage: Storage = DEFAULT_ROOT,
 ) -> None:
-    """Compare saved sessions, or studies' runs, with the first of them: what changed, each value with the interval of
-    its difference. Exit status 1 where something fails by --fail, 2 for bad input.
-    """
+    """Compare saved sessions, studies' runs or training logs with the first of them: each value with the interval of
+    its difference; of trainings which problems are new, gone, earlier or later, and values at the same steps. Exit
+    status 1 where something fails by --fail, 2 for bad input."""
     with usage_errors("vgharness compare"):
         if csv + json + markdown > 1:
             raise UsageError("--csv, --json and --markdown: give one of them")
@@ -78,10 +83,14 @@ def compare_runs(
             raise UsageError(f"--csv and --json are of two, these are {len(loaded)}; name two")
         how = _As(csv, json, markdown)
         studies = [(path, record) for path, record in loaded if isinstance(record, Run)]
+        trainings = [(path, record) for path, record in loaded if isinstance(record, TrainingLog)]
         if studies:
             fails = _compare_studies(studies, fail or [], claims, how)
         elif claims is not None:
-            raise UsageError("--claims: is for studies' runs, these are pytest sessions; leave it out")
+            kind = KINDS[type(loaded[0][1])]
+            raise UsageError(f"--claims: is for studies' runs, these are {kind}s; leave it out")
+        elif trainings:
+            fails = _compare_trainings(trainings, fail or [], how)
         else:
             sessions = [(path, record) for path, record in loaded if isinstance(record, Session)]
             fails = _compare_sessions(sessions, fail or [], how)
@@ -92,19 +101,19 @@ def compare_runs(
 # --- what is compared ------------------------------------------------------------------------------------
 
 
-def _load_all(store: RunStore, names: Sequence[str]) -> list[tuple[Path, Run | Session]]:
-    """Two at least, all of one kind; the latest of that kind where one is named. A name that both a session and a run
-    have means what the first is, by itself the session."""
+def _load_all(store: RunStore, names: Sequence[str]) -> list[tuple[Path, Saved]]:
+    """Two at least, all of one kind; the latest of that kind where one is named. A name that records of several kinds
+    have means what the first is, by itself the session, else the run."""
     kind: Kind = "session"
-    loaded: list[tuple[Path, Run | Session]] = []
+    loaded: list[tuple[Path, Saved]] = []
     for name in names:
         for path in _paths(store, name, kind):
-            loaded.append((path, load_measured(path)))
-            kind = "run" if isinstance(loaded[0][1], Run) else "session"
+            loaded.append((path, load(path)))
+            kind = _KINDS[type(loaded[0][1])]
     if len(loaded) == 1:
         latest = store.find(None, kind)
         say_skipped(latest.skipped)
-        loaded.append((latest.path, load_measured(latest.path)))
+        loaded.append((latest.path, load(latest.path)))
     check_one_kind(loaded)
     for path, record in loaded:
         for caveat in record.caveats if isinstance(record, Session) else ():
@@ -116,10 +125,12 @@ def _paths(store: RunStore, name: str, kind: Kind) -> tuple[Path, ...]:
     try:
         return store.find_all(name, kind)
     except NotFoundError as error:
-        try:
-            return store.find_all(name, "run" if kind == "session" else "session")
-        except NotFoundError:
-            raise error from None
+        for other in (each for each in _KINDS.values() if each != kind):
+            try:
+                return store.find_all(name, other)
+            except NotFoundError:
+                continue
+        raise error from None
 
 
 # --- sessions --------------------------------------------------------------------------------------------
@@ -169,6 +180,29 @@ def _print_csv(found: Comparison) -> None:
     say_table(as_csv(columns, rows))
     for note in found.notes:
         say(escaped(note), stderr=True)
+
+
+# --- trainings -------------------------------------------------------------------------------------------
+
+
+def _compare_trainings(logs: Sequence[tuple[Path, TrainingLog]], fail: Sequence[str], how: _As) -> bool:
+    """Prints how each differs from the first; whether one has a problem that the first did not have."""
+    from vgharness.report.training.comparison import pair
+    from vgharness.report.training.comparison_tables import as_json, check_rules, comparison_rows, comparison_sheets
+
+    fails = check_rules(fail)
+    (path, old), *others = logs
+    found = [(path_now, pair(old, now)) for path_now, now in others]
+    for path_now, each in found:
+        if how.json:
+            say_json(as_json(each, (str(path), str(path_now)), fail=fails))
+        elif how.csv:
+            say_table(as_csv(*comparison_rows(each)))
+        else:
+            _print_heading(path, path_now, how, several=len(found) > 1)
+            *sheets, conclusion = comparison_sheets(each, fail=fails)
+            print_sheets([conclusion, *sheets] if how.markdown else [*sheets, conclusion], how.markdown)
+    return fails and any(each.failures for _, each in found)
 
 
 # --- studies ---------------------------------------------------------------------------------------------

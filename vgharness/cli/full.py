@@ -187,11 +187,11 @@ def _plan(screen: Console, options: Options) -> None:
     """Says what the study can decide, and how long it takes; leaves nothing behind."""
     task = _task(screen, options, _claims(options), asks=False)
     from vgharness.claims.outlook import outlooks
-    from vgharness.cli.progress import study_line
     from vgharness.data.on_device import DeviceImages
     from vgharness.data.planned import planned_images
     from vgharness.report.outlook_table import table_of_outlooks
     from vgharness.report.rounds import planned_rounds_line
+    from vgharness.study.progress import study_line
     from vgharness.training.estimate import expected_seconds
 
     study = task.study
@@ -209,10 +209,11 @@ def _run(screen: Console, options: Options, conclusion: Conclusion) -> Run:
     conclusion.store.check("the folder of saved runs")
     task = _task(screen, options, claims, asks=not options.yes)
     from vgharness.claims.outlook import outlooks
-    from vgharness.cli.progress import StudyProgress, decoding
+    from vgharness.cli.progress import decoding
     from vgharness.cli.watch import WatchedPage
     from vgharness.data.images import load_images
     from vgharness.report.outlook_table import outlook_lines
+    from vgharness.study.progress import StudyProgress
     from vgharness.study.run import run_study
     from vgharness.training.callback import Callbacks
 

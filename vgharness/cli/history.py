@@ -1,4 +1,4 @@
-"""``vgharness history``: how each value went from one saved session or run to the next."""
+"""``vgharness history``: how each value went from one saved session, run or training to the next."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from vgharness.cli.runs import Storage
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped
 from vgharness.records import Session
+from vgharness.storage.entries import FINISHED, Entry
 from vgharness.storage.store import DEFAULT_ROOT, RunStore, load_session
+from vgharness.storage.training_log import load_training_log
 from vgharness.system.files import check_file, shown
 from vgharness.system.terminal import say, say_json
 
 if TYPE_CHECKING:
+    from vgharness.records import TrainingLog
     from vgharness.report.history import Saved
+    from vgharness.report.past.digest import Digest
 
 GITHUB = "github-action-benchmark"
 
 
 def history(
     test: Annotated[
-        str | None, typer.Argument(help="only of tests, or networks of a study, with this in the name")
+        str | None, typer.Argument(help="only of tests, networks of a study, or trainings, with this in the name")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="write a page with a chart for each value")] = None,
     json: Annotated[bool, typer.Option("--json", help="every point as JSON")] = False,
@@ -67,18 +71,25 @@ def history(
 def _loaded(storage: Path) -> list[Saved]:
     """All that is saved and can be read, oldest first; of the rest it is said why not."""
     from vgharness.report.history import Saved  # scipy is slow to import
-    from vgharness.report.past.digest import digest_at
 
     saved: list[Saved] = []
     entries, skipped = RunStore(storage).entries()
     for path, reason in skipped:
         say(f"skipped {shown(path)}: {escaped(reason)}", stderr=True)
     for entry in entries:
-        if entry.kind == "training":
+        if entry.kind == "training" and entry.status != FINISHED:
+            say(f"skipped {shown(entry.path)}: the training is {entry.status}, not {FINISHED}", stderr=True)
             continue
         try:
-            record = digest_at(entry.path) if entry.kind == "run" else load_session(entry.path)
-            saved.append(Saved(entry.number, entry.name, record))
+            saved.append(Saved(entry.number, entry.name, _record(entry)))
         except UsageError as error:
             say(f"skipped {escaped(str(error))}", stderr=True)
     return saved
+
+
+def _record(entry: Entry) -> Session | Digest | TrainingLog:
+    from vgharness.report.past.digest import digest_at  # scipy is slow to import
+
+    if entry.kind == "training":
+        return load_training_log(entry.path)
+    return digest_at(entry.path) if entry.kind == "run" else load_session(entry.path)

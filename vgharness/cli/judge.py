@@ -2,6 +2,7 @@
 
     vgharness judge claims.toml run.json
     vgharness judge claims.toml main 12 --junit verdicts.xml
+    vgharness judge claims.toml training-1 training-2 training-3
 
 Exit status: 0 every claim that ran was reproduced; 1 some was not, or none ran; 2 bad input.
 """
@@ -15,7 +16,7 @@ from typing import Annotated
 import typer
 
 from vgharness.cli.errors import usage_errors
-from vgharness.cli.runs import Storage, load_saved
+from vgharness.cli.runs import Storage, load_any
 from vgharness.cli.verdicts import README_CLAIMS, chosen_claims, print_verdicts, verdict_status
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped
@@ -31,7 +32,9 @@ def judge(
     ],
     runs: Annotated[
         list[str],
-        typer.Argument(help="file, number or name of a study's run or of a pytest session; several count as one"),
+        typer.Argument(
+            help="file, number or name of a study's run, a pytest session or a training log; several count together"
+        ),
     ],
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON, for other programs")] = False,
     junit: Annotated[
@@ -39,7 +42,7 @@ def judge(
     ] = None,
     storage: Storage = DEFAULT_ROOT,
 ) -> None:
-    """Judge a file of claims by saved runs and pytest sessions, all of them together. What a file may say: README,
+    """Judge a file of claims by saved runs, pytest sessions and trainings, all together. What a file may say: README,
     "Your own claims".
 
     Exit status: 0 every claim that ran was reproduced, 1 some claim was not or none ran, 2 bad input.
@@ -48,15 +51,16 @@ def judge(
         if junit is not None:
             check_file(junit, "--junit")
         chosen = chosen_claims(None if file == README_CLAIMS else file)
-        saved = [load_saved(storage, each) for each in runs]
+        saved = [load_any(storage, each) for each in runs]
         if junit is not None:
             _check_is_no_input(junit, [Path(file), *(path for path, _ in saved)])
         from vgharness.report.junit import junit_xml
         from vgharness.report.rounds import rounds_line
         from vgharness.report.verdict_json import as_json
+        from vgharness.study.judging import evidence_at
         from vgharness.study.judging import judge as judge_claims
 
-        verdicts = judge_claims(chosen, *(loaded for _, loaded in saved))
+        verdicts = judge_claims(chosen, *(evidence_at(path, loaded) for path, loaded in saved))
         document = chosen[0].document
         if json:
             say_json(as_json(document, [(str(path), loaded) for path, loaded in saved], verdicts))

@@ -15,7 +15,7 @@ import typer
 
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
-from vgharness.formatting import escaped
+from vgharness.formatting import count, escaped
 from vgharness.system.files import shown
 from vgharness.system.terminal import say
 
@@ -48,7 +48,9 @@ def reproduce(
     say(f"then: {escaped(birth.cause)}{escaped(f' ({birth.remark})' if birth.remark else '')}")
     if not cause.known:
         ran = "" if found.device == found.facts.device else f" on {found.device}, not on {found.facts.device} as then"
-        say(f"now: all is finite{ran}")
+        hooks = found.facts.hooks if model is None else 0
+        left_out = f"; {count(hooks, 'hook')} of the model's could not be kept" if hooks else ""
+        say(f"now: all is finite{ran}{left_out}")
         raise typer.Exit(0)
     now = birth.model_copy(update={"origin": cause.origin, "loss": cause.loss, "parameter": cause.parameter})
     say(f"now: {escaped(now.cause)}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
 from vgharness.formatting import count, escaped, moment
+from vgharness.records import Run, Session, TrainingLog
 from vgharness.storage.entries import FINISHED, Entry, Skipped, status_of
 from vgharness.storage.reading import is_log, without_path
 from vgharness.storage.store import DEFAULT_ROOT, Kinds, RunStore, load, load_measured, load_session
@@ -19,10 +20,12 @@ from vgharness.system.files import check_folder, shown
 from vgharness.system.terminal import console, say
 
 if TYPE_CHECKING:
-    from vgharness.records import Run, Session, TrainingLog
     from vgharness.report.past.runs import Past
     from vgharness.report.tables import Sheet
 
+Saved = Run | Session | TrainingLog
+# What each is called.
+KINDS: Final = {Run: "study's run", Session: "pytest session", TrainingLog: "training log"}
 Storage = Annotated[Path, typer.Option(help="the folder of saved runs")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="as Markdown, for a pull-request comment")]
 
@@ -57,8 +60,8 @@ def list_runs(storage: Storage = DEFAULT_ROOT) -> None:
 
 def _study_line(entry: Entry) -> str:
     """From what is kept beside the run, or once from the run itself."""
+    from vgharness.records import tally_line
     from vgharness.report.past.digest import digest_at  # scipy is slow to import
-    from vgharness.report.verdict_table import tally_line
 
     try:
         digest = digest_at(entry.path)
@@ -102,8 +105,6 @@ def _sheets(
     path: Path, record: Session | TrainingLog, before: Session | TrainingLog | None
 ) -> tuple[Sequence[str], Sequence[Sheet]]:
     """Lines above the tables, and those."""
-    from vgharness.records import TrainingLog
-
     if isinstance(record, TrainingLog):
         if before is not None:
             raise UsageError("--against: is for sessions, this is a training log; leave it out")
@@ -141,15 +142,13 @@ def _find(storage: Path, which: str | None, kinds: Kinds) -> Path:
     return found.path
 
 
-def check_one_kind(loaded: Sequence[tuple[Path, Run | Session]]) -> None:
-    """Raises :class:`~vgharness.errors.UsageError` where some are studies' runs and some pytest sessions."""
-    from vgharness.records import Session
-
-    sessions = [path for path, record in loaded if isinstance(record, Session)]
-    if 0 < len(sessions) < len(loaded):
-        raise UsageError(
-            f"{shown(sessions[0])}: a pytest session, and the other is a study's run; name two of one kind"
-        )
+def check_one_kind(loaded: Sequence[tuple[Path, Saved]]) -> None:
+    """Raises :class:`~vgharness.errors.UsageError` where they are not all studies' runs, pytest sessions, or training
+    logs."""
+    of_kind = {KINDS[type(record)]: path for path, record in reversed(loaded)}
+    if len(of_kind) > 1:
+        last, first = sorted(of_kind, key=list(KINDS.values()).index, reverse=True)[:2]
+        raise UsageError(f"{shown(of_kind[last])}: a {last}, and the other is a {first}; name two of one kind")
 
 
 def check_report(out: Path) -> None:

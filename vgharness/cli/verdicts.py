@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from vgharness.records import Run, Verdict
+from vgharness.records import Run, Verdict, tally_line
 from vgharness.system.terminal import say
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def with_verdicts(run: Run, claims: tuple[Claim, ...] | None) -> Run:
 
 def print_verdicts(screen: Console, verdicts: Sequence[Verdict]) -> None:
     """Prints the table, how many there are of each outcome, and how many stand when all are taken together."""
-    from vgharness.report.verdict_table import standing_line, tally_line, verdict_tables
+    from vgharness.report.verdict_table import standing_line, verdict_tables
 
     lines = [line for line in (tally_line(verdicts), standing_line(verdicts)) if line]
     screen.print(*verdict_tables(verdicts), *lines, sep="\n")

@@ -31,7 +31,7 @@ def load_images(
     *,
     train_images: int | None = None,
     test_images: int | None = None,
-    cache: Path | None = None,
+    cache: Path | str | None = None,
     progress: Progress = lambda done, total: None,
 ) -> ImageSet:
     """Loads the images of a source.
@@ -44,7 +44,7 @@ def load_images(
 
     Raises :class:`~vgharness.errors.UsageError` where the images are missing, damaged or of another form.
     """
-    cache = cache or platformdirs.user_cache_path("vgharness")
+    cache = Path(cache) if cache else platformdirs.user_cache_path("vgharness")
     if source == "synthetic":
         return synthetic_images(train_images or 50_000, test_images or 10_000)
     if source == "cifar10":

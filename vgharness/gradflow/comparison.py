@@ -14,19 +14,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
+from vgharness.display.html import HtmlTable
+from vgharness.display.shown import Shown
 from vgharness.formatting import count, number, relative_change
+from vgharness.gradflow.comparison_tables import comparison_html, comparison_line, comparison_text
 from vgharness.gradflow.judging import Judged, judge, number_of_decisions, reason
 from vgharness.gradflow.limits import Limit, Presence
 from vgharness.gradflow.matching import matched_layers, matched_samples
 from vgharness.gradflow.pairs import Pair, pairs_of
 from vgharness.gradflow.quantities import measured_quantities
-from vgharness.gradflow.summary import FACTOR
+from vgharness.gradflow.summary import FACTOR, SIGNAL
 from vgharness.records import LayerKey, Name, Record, Sample, Session
 from vgharness.statistics import mean_over_seeds, scale_of, share_changed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ChangeOutcome = Literal["unchanged", "within", "changed", "inconclusive", "not finite", "regression"]
 
@@ -102,8 +109,10 @@ class Appearance(Record):
         return f"{self.presence}: {what}{f', now {self.now}' if self.now else ''}"
 
 
-class Comparison(Record):
+class Comparison(Shown[Change], Record):  # type: ignore[misc]  # changes, not pydantic's fields
     """What two sessions differ in.
+
+    Its rows are its changes: ``for change in comparison``.
 
     limits: on values, as they were typed.
     fail_on: which comings and goings of tests and layers were to fail.
@@ -125,6 +134,36 @@ class Comparison(Record):
             *(appearance for appearance in self.appearances if appearance.fails),
         )
 
+    def plot(self, ax: Axes | None = None, *, quantity: str = SIGNAL, sample: str = "") -> Figure:
+        """Draws by what ``quantity`` of each layer is multiplied from before to after, with its 95 % interval; gives
+        matplotlib's figure.
+
+        ax: to draw on; by default new ones. sample: which, by its label; by default the first that has changes.
+        """
+        from vgharness.gradflow.comparison_plot import plot_comparison  # matplotlib is slow to import
+
+        return plot_comparison(self, ax, quantity, sample)
+
+    _noun = "change"
+
+    def _items(self) -> tuple[Change, ...]:
+        return self.changes
+
+    def _called(self, row: Change) -> str:
+        return f"{row.sample} {row.layer or 'all layers'} {row.quantity}".strip()
+
+    def _line(self) -> str:
+        return comparison_line(self)
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{**x.model_dump(mode="json"), "layer": str(x.layer) if x.layer else None} for x in self.changes]
+
+    def _html(self) -> HtmlTable:
+        return comparison_html(self)
+
+    def __str__(self) -> str:
+        return comparison_text(self)
+
 
 def compare(
     before: Session,
@@ -135,7 +174,7 @@ def compare(
 ) -> Comparison:
     """Compares two sessions: as :func:`compare_samples`, with notes on what else differs between them."""
     found = compare_samples(before.samples, after.samples, limits, fail_on, decisions)
-    return Comparison(**{**dict(found), "notes": tuple(_notes(before, after))})
+    return found.changed(notes=tuple(_notes(before, after)))
 
 
 def compare_samples(

@@ -12,7 +12,7 @@ snapshots (so many of the last ones), what is known of each step by steps, and n
 ``vanishing``         as a diagnosis says of a snapshot, while it keeps the network from learning
 ``spike``             the norm of a step, or of a layer, far over the run's own past
 ``stopped``           a layer that moved does not, though a gradient comes and the learning rate is not 0
-``update too large``  steps of over 1e-2 of the weights while the loss rises (this is what a learning rate that is too
+``update too large``  steps of over 3e-2 of the weights while the loss rises (this is what a learning rate that is too
                       high is called), or of over 1e-1 while it is level
 ``update too small``  steps of under 1e-4 while the loss is level, and no warm-up, schedule or other problem explains it
 ``loss scale``        a GradScaler's scale is under 1, or it leaves out step after step
@@ -29,7 +29,7 @@ from vgharness.formatting import number
 from vgharness.gradflow.course_flow import Look, looks_at_flow
 from vgharness.gradflow.course_history import Spike, Spikes
 from vgharness.gradflow.course_ledger import Change, Ledger, Sighting
-from vgharness.gradflow.course_state import ModelState, Seen, seen_of
+from vgharness.gradflow.course_state import ModelState, Seen
 from vgharness.gradflow.course_updates import FAR_TOO_LARGE, far_too_large, gone_wrong, looks_at_updates
 from vgharness.records import Birth, LogRow, Snapshot, TrainingProblem
 
@@ -62,7 +62,7 @@ class Course:
     def add(self, snapshot: Snapshot, rows: tuple[LogRow, ...]) -> list[Change]:
         """Judges one snapshot; a model's come in the order of its steps."""
         state = self._state(snapshot.model, snapshot.step)
-        now = seen_of(snapshot, rows)
+        now = Seen(snapshot, rows)
         if snapshot.learning_rates and not snapshot.skipped:
             state.rates.append(max(snapshot.learning_rates))
         state.losses_of_snapshots.add(snapshot.loss)
@@ -122,7 +122,9 @@ class Course:
         return self._ledger.look(birth.model, max(birth.noticed, birth.step), "nonfinite", {"": sighting})
 
     def _state(self, model: str, step: int) -> ModelState:
-        return self._models.setdefault(model, ModelState(model, step))
+        if model not in self._models:
+            self._models[model] = ModelState(model, step)
+        return self._models[model]
 
     def _look(self, model: str, step: int, look: Look) -> list[Change]:
         return self._ledger.look(model, step if look.step is None else look.step, look.kind, look.seen, look.good)

@@ -21,7 +21,7 @@ from vgharness.formatting import listing, number, percent
 from vgharness.gradflow.course_history import Habit, typical
 from vgharness.gradflow.course_ledger import Sighting
 from vgharness.gradflow.course_state import Layer, ModelState, Seen
-from vgharness.gradflow.symptoms import EXPLODED, FAINT, SATURATED, Quote, Symptom, find_symptoms
+from vgharness.gradflow.symptoms import EXPLODED, FAINT, SATURATED, ProblemKind, Quote, Symptom, find_symptoms
 from vgharness.records import TrainingProblemKind
 
 # Nine units in ten. A wide ReLU layer of a network that trains well has up to a half that are dead for good; single
@@ -51,7 +51,7 @@ class Look(NamedTuple):
 
 def looks_at_flow(state: ModelState, now: Seen) -> list[Look]:
     """Judges the gradients of one snapshot; the state's habits already hold those before it, and get this one."""
-    symptoms = find_symptoms(now.flow, ())
+    symptoms = {} if now.quiet else find_symptoms(now.flow, ())
     if "nonfinite" in symptoms and not now.snapshot.skipped:
         symptom = symptoms["nonfinite"]
         return [Look("nonfinite", {"": Sighting(symptom.layer, _words(symptom, now), at_once=True)}, ())]
@@ -71,6 +71,7 @@ def _missing(state: ModelState, now: Seen) -> Look:
     seen: dict[str, Sighting] = {}
     good: list[str] = []
     lacking = [name for name, layer in now.layers.items() if layer.lacking]
+    used = {x for name, layer in now.layers.items() if lacking and not layer.lacking for x in _without_a_number(name)}
     for name, layer in now.layers.items():
         if layer.frozen:
             good.append(name)
@@ -79,8 +80,11 @@ def _missing(state: ModelState, now: Seen) -> Look:
         habit.look(now.step, there=not layer.lacking)
         if not layer.lacking:
             good.append(name)
-        elif _is_missing(state, habit, ran=layer.ran, by_turns=_by_turns(layer, now)):
-            severe = bool(layer.ran) or not (habit.came or _by_turns(layer, now))
+            continue
+        # One of several numbered modules need not run where others do.
+        by_turns = not layer.ran and not used.isdisjoint(_without_a_number(name))
+        if _is_missing(state, habit, ran=layer.ran, by_turns=by_turns):
+            severe = bool(layer.ran) or not (habit.came or by_turns)
             seen[name] = Sighting(layer.label, _not_came(lacking, habit), severe, at_once=True, since=habit.since)
     for name in now.snapshot.without_gradient:
         owner = _owner(name, now.layers)
@@ -106,15 +110,9 @@ def _is_missing(state: ModelState, habit: Habit, *, ran: bool | None, by_turns: 
     return state.snapshots == 0 or habit.away >= 2
 
 
-def _by_turns(layer: Layer, now: Seen) -> bool:
-    """Whether it is one of several numbered modules that need not all run: it did not, and another one did."""
-    if layer.ran:
-        return False
-    for match in _NUMBERED.finditer(layer.name):
-        others = re.compile(rf"{re.escape(layer.name[: match.start()])}\d+{re.escape(layer.name[match.end() :])}")
-        if any(others.fullmatch(name) and not other.lacking for name, other in now.layers.items()):
-            return True
-    return False
+def _without_a_number(name: str) -> set[str]:
+    """A name with one of the numbers in it left out, each in turn: what numbered modules beside each other share."""
+    return {f"{name[: match.start()]}#{name[match.end() :]}" for match in _NUMBERED.finditer(name)}
 
 
 def _owner(parameter: str, layers: Mapping[str, Layer]) -> str | None:
@@ -150,7 +148,7 @@ def _not_optimized(state: ModelState, now: Seen) -> Look:
 # --- dead ------------------------------------------------------------------------------------------------
 
 
-def _dead(state: ModelState, now: Seen, symptoms: Mapping[str, Symptom]) -> Look:
+def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom]) -> Look:
     symptom, faded = symptoms.get("dead"), "vanishing" in symptoms  # what has vanished underflows to zero in the end
     seen: dict[str, Sighting] = {}
     zero: dict[str, Sighting] = {}
@@ -191,7 +189,7 @@ def _stays_zero(state: ModelState, habit: Habit, *, silent: bool) -> bool:
 # --- too small, too large --------------------------------------------------------------------------------
 
 
-def _sizes(state: ModelState, now: Seen, symptoms: Mapping[str, Symptom]) -> list[Look]:
+def _sizes(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom]) -> list[Look]:
     looks = []
     exploding = symptoms.get("exploding")
     if exploding is not None:
@@ -209,7 +207,7 @@ def _sizes(state: ModelState, now: Seen, symptoms: Mapping[str, Symptom]) -> lis
         return [*looks, Look("vanishing", {}, ("",))]
     if now.step - since < _STEPS_TO_OPEN:
         return looks
-    sighting = Sighting(vanishing.layer, _words(vanishing, now), severe, since=since)
+    sighting = Sighting(vanishing.layer, _words(vanishing, now), severe, at_once=True, since=since)
     return [*looks, Look("vanishing", {"": sighting}, ())]
 
 

@@ -75,9 +75,9 @@ class Losses:
 class Habit:
     """Whether something that is there usually has not come for longer than by chance.
 
-    Of N times that it came or not, with a gaps among them, the next is a gap with probability (a + 1) / (N + 2) (the
-    rule of succession). A row of gaps is surprising where its probability is low, it is more than twice as long as any
-    before and spans ``_SPAN`` steps. So a branch that is used sometimes becomes a habit, not a problem.
+    Of N times that it came or not, with a gaps among them, the next is a gap with probability (a + 1) / (N + 1), the
+    present row counted as one gap. A row of gaps is surprising where its probability is low, it is more than twice as
+    long as any before and spans ``_SPAN`` steps. So a branch that is used sometimes becomes a habit, not a problem.
     """
 
     def __init__(self, came: int = 0) -> None:
@@ -104,14 +104,14 @@ class Habit:
         """Whether it was there, and has not come for longer than chance has it. ``strictly``: there is no reason but
         that it does not come."""
         chance = _IN_TURNS if strictly or self._gaps else _ALWAYS_THERE
-        gap = (self._gaps + 1) / (self.came + self._gaps + 2)
+        gap = (self._gaps + 1) / (self.came + self._gaps + 1)
         return (
             self.came > 0 and self.away > max(1, 2 * self._longest) and gap**self.away < chance and self.span >= _SPAN
         )
 
 
 # Of a row of gaps in what was there every time before, and in what has been away already. Of branches of which each
-# use is drawn at random, one in fifty is taken for cut off at the first, and one in a thousand at the second.
+# use is drawn at random, one in fifty is taken for cut off at the first, and hardly one at the second.
 _ALWAYS_THERE: Final = 1e-3
 _IN_TURNS: Final = 1e-8
 # Penalties that are added at every 16th step only (StyleGAN2) are the longest usual pause.
@@ -129,14 +129,14 @@ class Spike(NamedTuple):
 
 class Spikes:
     """Finds values far over a run's own past: at least ``factor`` times the median of the last ``_WINDOW``, over the
-    run's first values, and so far over the greatest of that window that chance takes one there once in 100,000 steps.
+    run's first values, and so far over the greatest of that window that chance takes one there once in 10,000 steps.
     It is one once the values are back; where they stay, the level has changed.
 
     Ten times: gradients over 7 times their root mean square are what spike-aware optimizers (SPAM) cut; a batch's
     usual scatter, of a factor of two to three, is under it. Chance: the tail of the values' logarithms is taken for an
     exponential, whose scale is the distance from the median to the 95th percentile ÷ ln 10, which is robust to a few
     spikes in the window; heavy tails, as in reinforcement learning, of long sentences or of single samples, widen it.
-    One in 100 is over the greatest of 100, and one in 1,000 of those ln 1000 scales further: three such distances. At
+    One in 100 is over the greatest of 100, and one in 100 of those ln 100 scales further: two such distances. At
     least three times the greatest: a rise from step to step is no spike, as of a warm-up or of a network that leaves a
     plateau. Over the first values: a hard example among learned ones has a small gradient beside those of the start.
     """
@@ -190,7 +190,7 @@ class Spikes:
 
 
 _WINDOW: Final = 100
-_TAILS: Final = 3.0  # ln 1000 ÷ ln 10
+_TAILS: Final = 2.0  # ln 100 ÷ ln 10
 _OVER_THE_GREATEST: Final = math.log(3)
 _STAYS: Final = 10  # values over the line, and they count as the new level
 

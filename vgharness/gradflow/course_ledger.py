@@ -63,15 +63,15 @@ class Rule(NamedTuple):
 
 
 # 2 of 3 and 3 good ones: the fewest with which one odd batch neither begins nor ends anything. Updates and units that
-# die follow the learning rate and come back more often: 3 of 4. Kinds that are decided elsewhere, over many steps,
-# begin at once. What is read off the model and the optimizer is no estimate: two good looks.
+# die follow the learning rate and come back more often: 3 of 4. Kinds that are decided elsewhere, over several looks or
+# many steps, begin at once. What is read off the model and the optimizer is no estimate: two good looks.
 RULES: Final[dict[TrainingProblemKind, Rule]] = {
     "nonfinite": Rule(1, 1, 2),
     "missing": Rule(1, 1, 2),
     "not optimized": Rule(1, 1, 2),
     "dead": Rule(3, 4, 3),
     "exploding": Rule(2, 3, 3),
-    "vanishing": Rule(2, 3, 3),
+    "vanishing": Rule(1, 1, 3),
     "spike": Rule(1, 1, 1),
     "stopped": Rule(1, 1, 2),
     "update too large": Rule(3, 4, 3),
@@ -208,11 +208,12 @@ class Ledger:
             each.number is not None and self.problems[each.number].layer == sighting.layer for each in self._open[key]
         ):
             return None  # another part of a layer of which this is said already
-        if len(before) >= TOLD:
+        room = MOST_PROBLEMS if sighting.severe else MOST_WARNINGS
+        full = len(self.problems) >= room or self._of_a_kind[key] >= MOST_OF_A_KIND
+        if len(before) >= TOLD or (before and full):
             times = self.problems[before[-1]].times + 1
             return self._replace(before[-1], "again", ended=None, times=times)
-        room = MOST_PROBLEMS if sighting.severe else MOST_WARNINGS
-        if len(self.problems) >= room or self._of_a_kind[key] >= MOST_OF_A_KIND:
+        if full:
             return None
         self._of_a_kind[key] += 1
         problem = TrainingProblem(
@@ -235,8 +236,9 @@ class Ledger:
             if each.number is None or not grave or self.problems[each.number].severity == "problem":
                 continue
             evidence = f"{self.problems[each.number].evidence}; from step {step:,} on: {seen[grave[0]].evidence}"
-            told = "began" if self.problems[each.number].times == 1 else "again"
-            changes.append(self._replace(each.number, told, severity="problem", evidence=evidence))
+            changes.append(
+                self._replace(each.number, self._told(each.number, "began"), severity="problem", evidence=evidence)
+            )
         return changes
 
     def _end(self, key: Key) -> list[Change]:
@@ -248,9 +250,11 @@ class Ledger:
             if each.number is not None:
                 problem = self.problems[each.number]
                 ended = max(problem.began, *(tracks[name].good_since for name in each.names))
-                told = "ended" if problem.times == 1 else "again"
-                changes.append(self._replace(each.number, told, ended=ended))
+                changes.append(self._replace(each.number, self._told(each.number, "ended"), ended=ended))
         return changes
+
+    def _told(self, number: int, what: Literal["began", "ended"]) -> Literal["began", "ended", "again"]:
+        return what if self.problems[number].times == 1 else "again"
 
     def _replace(self, number: int, what: Literal["began", "ended", "again"], **fields: object) -> Change:
         self.problems[number] = TrainingProblem(**{**dict(self.problems[number]), **fields})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from vgharness.formatting import number
 from vgharness.gradflow.course_history import Growth, Habit, Losses, LossScale, Progress, Spikes
+from vgharness.gradflow.symptoms import FAINT, VANISHED
 from vgharness.records import GradientFlow, LogRow, Snapshot, SnapshotQuantity, flow_of
 
 _HELD_RATES: Final = 200  # learning rates of the last snapshots
@@ -34,17 +36,33 @@ class Layer(NamedTuple):
         return self.name or "model"
 
 
-class Seen(NamedTuple):
+class Seen:
     """One snapshot with what is worked out of it."""
 
-    snapshot: Snapshot
-    rows: tuple[LogRow, ...]
-    flow: GradientFlow
-    layers: dict[str, Layer]
+    def __init__(self, snapshot: Snapshot, rows: tuple[LogRow, ...]) -> None:
+        self.snapshot, self.rows, self.step = snapshot, rows, snapshot.step
+        places: dict[str, list[int]] = {}
+        for at, row in enumerate(rows):
+            places.setdefault(row.name, []).append(at)
+        self.layers = {name: _layer(name, snapshot, at) for name, at in places.items()}
+
+    @cached_property
+    def flow(self) -> GradientFlow:
+        return flow_of(self.snapshot, self.rows)
 
     @property
-    def step(self) -> int:
-        return self.snapshot.step
+    def quiet(self) -> bool:
+        """Whether a look at the values is enough to say that the flow has no symptoms: gradients come everywhere, and
+        no two signals are further apart than the nearer line is."""
+        values = self.snapshot.values
+        signals = [size for size in values.get("signal_l2", ()) if size is not None]
+        weights = [size for size in values.get("weight_mean_abs", ()) if size is not None]
+        return (
+            all(state in ("ok", "frozen") for state in self.snapshot.states)
+            and bool(signals and weights)
+            and min(signals) >= VANISHED * max(signals) > 0
+            and max(weights) >= FAINT
+        )
 
 
 class ModelState:
@@ -99,15 +117,6 @@ class ModelState:
         if not others or grown[first] < 3 * grown[others[0]]:
             return ""
         return first
-
-
-def seen_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> Seen:
-    """Works out the flow and the layers of a snapshot."""
-    flow = flow_of(snapshot, rows)
-    places: dict[str, list[int]] = {}
-    for at, row in enumerate(rows):
-        places.setdefault(row.name, []).append(at)
-    return Seen(snapshot, rows, flow, {name: _layer(name, snapshot, at) for name, at in places.items()})
 
 
 def _layer(name: str, snapshot: Snapshot, places: Sequence[int]) -> Layer:

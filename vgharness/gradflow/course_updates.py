@@ -19,7 +19,9 @@ from vgharness.gradflow.course_history import Habit, typical
 from vgharness.gradflow.course_ledger import Sighting
 from vgharness.gradflow.course_state import Layer, ModelState, Seen
 
-TOO_LARGE: Final = 1e-2  # where the loss has risen
+# Where the loss has risen: three times the band's end, for the loss of one of two networks that play against each other
+# rises in a training that goes well, and Adam's steps are at that end there.
+TOO_LARGE: Final = 3e-2
 # Where it is level: ten times as much; Adam's usual first steps are below.
 FAR_TOO_LARGE: Final = 1e-1
 TOO_SMALL: Final = 1e-4  # where the loss is level

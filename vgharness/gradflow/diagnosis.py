@@ -27,11 +27,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, Protocol, get_args
 
-from vgharness.formatting import count, listing, number, percent
+from vgharness.display.html import Column, HtmlTable
+from vgharness.display.shown import Shown
+from vgharness.formatting import count, escaped, listing, number, percent
 from vgharness.gradflow.symptoms import ProblemKind, Quote, Symptom, closed, find_symptoms
-from vgharness.records import GradientFlow, LayerKey, Name, Record, Steps
+from vgharness.records import GradientFlow, LayerKey, Name, Record, Sample, Steps
 from vgharness.statistics import scale_of, summarise
 
 PROBLEM_KINDS: Final[tuple[ProblemKind, ...]] = get_args(ProblemKind)  # the most serious first
@@ -76,8 +78,10 @@ class Problem(Record):
     severity: Severity = "problem"
 
 
-class Diagnosis(Record):
+class Diagnosis(Shown[Problem], Record):  # type: ignore[misc]  # problems, not pydantic's fields
     """What is wrong with a network's gradients.
+
+    Its rows are its problems: ``for problem in diagnosis``. It is true even where there are none: ask ``healthy``.
 
     problems: the most serious kind first, warnings last.
     notes: what is no problem and is to be known, such as what is closed at the start and opens after a step.
@@ -93,14 +97,56 @@ class Diagnosis(Record):
         """Whether there is nothing but warnings and notes."""
         return not any(problem.severity == "problem" for problem in self.problems)
 
+    _noun = "problem"
 
-def diagnose(flows: Sequence[GradientFlow], later: Sequence[Steps] = ()) -> Diagnosis:
-    """What more than half of the flows, one per seed, agree on.
+    def _items(self) -> tuple[Problem, ...]:
+        return self.problems
+
+    def _called(self, row: Problem) -> str:
+        return row.kind
+
+    def _line(self) -> str:
+        return summary(self)
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [problem.model_dump(mode="json") for problem in self.problems]
+
+    def _html(self) -> HtmlTable:
+        rows = self.problems
+        columns = [
+            Column("problem", [f"{'warning: ' * (x.severity == 'warning')}{x.kind}" for x in rows], "text"),
+            Column("from layer", [x.layer for x in rows], "text"),
+            Column("seeds", [x.seeds for x in rows]),
+            Column("evidence", [x.evidence for x in rows], "text"),
+            Column("what usually helps", [x.advice for x in rows], "text"),
+        ]
+        return HtmlTable(f"diagnosis: {summary(self)}", columns, self.notes)
+
+    def __str__(self) -> str:
+        lines = [summary(self)]
+        for problem in self.problems:
+            lines += [f"  {problem.kind} from {problem.layer}: {problem.evidence}", f"    {problem.advice}"]
+        return "\n".join(escaped(line) for line in (*lines, *(f"  note: {note}" for note in self.notes)))
+
+
+class _Measured(Protocol):
+    """What ``measure`` gives."""
+
+    @property
+    def record(self) -> Sample: ...
+
+
+def diagnose(
+    flows: GradientFlow | Sequence[GradientFlow] | Sample | _Measured, later: Sequence[Steps] = ()
+) -> Diagnosis:
+    """What more than half of the flows, one per seed, agree on; of a single flow, what is wrong with it; of
+    a sample, as :attr:`~vgharness.FlowSample.diagnosis`.
 
     ``later``: what a few training steps made of one of them. What is dead or vanished at initialisation and no more
     after the steps of every optimizer is a note, not a problem; what only some optimizer opens is a warning, and so is
     a part of the network that stays at zero beside others that learn. Raises ``ValueError`` without flows.
     """
+    flows, later = _flows_and_steps(flows, later)
     if not flows:
         raise ValueError("a diagnosis needs a gradient flow, better one for each of several seeds")
     found = _problems(flows)
@@ -129,6 +175,14 @@ def diagnose(flows: Sequence[GradientFlow], later: Sequence[Steps] = ()) -> Diag
         notes=(*notes, *_notes(flows, later)),
         unjudged=tuple(dict.fromkeys(name for flow in flows for name in flow.not_judged_through_time)),
     )
+
+
+def _flows_and_steps(given: Any, later: Sequence[Steps]) -> tuple[Sequence[GradientFlow], Sequence[Steps]]:
+    """The flows of what :func:`diagnose` takes, and the steps that are known of them."""
+    sample = getattr(given, "record", given)
+    if isinstance(sample, Sample):
+        return sample.flows, later or sample.later
+    return [given] if isinstance(given, GradientFlow) else given, later
 
 
 def _problems(flows: Sequence[GradientFlow]) -> dict[ProblemKind, Problem]:

@@ -194,7 +194,7 @@ class _Source:
         if all(layer.state != "nonfinite" for layer in flow.layers):
             return flow
         origin = find_origin(model, lambda: self._loss_value(model, batch))
-        return flow if origin is None else GradientFlow(**{**dict(flow), "origin": origin})
+        return flow if origin is None else flow.changed(origin=origin)
 
     def _loss_value(self, model: nn.Module, batch: Batch) -> Tensor:
         try:

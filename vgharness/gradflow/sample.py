@@ -5,27 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from vgharness.display.html import HtmlTable
+from vgharness.display.shown import Shown
+from vgharness.display.text import FACTOR_HEADING, chart
 from vgharness.errors import UsageError
-from vgharness.formatting import bars, escaped, listing, number, percent
+from vgharness.formatting import escaped, listing, number, percent
 from vgharness.gradflow.diagnosis import Diagnosis, diagnose, summary
 from vgharness.gradflow.path import totals_toward_input
-from vgharness.gradflow.summary import FACTOR, FACTOR_HEADING, SIGNAL, distance_from_one, factor_summaries
+from vgharness.gradflow.summary import FACTOR, SIGNAL, distance_from_one, factor_summaries
 from vgharness.gradflow.symptoms import ProblemKind
-from vgharness.records import LAYER_QUANTITIES, GradientFlow, LayerKey, Sample
+from vgharness.records import LAYER_QUANTITIES, GradientFlow, LayerKey, ModelTheory, Sample, flows_html
 from vgharness.statistics import Summary, scale_of, summarise
 from vgharness.theory import bound, mean_field_factors
+from vgharness.theory import of as theory_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __tracebackhide__ = True  # pytest shows a failing assertion where it was made
 
 _ROUNDING = 1e-3  # of float32 against the float64 in which bounds are taken
 
 
-class FlowSample:
+class FlowSample(Shown[GradientFlow]):
     """A model's gradient flow, measured once for each of its seeds.
+
+    Its rows are its flows, one for each seed: ``for flow in sample``, ``len(sample)``, ``sample[0]``, and that of seed
+    42 ``sample["42"]``. ``str(sample)`` is a chart of the layers, :meth:`to_frame` has a row for each seed and layer.
 
     ``record`` is what is saved. The assertions raise ``AssertionError`` with the layer, the value, the limit, the seeds
     and a bar per layer. Frozen layers are never held against a model.
@@ -57,6 +68,40 @@ class FlowSample:
     def factors(self, quantity: str = SIGNAL) -> dict[tuple[LayerKey, LayerKey], tuple[float, ...]]:
         """As :meth:`vgharness.records.Sample.factors`."""
         return self.record.factors(quantity)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        quantity: str = SIGNAL,
+        theory: ModelTheory | bool = False,
+        label: str = "",
+    ) -> Figure:
+        """As :meth:`vgharness.records.Sample.plot`; ``theory=True``: with what it says of the first seed's model."""
+        if theory is True:
+            theory = theory_of(*next(self._each_model()))
+        return self.record.plot(ax, quantity=quantity, theory=theory or None, label=label)
+
+    def _items(self) -> tuple[GradientFlow, ...]:
+        return self.flows
+
+    def _called(self, row: GradientFlow) -> str:
+        return self.record._called(row)
+
+    def _line(self) -> str:
+        return f"{self.record._line()}; {summary(self.diagnosis)}"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return self.record._records()
+
+    def _html(self) -> HtmlTable:
+        return flows_html(self._name, self.flows, self.seeds, [summary(self.diagnosis)])
+
+    def __str__(self) -> str:
+        means = {key: mean.value for key, mean in factor_summaries(self.record).items()}
+        return self._message(summary(self.diagnosis), means)
+
+    _noun = "seed"
 
     # --- assertions ------------------------------------------------------------------------------------
 
@@ -220,18 +265,17 @@ class FlowSample:
         """The complaint, the seeds (with ``values``, one per seed), and a line per layer."""
         seeds = [f"{seed}: {_text(value)}" for seed, value in zip(self.seeds, values, strict=True)] if values else ()
         means = {key: mean.value for key, mean in self.intervals().items()}
-        names = {key: escaped(str(key)) for key in means}
-        width = max(map(len, names.values()))
-        lines = [
-            f"{escaped(self.record.label) or 'gradient flow'}: {escaped(complaint)}",
-            f"{'per seed' if seeds else 'seeds'} {listing(seeds or self.seeds)}",
-            f"  {'layer':{width}}  ‖∂L/∂h‖₂{f'  {FACTOR_HEADING}' if factors else ''}",
-        ]
-        for (key, mean), bar in zip(means.items(), bars(means.values()), strict=True):
-            factor = f"  {_text(factors[key]) if key in factors else '':>{len(FACTOR_HEADING)}}" if factors else ""
-            sign = ">" if marked and key in marked else " "
-            lines.append(f"{sign} {names[key]:{width}}  {number(mean):>8}{factor}  {bar}")
-        return "\n".join(lines)
+        return "\n".join(
+            [
+                f"{escaped(self._name)}: {escaped(complaint)}",
+                f"{'per seed' if seeds else 'seeds'} {listing(seeds or self.seeds)}",
+                *chart(means, factors, marked or ()),
+            ]
+        )
+
+    @property
+    def _name(self) -> str:
+        return self.record.label or "gradient flow"
 
 
 def _text(factor: float) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from vgharness.display.text import FACTOR_HEADING as FACTOR_HEADING
 from vgharness.records import (
     LAYER_QUANTITIES,
     LayerGradient,
@@ -20,7 +21,6 @@ from vgharness.records import (
 from vgharness.statistics import Summary, scale_of, summarise
 
 FACTOR: Final = "factor"  # the name of the factor toward the input, of the error signal, where quantities are named
-FACTOR_HEADING: Final = "factor toward the input"
 SIGNAL: Final = "signal_l2"
 OUTPUT_QUANTITIES: Final = ("output_rms", "output_zeros")  # of the forward pass: shown, but neither judged nor compared
 

@@ -55,7 +55,7 @@ from vgharness.probe.passes import (
 )
 from vgharness.probe.saturation import greatest_slope, is_activation, saturated_units
 from vgharness.probe.through_time import RecurrentPass
-from vgharness.records import QUANTITIES, GradientFlow, LayerGradient
+from vgharness.records import QUANTITIES, GradientFlow
 
 
 class GradientProbe:
@@ -320,8 +320,8 @@ class GradientProbe:
             scale = 1.0 if self._scaler is None else self._scaler.get_scale()
             own = parameter_gradients(self._layers.values(), scale)
             more = [{**fields, "parameters": own[row.layer.name]} for fields, row in zip(more, self._rows, strict=True)]
-        layers = tuple(LayerGradient(**{**dict(x), **y}) for x, y in zip(flow.layers, more, strict=True))
-        return GradientFlow(**{**dict(flow), **through_time(recurrent), "layers": layers, "output_spread": spread})
+        layers = tuple(x.changed(**y) for x, y in zip(flow.layers, more, strict=True))
+        return flow.changed(**through_time(recurrent), layers=layers, output_spread=spread)
 
     def record(self, rows: Sequence[Sequence[float]]) -> GradientFlow:
         """``rows`` as the last :meth:`read` gave, or averages of several such readings → a flow."""

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from vgharness.probe.norms import in_memory_order
+
 SHARE_OF_SUP = 0.01  # a unit whose |φ'| is under this share of sup|φ'| is saturated
 
 _ELEMENTWISE = (
@@ -44,13 +46,20 @@ def _search_slope(activation: nn.Module) -> float:
 
 def saturated_units(activation: nn.Module, h: Tensor, greatest: float) -> Tensor:
     """Which units of pre-activations ``h`` [B, …] have a |φ'(h)| under 1 % of ``greatest`` on every sample of the
-    batch: of a ReLU, those that are dead for this batch. Bool [...] on h's device."""
+    batch: of a ReLU, those that are dead for this batch. Bool [units] on h's device, units as they lie in memory."""
     h = h.detach() if h.dim() else h.detach()[None]
     if type(activation) is nn.ReLU:  # as its slope says, with a tenth of the work
-        return h.amax(0) <= 0
+        return _by_sample(h).amax(0) <= 0
     if type(activation) in _SATURATED_BEYOND:
-        return h.abs().amin(0) > _SATURATED_BEYOND[type(activation)]
-    return _slope(activation, h).amax(0) < SHARE_OF_SUP * greatest
+        return _by_sample(h).abs().amin(0) > _SATURATED_BEYOND[type(activation)]
+    return _by_sample(_slope(activation, h)).amax(0) < SHARE_OF_SUP * greatest
+
+
+def _by_sample(h: Tensor) -> Tensor:
+    """[B, …] → [B, units]. Reduced over B it takes a CPU a tenth of the time where channels come last in memory."""
+    if h.numel() and h.stride(0) == h.numel() // len(h):
+        return in_memory_order(h).view(len(h), -1)
+    return h.flatten(1) if h.dim() > 1 else h[:, None]
 
 
 def _slope(activation: nn.Module, h: Tensor) -> Tensor:

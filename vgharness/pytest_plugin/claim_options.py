@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="RUN",
-        help="judge this saved run or pytest session (file, number or name) instead of training one; may be given "
-        "several times: they count as one",
+        help="judge this saved run, pytest session or training log (file, number or name) instead of training one; may "
+        "be given several times: they are judged together",
     )
     group.addoption("--device", default="auto", help="where to train: auto, cpu, cuda or cuda:N")

@@ -5,6 +5,7 @@ in. Knows nothing of torch. JSON has no NaN: a value that was not finite is stor
 record's ``nonfinite``. Other packages import records from here.
 """
 
+from vgharness.display.table import Table
 from vgharness.records.base import (
     ACTIVATIONS,
     ARCHITECTURES,
@@ -49,6 +50,7 @@ from vgharness.records.flow import (
     last_passes,
     quotient,
 )
+from vgharness.records.flow_tables import flows_html
 from vgharness.records.log_tables import LOG_TABLES, LogTableName, log_table_of
 from vgharness.records.own_network import OwnNetwork, Settings
 from vgharness.records.provenance import Machine, Provenance
@@ -75,7 +77,8 @@ from vgharness.records.session import (
     TestOutcome,
 )
 from vgharness.records.study import MOST_WIDTH, OF_EVERY_NETWORK, Cell, Look, Rounds, Study
-from vgharness.records.tables import TABLES, Table, TableName, table_of
+from vgharness.records.tables import TABLES, TableName, table_of
+from vgharness.records.theory import LayerTheory, ModelTheory
 from vgharness.records.training_lines import (
     TRAINING_LINE,
     BirthLine,
@@ -103,8 +106,9 @@ from vgharness.records.training_log import (
     TrainingStatus,
     WatchedModel,
     flow_of,
+    links_of,
 )
-from vgharness.records.verdict import Bounds, Reading, SeedValue, Verdict
+from vgharness.records.verdict import SYMBOLS, Bounds, Reading, SeedValue, Verdict, tally, tally_line
 
 __all__ = [
     "ACTIVATIONS",
@@ -127,6 +131,7 @@ __all__ = [
     "SESSION_STATUSES",
     "SESSION_VERSION",
     "SNAPSHOT_QUANTITIES",
+    "SYMBOLS",
     "TABLES",
     "TRAINED_ACTIVATIONS",
     "TRAINING_LINE",
@@ -154,11 +159,13 @@ __all__ = [
     "LayerKey",
     "LayerPrediction",
     "LayerShape",
+    "LayerTheory",
     "LogRow",
     "LogTableName",
     "Look",
     "Machine",
     "MarkLimits",
+    "ModelTheory",
     "MomentErrors",
     "Name",
     "NonfiniteOrigin",
@@ -207,9 +214,13 @@ __all__ = [
     "factors_toward_input",
     "first_of",
     "flow_of",
+    "flows_html",
     "last_passes",
+    "links_of",
     "log_table_of",
     "nan_if_none",
     "quotient",
     "table_of",
+    "tally",
+    "tally_line",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, get_args
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -98,10 +98,25 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 FROM_FILE: Final[Mapping[str, bool]] = {"from_file": True}
 
 
+_PYDANTICS: Final = frozenset(dir(BaseModel))
+
+
 class Record(BaseModel):
     """Immutable, no unknown fields, no NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def fields(self) -> dict[str, Any]:
+        """The value of each field by its name. Not ``dict(record)``: some records give their rows when iterated."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+    def changed(self, **changes: Any) -> Self:
+        """The same record with other values for some of its fields, validated anew."""
+        return type(self)(**{**self.fields(), **changes})
+
+    def __dir__(self) -> Iterable[str]:
+        """What completes in a notebook: the names of this package, without the forty of pydantic's, which work too."""
+        return [name for name in super().__dir__() if name.startswith("__") or name not in _PYDANTICS]
 
 
 class FiniteRecord(Record):

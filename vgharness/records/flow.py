@@ -6,10 +6,13 @@ import math
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from vgharness.display.html import HtmlTable
+from vgharness.display.shown import Shown
+from vgharness.formatting import escaped
 from vgharness.records.base import (
     FROM_FILE,
     Count,
@@ -22,6 +25,13 @@ from vgharness.records.base import (
     State,
     nan_if_none,
 )
+from vgharness.records.flow_tables import flow_chart, flow_line, flow_records, flows_html, layer_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from vgharness.records.theory import ModelTheory
 
 # What is measured of a layer and can be compared, judged and shown; other quantities are a user's own.
 LAYER_QUANTITIES: Final = ("signal_l2", "signal_rms", "weight_l2", "weight_mean_abs", "relative_update", "saturated")
@@ -98,6 +108,12 @@ class LayerGradient(FiniteRecord):
     output_rms: NotNegative | None = None
     output_zeros: Share | None = None
 
+    def __repr__(self) -> str:
+        return f"<LayerGradient {escaped(layer_line(self))}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
     @property
     def key(self) -> LayerKey:
         return LayerKey(self.name, self.forward_pass, self.backward_pass)
@@ -153,8 +169,11 @@ class TimePath(Record):
         return {**fields, "signals": signals, "direct": direct if direct is None or math.isfinite(direct) else None}
 
 
-class GradientFlow(Record):
+class GradientFlow(Shown[LayerGradient], Record):  # type: ignore[misc]  # rows, not pydantic's fields
     """A probe's record of one network.
+
+    Its rows are its layers': ``for layer in flow``, ``len(flow)``, ``flow[0]``, ``flow["conv1"]``, and of one that runs
+    several times ``flow["cell[1]"]``.
 
     layers: a row of quantities per layer and pass, from the input to the output.
     missed: names of the layers that no error signal reached.
@@ -181,6 +200,44 @@ class GradientFlow(Record):
         if len(set(self.row_keys)) < len(self.layers):
             raise ValueError("two rows are of the same pass of one layer")
         return self
+
+    _noun = "layer"
+
+    def _items(self) -> tuple[LayerGradient, ...]:
+        return self.layers
+
+    def _called(self, row: LayerGradient) -> str:
+        return str(row.key)
+
+    def _line(self) -> str:
+        return flow_line(self)
+
+    def _records(self) -> list[dict[str, Any]]:
+        return flow_records(self)
+
+    def _html(self) -> HtmlTable:
+        return flows_html("gradient flow", [self])
+
+    def __str__(self) -> str:
+        return flow_chart(self)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        quantity: str = "signal_l2",
+        theory: ModelTheory | None = None,
+        label: str = "",
+    ) -> Figure:
+        """Draws ``quantity`` layer by layer, on a logarithmic axis; gives matplotlib's figure.
+
+        ax: to draw on; by default new ones. Several flows on the same axes are told apart by ``label``.
+        quantity: which, by its name in a row.
+        theory: what ``vgharness.theory.of`` gave of the model: its lines start from what is measured at the last layer.
+        """
+        from vgharness.records.plots import plot_flows  # matplotlib is slow to import
+
+        return plot_flows([self], ax, quantity, theory, label, "gradient flow")
 
     @property
     def row_keys(self) -> list[LayerKey]:
@@ -221,8 +278,12 @@ class GradientFlow(Record):
     def factors(self, quantity: Quantity = "signal_l2") -> tuple[float, ...]:
         """The factors toward the input of ``quantity``, in forward order: one for each forward pass that feeds another,
         so n - 1 for a chain of n. As :func:`factors_toward_input` says where a value is missing or 0."""
+        return tuple(self.factors_by_layer(quantity).values())
+
+    def factors_by_layer(self, quantity: Quantity = "signal_l2") -> dict[LayerKey, float]:
+        """The same factors by the layer nearer the input, in forward order."""
         values = {layer.key: nan_if_none(getattr(layer, quantity)) for layer in self.layers}
-        return tuple(factors_toward_input(values, self.links()).values())
+        return {low: factor for (low, _), factor in factors_toward_input(values, self.links()).items()}
 
     def factor(self, quantity: Quantity = "signal_l2") -> float:
         """Geometric mean of :meth:`factors`: below 1 the quantity shrinks toward the input. NaN where

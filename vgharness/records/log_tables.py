@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from vgharness.display.table import Table
 from vgharness.errors import UsageError
 from vgharness.records.base import Record
-from vgharness.records.tables import Table
 
 if TYPE_CHECKING:
     from vgharness.records.training_log import Snapshot, TrainingLog

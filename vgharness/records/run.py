@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from vgharness.display.html import HtmlTable
+from vgharness.display.shown import Shown
+from vgharness.display.table import Table
+from vgharness.formatting import escaped
 from vgharness.records.base import (
     FROM_FILE,
     TRAINED_ACTIVATIONS,
@@ -16,17 +20,21 @@ from vgharness.records.base import (
     Name,
     NotNegative,
     Percent,
+    Quantity,
     Record,
     Size,
 )
 from vgharness.records.flow import GradientFlow
 from vgharness.records.provenance import Machine, Provenance
+from vgharness.records.run_tables import run_html, run_line, run_lines
 from vgharness.records.study import Cell, Study
 from vgharness.records.tables import TableName, table_of
 from vgharness.records.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SCHEMA_VERSION: Final = 3
 
@@ -194,8 +202,10 @@ class CellResult(Record):
         return self
 
 
-class Run(Record):
+class Run(Shown[CellResult], Record):  # type: ignore[misc]  # results, not pydantic's fields
     """Everything a study measured: the content of one JSON file.
+
+    Its rows are its networks: ``for result in run``, ``run["script relu seed 42"]``.
 
     schema_version: of this format.
     created: when the study began, ISO 8601, UTC.
@@ -228,7 +238,37 @@ class Run(Record):
     def so_far(self, status: RunStatus, results: Iterable[CellResult], seconds: float) -> Run:
         """The same run, ``seconds`` after it began, with what there is of its cells and without verdicts."""
         changes = {"status": status, "results": tuple(results), "seconds": seconds, "document": None, "verdicts": ()}
-        return Run(**{**dict(self), **changes})
+        return self.changed(**changes)
+
+    def plot(self, ax: Axes | None = None, *, quantity: Quantity = "signal_l2") -> Figure:
+        """Draws the factor toward the input of ``quantity`` by epoch: a colour for each kind of network, seeds thin,
+        their geometric mean thick; gives matplotlib's figure.
+
+        ax: to draw on; by default new ones.
+        """
+        from vgharness.records.plots import plot_run  # matplotlib is slow to import
+
+        return plot_run(self, ax, quantity)
+
+    _noun = "network"
+
+    def _items(self) -> tuple[CellResult, ...]:
+        return self.results
+
+    def _called(self, row: CellResult) -> str:
+        return row.cell.name
+
+    def _line(self) -> str:
+        return run_line(self)
+
+    def _table(self) -> Table:
+        return table_of(self, "curves")
+
+    def _html(self) -> HtmlTable:
+        return run_html(self)
+
+    def __str__(self) -> str:
+        return "\n".join(escaped(line) for line in (run_line(self), *run_lines(self)))
 
     def to_frame(self, what: TableName = "curves") -> pandas.DataFrame:
         """The run as a table of pandas, which the extra ``[frame]`` brings.

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from vgharness.formatting import listing
+from vgharness.display.html import HtmlTable
+from vgharness.display.shown import Shown
+from vgharness.formatting import count, listing
 from vgharness.records.base import JsonObject, Name, Record, nan_if_none
 from vgharness.records.flow import LAYER_QUANTITIES, GradientFlow, LayerKey, factors_toward_input
+from vgharness.records.flow_tables import flow_line, flow_records, flows_html
 from vgharness.records.provenance import Machine
+from vgharness.records.run_tables import session_html, session_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from vgharness.records.theory import ModelTheory
 
 SESSION_VERSION: Final = 3
 
@@ -55,8 +65,10 @@ class MarkLimits(Record):
     expect: Name | None = None
 
 
-class Sample(Record):
+class Sample(Shown[GradientFlow], Record):  # type: ignore[misc]  # flows, not pydantic's fields
     """One model's gradient flow over seeds, as one measurement of a test gave it.
+
+    Its rows are its flows, one for each seed: ``for flow in sample``, ``sample[0]``.
 
     test: the test's node id.
     name: sets several measurements of one test apart; ``test`` and ``name`` together are the sample's label.
@@ -90,6 +102,42 @@ class Sample(Record):
             if [len(row) for row in values] != [len(flow.layers) for flow in self.flows]:
                 raise ValueError(f"custom quantity {name!r}: give one value per seed and layer")
         return self
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        quantity: str = "signal_l2",
+        theory: ModelTheory | None = None,
+        label: str = "",
+    ) -> Figure:
+        """Draws ``quantity`` layer by layer: each seed thin, their geometric mean thick; as
+        :meth:`GradientFlow.plot`."""
+        from vgharness.records.plots import plot_flows  # matplotlib is slow to import
+
+        return plot_flows(self.flows, ax, quantity, theory, label, self.label or "gradient flow")
+
+    _noun = "seed"
+
+    def _items(self) -> tuple[GradientFlow, ...]:
+        return self.flows
+
+    def _called(self, row: GradientFlow) -> str:
+        return str(self.seeds[next(at for at, flow in enumerate(self.flows) if flow is row)])
+
+    def _line(self) -> str:
+        label = f"{self.label}, " if self.label else ""
+        return f"{label}{count(len(self.seeds), 'seed')}; of seed {self.seeds[0]}: {flow_line(self.flows[0])}"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [
+            {"seed": seed, **row}
+            for seed, flow in zip(self.seeds, self.flows, strict=True)
+            for row in flow_records(flow)
+        ]
+
+    def _html(self) -> HtmlTable:
+        return flows_html(self.label or "gradient flow", self.flows, self.seeds)
 
     @property
     def label(self) -> str:
@@ -134,8 +182,10 @@ class Sample(Record):
         return {layer.key: nan_if_none(value) for layer, value in zip(layers, found, strict=True)}
 
 
-class Session(Record):
+class Session(Shown[Sample], Record):  # type: ignore[misc]  # samples, not pydantic's fields
     """What one pytest session, or one ``vgharness check``, measured: the content of one JSON file in the store.
+
+    Its rows are its samples: ``for sample in session``, ``session["test_model.py::test_flow"]``.
 
     schema_version: of this format.
     kind: sets the file apart from a study's run.
@@ -170,6 +220,27 @@ class Session(Record):
                 raise ValueError(f"two samples are called {sample.label!r}: give them names")
             seen.add(sample.label)
         return self
+
+    _noun = "sample"
+
+    def _items(self) -> tuple[Sample, ...]:
+        return self.samples
+
+    def _called(self, row: Sample) -> str:
+        return row.label
+
+    def _line(self) -> str:
+        return session_line(self)
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [
+            {"test": sample.test, "name": sample.name, "outcome": sample.outcome, **row}
+            for sample in self.samples
+            for row in sample._records()
+        ]
+
+    def _html(self) -> HtmlTable:
+        return session_html(self)
 
     @property
     def caveats(self) -> tuple[str, ...]:

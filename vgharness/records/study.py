@@ -108,7 +108,7 @@ class Cell(Record):
             f"{name.replace('_', ' ')} {getattr(self, name)}"
             for name, field in type(self).model_fields.items()
             if name not in apart
-            and getattr(self, name) != field.get_default(call_default_factory=True, validated_data=dict(self))
+            and getattr(self, name) != field.get_default(call_default_factory=True, validated_data=self.fields())
         ]
         return changed if self.own is None else [*self.own.words, *changed]
 

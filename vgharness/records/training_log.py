@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from vgharness.formatting import count, escaped, number
 from vgharness.records.base import Count, FiniteRecord, JsonObject, Name, NotNegative, Record, State
 from vgharness.records.flow import GradientFlow, LayerGradient, LayerKey, NonfiniteOrigin
-from vgharness.records.log_tables import LogTableName, log_table_of
+from vgharness.records.log_shown import ShownLog, problem_line
 from vgharness.records.provenance import Machine
-
-if TYPE_CHECKING:
-    import pandas  # slow to import, and an extra
 
 TRAINING_VERSION: Final = 1
 
@@ -104,7 +102,7 @@ class Snapshot(FiniteRecord):
     loss: what was given to ``step``.
     total_norm: ‖∂L/∂θ‖₂ of all parameters as the backward passes left it, before clipping.
     clipped_norm: the same as the optimizer got it.
-    greatest_norm: the greatest ``total_norm`` of the steps since the snapshot before.
+    greatest_norm: the greatest ``total_norm`` of the steps since the snapshot before it in the log.
     loss_scale: of a GradScaler, by which all gradients here are divided.
     learning_rates: of the optimizers' groups of parameters.
     skipped: whether the optimizer's step was left out, as a GradScaler does where gradients overflow.
@@ -128,6 +126,13 @@ class Snapshot(FiniteRecord):
     loss_scale: NotNegative | None = None
     learning_rates: tuple[float, ...] = ()
     skipped: bool = False
+
+    def __repr__(self) -> str:
+        model = f"{escaped(self.model)}, " if self.model else ""
+        return f"<Snapshot: {model}step {self.step:,}, {count(len(self.states), 'row')}, loss {number(self.loss)}>"
+
+    def __str__(self) -> str:
+        return repr(self)
 
     @model_validator(mode="after")
     def _a_value_for_each_row(self) -> Snapshot:
@@ -160,6 +165,9 @@ class TrainingProblem(Record):
     advice: str = ""
     severity: Literal["problem", "warning"] = "problem"
     times: Count = 1
+
+    def __str__(self) -> str:
+        return escaped(problem_line(self))
 
 
 class Birth(Record):
@@ -224,8 +232,10 @@ class WatchedModel(Record):
     steps: Count = 0
 
 
-class TrainingLog(Record):
+class TrainingLog(ShownLog, Record):  # type: ignore[misc]  # snapshots, not pydantic's fields
     """What was watched of one training.
+
+    Its rows are its snapshots: ``for snapshot in log``, ``log[-1]``, ``log["step 300"]``.
 
     schema_version: of this format.
     kind: sets it apart from a study's run and a session.
@@ -282,19 +292,30 @@ class TrainingLog(Record):
         """The snapshots of one model, in the order of its steps."""
         return tuple(snapshot for snapshot in self.snapshots if snapshot.model == name)
 
+    def problems_of(self, name: str = "") -> tuple[TrainingProblem, ...]:
+        """The problems of one model, and those that are of none by name, in the order in which they began; a birth that
+        was saved and its problem was not, as where the training was killed in between, is one too."""
+        own = [problem for problem in self.problems if problem.model in ("", name)]
+        for birth in self.births:
+            known = any(each.kind == "nonfinite" and each.began <= birth.noticed for each in own)
+            if birth.model in ("", name) and not known:
+                layer = (birth.origin.module if birth.origin else None) or ""
+                evidence = "the first value that was not finite"
+                own.append(
+                    TrainingProblem(kind="nonfinite", model=name, layer=layer, began=birth.step, evidence=evidence)
+                )
+        return tuple(sorted(own, key=lambda problem: problem.began))
+
+    def last_step(self, name: str = "") -> int:
+        """The last step of one model that is known of, whether a snapshot of it was kept or not."""
+        steps = next((model.steps for model in self.models if model.name == name), 0)
+        seen = [snapshot.step for snapshot in self.of_model(name)]
+        seen += [problem.ended or problem.began for problem in self.problems if problem.model in ("", name)]
+        return max(self.first_step, self.first_step + steps - 1, *seen)
+
     def flow(self, snapshot: Snapshot) -> GradientFlow:
         """The gradients of one of the snapshots as a flow, as far as a flow holds them."""
         return flow_of(snapshot, self.rows[snapshot.rows])
-
-    def to_frame(self, what: LogTableName = "snapshots") -> pandas.DataFrame:
-        """The log as a table of pandas, which the extra ``[frame]`` brings.
-
-        what: ``snapshots``, a row for each snapshot and layer; ``parameters``, for each snapshot and parameter, where
-            those were asked for; ``problems``, for each problem.
-
-        Raises :class:`~vgharness.errors.UsageError` for another name, and without pandas.
-        """
-        return log_table_of(self, what).to_frame()
 
 
 def flow_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> GradientFlow:
@@ -317,3 +338,9 @@ def flow_of(snapshot: Snapshot, rows: tuple[LogRow, ...]) -> GradientFlow:
         training=True,
         output_spread=snapshot.output_spread,
     )
+
+
+def links_of(rows: tuple[LogRow, ...], match: str = "*") -> dict[LayerKey, tuple[LayerKey, ...]]:
+    """By forward pass, those that it feeds, of the rows whose layer's name matches: as :meth:`GradientFlow.links`."""
+    states: tuple[State, ...] = tuple("ok" for _ in rows)
+    return flow_of(Snapshot(step=0, states=states, values={}), rows).select(match).links()

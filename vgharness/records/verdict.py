@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, Literal, Protocol
 
 from pydantic import Field
 
-from vgharness.records.base import ONE_LOOK_CONFIDENCE, Activation, Count, FiniteRecord, Name, Outcome, Record
+from vgharness.display.html import HtmlTable
+from vgharness.display.shown import Shown
+from vgharness.formatting import listing
+from vgharness.records.base import ONE_LOOK_CONFIDENCE, OUTCOMES, Activation, Count, FiniteRecord, Name, Outcome, Record
+
+SYMBOLS: Final[dict[Outcome, str]] = {
+    "reproduced": "✓",
+    "mixed": "◐",
+    "not reproduced": "✗",
+    "inconclusive": "?",
+    "not run": "–",
+    "error": "!",
+}
 
 
 class Bounds(Record):
@@ -105,8 +119,10 @@ class Reading(FiniteRecord):
     p: float | None = Field(default=None, ge=0, le=1)
 
 
-class Verdict(Record):
+class Verdict(Shown[Reading], Record):  # type: ignore[misc]  # readings, not pydantic's fields
     """What the measurement says of one claim, for one kind of network where it is judged for each of several.
+
+    Its rows are its readings: ``for reading in verdict``.
 
     claim: its id.
     variant: what sets these networks apart, such as the architecture's name; empty: nothing does.
@@ -128,3 +144,43 @@ class Verdict(Record):
     readings: tuple[Reading, ...] = Field(min_length=1)
     p: float | None = Field(default=None, ge=0, le=1)
     command: str = ""
+
+    _noun = "reading"
+
+    def _items(self) -> tuple[Reading, ...]:
+        return self.readings
+
+    def _called(self, row: Reading) -> str:
+        return row.label
+
+    def _line(self) -> str:
+        from vgharness.records.run_tables import verdict_line
+
+        return verdict_line(self)
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{"claim": self.claim, "variant": self.variant, **row.model_dump(mode="json")} for row in self.readings]
+
+    def _html(self) -> HtmlTable:
+        from vgharness.records.run_tables import readings_html
+
+        return readings_html(self)
+
+
+class HasOutcome(Protocol):
+    """A verdict, a reading, or what is kept of one."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it came to."""
+
+
+def tally(judged: Iterable[HasOutcome]) -> list[tuple[Outcome, int]]:
+    """Counts the outcomes, in the order of ``OUTCOMES``, leaving out those that there are none of."""
+    counts = Counter(each.outcome for each in judged)
+    return [(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]]
+
+
+def tally_line(judged: Iterable[HasOutcome]) -> str:
+    """``3 reproduced, 1 not run``."""
+    return listing(f"{many} {outcome}" for outcome, many in tally(judged))

@@ -132,7 +132,7 @@ def checked(
     """The record of a ``sample`` of ``model``; ``inputs`` and ``loss`` are in words. ``remedies``: None where they were
     not asked for."""
     found = _checked(model, sample, inputs, loss)
-    return found if remedies is None else CheckedWithRemedies(**dict(found), remedies=tuple(remedies))
+    return found if remedies is None else CheckedWithRemedies(**found.fields(), remedies=tuple(remedies))
 
 
 def _checked(model: str, sample: FlowSample, inputs: str, loss: str) -> Checked:

@@ -12,10 +12,9 @@ from markupsafe import Markup
 from vgharness.claims.interim import is_awaited
 from vgharness.claims.quantities import QUANTITIES
 from vgharness.formatting import level, number
-from vgharness.records import Document, Reading, Verdict
+from vgharness.records import SYMBOLS, Document, Reading, Verdict, tally
 from vgharness.report.svg.strips import can_be_drawn, strip, strip_axes
 from vgharness.report.verdict_table import (
-    SYMBOLS,
     beside,
     deciding,
     expected,
@@ -29,7 +28,6 @@ from vgharness.report.verdict_table import (
     several_variants,
     short_name,
     standing_line,
-    tally,
 )
 from vgharness.statistics import CONFIDENCE
 

@@ -1,4 +1,4 @@
-"""Saved sessions and runs → each value as it was from one to the next, and where it changed.
+"""Saved sessions, runs and trainings → each value as it was from one to the next, and where it changed.
 
 A point is a *change* where the 95 % interval of the change against the point before it, taken seed by seed where both
 have the same seeds, leaves out zero and the change is 5 % or more; where one of them has a single seed, and so no
@@ -17,10 +17,11 @@ import numpy as np
 from vgharness.formatting import bars, escaped, number, relative_change, span
 from vgharness.gradflow.quantities import values_of
 from vgharness.gradflow.summary import FACTOR, SIGNAL
-from vgharness.records import ACTIVATIONS, Name, Record, Sample, Session, TestOutcome
+from vgharness.records import ACTIVATIONS, Name, Record, Sample, Session, TestOutcome, TrainingLog
 from vgharness.report.kinds import summary_of
 from vgharness.report.past.digest import Digest
 from vgharness.report.past.values import ACCURACY
+from vgharness.report.training.followed import key_values
 from vgharness.statistics import Scale, scale_of, share_changed
 
 HISTORY_VERSION: Final = 1
@@ -28,6 +29,7 @@ LEAST_CHANGE: Final = 0.05
 LEAST_CHANGE_OF_ONE_SEED: Final = 0.2
 WHOLE: Final = "all layers"
 STUDY: Final = "study: "  # before the kind of network that a value is of
+TRAINING: Final = "training: "  # before the name of the log that it is of
 RULE: Final = (
     "a change: its 95 % interval leaves out zero and it is 5 % or more (20 % where a side has one seed), against the "
     "point before"
@@ -35,21 +37,21 @@ RULE: Final = (
 
 
 class Saved(NamedTuple):
-    """A saved session or run: its number and name in the store, and what it holds, a run as its digest."""
+    """A saved session, run or training: its number and name in the store, and what it holds, a run as its digest."""
 
     number: int
     name: str
-    record: Session | Digest
+    record: Session | Digest | TrainingLog
 
 
 class Point(Record):
-    """One value of one saved session or run.
+    """One value of one saved session, run or training.
 
     number: its number in the store.
     name: its name there.
     created: when it was measured, ISO 8601, UTC.
     commit: that was measured; ``None``: in no repository.
-    outcome: how the test ended; ``None``: not known, or of a study.
+    outcome: how the test ended; ``None``: not known, or of a study or a training.
     value: the mean over the seeds; ``None``: not finite for some seed.
     low: lower end of its 95 % interval; ``None``: there is none.
     high: upper end.
@@ -74,12 +76,12 @@ class Point(Record):
 class Series(Record):
     """One value over all that was saved on one machine, and is of the same images, oldest first.
 
-    of: the test's label, or the study's kind of network.
-    layer: which layer and pass, in words; ``all layers``: of the whole flow.
+    of: the test's label, the study's kind of network, or the training log's name, with that of one of its models.
+    layer: which layer and pass, in words; ``all layers``: of the whole flow or training.
     quantity: which.
     machine: the machine's id.
     images: that the study's networks were trained on, in words; empty: it is of no study.
-    points: one for each session or run that has it.
+    points: one for each session, run or training that has it.
     """
 
     of: Name
@@ -120,7 +122,7 @@ def history_of(saved: Iterable[Saved], test: str | None = None) -> History:
     found: dict[tuple[str, ...], list[tuple[Saved, _Found]]] = {}
     for each in saved:
         images = (each.record.images_sha256, each.record.images) if isinstance(each.record, Digest) else ("", "")
-        for value in _of_run(each.record) if isinstance(each.record, Digest) else _of_session(each.record):
+        for value in _values_of(each):
             if test is None or test in value.of:
                 key = (value.of, value.layer, value.quantity, each.record.machine.id, *images)
                 found.setdefault(key, []).append((each, value))
@@ -130,6 +132,20 @@ def history_of(saved: Iterable[Saved], test: str | None = None) -> History:
             for (of, layer, quantity, machine, _, images), values in found.items()
         )
     )
+
+
+def _values_of(saved: Saved) -> Iterator[_Found]:
+    if isinstance(saved.record, Digest):
+        return _of_run(saved.record)
+    return _of_training(saved) if isinstance(saved.record, TrainingLog) else _of_session(saved.record)
+
+
+def _of_training(saved: Saved) -> Iterator[_Found]:
+    """One training is one value: it has no interval."""
+    assert isinstance(saved.record, TrainingLog)
+    for value in key_values(saved.record):
+        of = f"{TRAINING}{saved.name} {value.model}".rstrip()
+        yield _Found(of, value.layer or WHOLE, value.quantity, {0: value.value})
 
 
 def _of_session(session: Session) -> Iterator[_Found]:

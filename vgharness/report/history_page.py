@@ -63,10 +63,14 @@ def render_history(found: History) -> str:
 
 
 def _headline(found: History) -> str:
-    """``3 values of 12 changed over 20 saved sessions and runs``."""
+    """``3 values of 12 changed over 20 saved sessions, runs and trainings``."""
     points = {(series.machine, point.number) for series in found.series for point in series.points}
     changed = sum(_changes(series) > 0 for series in found.series)
-    what = f"over {len(points):,} saved sessions and runs" if len(points) != 1 else "in the one session or run saved"
+    what = (
+        f"over {len(points):,} saved sessions, runs and trainings"
+        if len(points) != 1
+        else "in the one session, run or training saved"
+    )
     return f"{changed if changed else 'None'} of {count(len(found.series), 'value')} changed {what}"
 
 

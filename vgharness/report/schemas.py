@@ -23,6 +23,7 @@ from vgharness.report.verdict_json import Judged
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 # In a record's docstring the line that begins what is said of a field; what follows is indented further.
 _FIELD: Final = re.compile(r"^(\w+): ", re.MULTILINE)
+_IN_PYTHON: Final = "\nIts rows are "  # begins what a docstring says of the object, not of the file
 
 
 class _Format(NamedTuple):
@@ -79,7 +80,7 @@ class _Described(GenerateJsonSchema):
 def _said(record: type) -> tuple[str, dict[str, str]]:
     """What a record's docstring says of it, and of each field."""
     before, *said = _FIELD.split(inspect.cleandoc(record.__doc__ or ""))
-    return _as_text(before), dict(zip(said[::2], map(_as_text, said[1::2]), strict=True))
+    return _as_text(before.partition(_IN_PYTHON)[0]), dict(zip(said[::2], map(_as_text, said[1::2]), strict=True))
 
 
 def _as_text(text: str) -> str:

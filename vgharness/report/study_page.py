@@ -53,14 +53,14 @@ class Interim(NamedTuple):
     earlier: str = ""
 
 
-def write_report(run: Run, out: Path, past: Past | None = None) -> Path:
+def write_report(run: Run, out: Path | str, past: Past | None = None) -> Path:
     """Writes what :data:`FILES` names into ``out``, the run's own page, and last ``index.html``; returns the last one's
     path. Processes that write into one folder take turns, so that what lies there in the end is of one run.
 
     past: the other runs of the store that the run is saved in, which ``index.html`` ends with; ``None``: it is saved in
         none, and there is no page of its own.
     """
-    pictures = draw(run)
+    pictures, out = draw(run), Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with turn_at(out):
         return _write(run, out, past, pictures)

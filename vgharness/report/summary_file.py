@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from vgharness.formatting import count, listing, moment
-from vgharness.records import Run, Verdict
+from vgharness.records import SYMBOLS, Run, Verdict, tally_line
 from vgharness.report.figures.pictures import Picture
 from vgharness.report.tables import as_code, markdown_table, without_formatting
 from vgharness.report.verdict_table import (
-    SYMBOLS,
     deciding,
     expected,
     interval,
@@ -17,7 +16,6 @@ from vgharness.report.verdict_table import (
     measured,
     named,
     standing_line,
-    tally_line,
 )
 
 

@@ -16,9 +16,10 @@ from vgharness.records import (
     Record,
     Run,
     Session,
+    TrainingLog,
     Verdict,
+    tally,
 )
-from vgharness.report.verdict_table import tally
 
 VERDICTS_VERSION: Final = 2
 
@@ -35,22 +36,22 @@ class Standing(Record):
 
 
 class JudgedRun(Record):
-    """A study's run or a pytest session that claims were judged on, without what it measured.
+    """A study's run, a pytest session or a training's log that claims were judged on, without what it measured.
 
     file: where it is, as it was named; beside a page the name of the file there.
-    kind: which of the two.
+    kind: which of the three.
     created: when it began, ISO 8601, UTC.
     status: how it ended; ``finished`` where nothing is missing.
-    command: what reproduces the run, or what was typed for the session.
-    commit: of this package for a run, of the tested project for a session; ``None``: not known.
+    command: what reproduces the run, or what was typed for the session or the training.
+    commit: of this package for a run, else of the project; ``None``: not known.
     machine: where it was measured.
-    data: a run's images; ``None`` for a session.
-    seeds: of its networks or models, in order.
-    seconds: a run's wall time; ``None`` for a session, which does not say.
+    data: a run's images; else ``None``.
+    seeds: of its networks or models, in order; of a training, which is one, empty.
+    seconds: a run's wall time; else ``None``.
     """
 
     file: Name
-    kind: Literal["run", "session"]
+    kind: Literal["run", "session", "training"]
     created: str
     status: str
     command: Name
@@ -81,13 +82,13 @@ class Judged(Record):
 
 
 def as_json(
-    document: Document | None, runs: Iterable[tuple[str, Run | Session]], verdicts: Sequence[Verdict]
+    document: Document | None, runs: Iterable[tuple[str, Run | Session | TrainingLog]], verdicts: Sequence[Verdict]
 ) -> Judged:
     """Puts together what was judged: ``runs`` are what it was judged on, each with its file as it was named."""
     standing = standing_after_holm(verdicts)
     return Judged(
         document=document,
-        runs=tuple(judged_run(file, run) if isinstance(run, Run) else _of_session(file, run) for file, run in runs),
+        runs=tuple(judged_record(file, record) for file, record in runs),
         verdicts=tuple(verdicts),
         counts={**dict.fromkeys(OUTCOMES, 0), **dict(tally(verdicts))},
         standing_after_holm=tuple(
@@ -96,6 +97,11 @@ def as_json(
             if (each.claim, each.variant) in standing
         ),
     )
+
+
+def judged_record(file: str, record: Run | Session | TrainingLog) -> JudgedRun:
+    """What is said of whatever was saved, whose file is ``file``."""
+    return judged_run(file, record) if isinstance(record, Run) else _of_other(file, record)
 
 
 def judged_run(file: str, run: Run) -> JudgedRun:
@@ -114,16 +120,17 @@ def judged_run(file: str, run: Run) -> JudgedRun:
     )
 
 
-def _of_session(file: str, session: Session) -> JudgedRun:
+def _of_other(file: str, saved: Session | TrainingLog) -> JudgedRun:
+    samples = saved.samples if isinstance(saved, Session) else ()
     return JudgedRun(
         file=file,
-        kind="session",
-        created=session.created,
-        status=session.status,
-        command=session.command,
-        commit=session.commit,
-        machine=session.machine,
+        kind="session" if isinstance(saved, Session) else "training",
+        created=saved.created,
+        status=saved.status,
+        command=saved.command,
+        commit=saved.commit,
+        machine=saved.machine,
         data=None,
-        seeds=tuple(sorted({seed for sample in session.samples for seed in sample.seeds})),
+        seeds=tuple(sorted({seed for sample in samples for seed in sample.seeds})),
         seconds=None,
     )

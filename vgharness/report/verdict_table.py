@@ -3,26 +3,17 @@ table of them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from vgharness.claims.combination import has_run, is_decided, standing_after_holm
-from vgharness.formatting import count, escaped, level, listing, number, percent, span
-from vgharness.records import OUTCOMES, Outcome, Reading, SeedValue, Verdict
+from vgharness.formatting import count, escaped, level, number, percent, span
+from vgharness.records import SYMBOLS, Outcome, Reading, SeedValue, Verdict, tally_line
 
-SYMBOLS: Final[dict[Outcome, str]] = {
-    "reproduced": "✓",
-    "mixed": "◐",
-    "not reproduced": "✗",
-    "inconclusive": "?",
-    "not run": "–",
-    "error": "!",
-}
 _STYLES: Final[dict[Outcome, str]] = {
     "reproduced": "green",
     "mixed": "bold cyan",
@@ -33,14 +24,6 @@ _STYLES: Final[dict[Outcome, str]] = {
 }
 _MOST_READINGS: Final = 4  # of a claim in the terminal; the page has all
 _CLAIM_WIDTH: Final = 26
-
-
-class HasOutcome(Protocol):
-    """A verdict, a reading, or what is kept of one."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """What it came to."""
 
 
 # --- a reading -------------------------------------------------------------------------------------------
@@ -196,17 +179,6 @@ def in_lines(verdict: Verdict) -> str:
 
 
 # --- all of them -----------------------------------------------------------------------------------------
-
-
-def tally(judged: Iterable[HasOutcome]) -> list[tuple[Outcome, int]]:
-    """Counts the outcomes, in the order of ``OUTCOMES``, leaving out those that there are none of."""
-    counts = Counter(each.outcome for each in judged)
-    return [(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]]
-
-
-def tally_line(judged: Iterable[HasOutcome]) -> str:
-    """``3 reproduced, 1 not run``."""
-    return listing(f"{many} {outcome}" for outcome, many in tally(judged))
 
 
 def standing_line(verdicts: Sequence[Verdict]) -> str:

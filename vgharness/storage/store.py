@@ -67,8 +67,8 @@ class Found(NamedTuple):
 class RunStore:
     """The folder of saved runs and sessions."""
 
-    def __init__(self, root: Path = DEFAULT_ROOT) -> None:
-        self.root = root
+    def __init__(self, root: Path | str = DEFAULT_ROOT) -> None:
+        self.root = Path(root)
 
     def save(self, run: Run | Session, name: str) -> Path:
         """Saves under the next free number and returns the file's path.

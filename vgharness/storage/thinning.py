@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic_core import from_json, to_json
+
 MOST_SNAPSHOTS: Final = 1024  # of one model
 
 
@@ -20,6 +22,7 @@ class Taken:
     line: the file's.
     place: the how-manieth of its model's; set when it is added.
     marked: whether a problem began or ended near it.
+    greatest: its ``greatest_norm``: the greatest total norm since the snapshot before it that is kept.
     """
 
     number: int
@@ -28,6 +31,15 @@ class Taken:
     line: bytes
     place: int = 0
     marked: bool = False
+    greatest: float | None = None
+
+    def take_over(self, left_out: Taken) -> None:
+        """Keeps what the snapshot before it, which is left out, knew of the steps before both."""
+        if left_out.greatest is not None and (self.greatest is None or self.greatest < left_out.greatest):
+            self.greatest = left_out.greatest
+            content = from_json(self.line)
+            content["snapshot"]["greatest_norm"] = self.greatest
+            self.line = to_json(content) + b"\n"
 
 
 class Thinned:
@@ -60,6 +72,7 @@ class Thinned:
             if before.marked:
                 lasting.append(before)
             else:
+                new.take_over(before)
                 del self.taken[-2]
         return [*lasting, new] if self._lasts(new) else lasting
 
@@ -83,7 +96,11 @@ class Thinned:
         while len(marked) > self._most // 4:
             marked = marked[::2]
         kept = {*marked, self.taken[-1].place}
-        self.taken = [each for each in self.taken if self._is_even(each) or each.place in kept]
+        stays = [self._is_even(each) or each.place in kept for each in self.taken]
+        for each, after, stay in zip(self.taken, self.taken[1:], stays[:-1], strict=False):
+            if not stay:
+                after.take_over(each)
+        self.taken = [each for each, stay in zip(self.taken, stays, strict=True) if stay]
         return True
 
     def _is_even(self, each: Taken) -> bool:

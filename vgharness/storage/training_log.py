@@ -121,7 +121,9 @@ class TrainingLogWriter:
         if not self._is_open():
             return
         line = _line(SnapshotLine(line="snapshot", number=self._snapshots_taken, snapshot=snapshot))
-        taken = Taken(self._snapshots_taken, snapshot.step, snapshot.rows, line)
+        taken = Taken(
+            self._snapshots_taken, snapshot.step, snapshot.rows, line, greatest=_rounded(snapshot.greatest_norm)
+        )
         self._snapshots_taken += 1
         self._rows_asked.discard(snapshot.rows)
         model = self._models[snapshot.model]

@@ -77,14 +77,14 @@ def plan(
     epochs: int | None = None,
     seeds: int | Sequence[int] | Literal["auto"] | None = None,
     most_seeds: int = MOST_BY_DEFAULT,
-    activations: Sequence[Activation] | None = None,
-    depths: Sequence[int] | None = None,
-    widths: Sequence[float] | None = None,
-    norms: Sequence[Norm | None] | None = None,
-    inits: Sequence[Init] | None = None,
-    optimizers: Sequence[OptimizerName] | None = None,
-    learning_rates: Sequence[float] | None = None,
-    schedules: Sequence[Schedule] | None = None,
+    activations: Activation | Sequence[Activation] | None = None,
+    depths: int | Sequence[int] | None = None,
+    widths: float | Sequence[float] | None = None,
+    norms: Norm | Sequence[Norm | None] | None = None,
+    inits: Init | Sequence[Init] | None = None,
+    optimizers: OptimizerName | Sequence[OptimizerName] | None = None,
+    learning_rates: float | Sequence[float] | None = None,
+    schedules: Schedule | Sequence[Schedule] | None = None,
     precision: Precision | None = None,
 ) -> Study:
     """Plans the study that ``preset`` stands for, with what is given in place of its own.
@@ -95,7 +95,8 @@ def plan(
         ``most_seeds``, of which the study has those of its first round (:mod:`~vgharness.study.looks`).
     activations: to train. Without them, a key of ``PRESETS`` trains sigmoid and ReLU, and the others are added with no
         epochs, depth 4 and the published recipe: what is said of them is said of the initialisation.
-    depths, widths, norms, inits, optimizers, learning_rates, schedules: the values of those factors.
+    depths, widths, norms, inits, optimizers, learning_rates, schedules: the values of those factors; one alone needs
+        no list.
     precision: of the arithmetic.
 
     Cells are the grid of all these, each value taken once. Seeds are the outermost loop, so that a run that is cut
@@ -106,14 +107,18 @@ def plan(
     Raises :class:`~vgharness.errors.UsageError` for what no preset, cell or study can be.
     """
     given = dict(zip(_ASKED, (depths, widths, norms, inits, optimizers, learning_rates, schedules), strict=True))
-    factors = {name: several(_ASKED[name], values) for name, values in given.items() if values is not None}
+    factors = {name: several(_ASKED[name], _as_list(values)) for name, values in given.items() if values is not None}
     if activations is not None:
-        factors["activation"] = several("activations", activations)
+        factors["activation"] = several("activations", _as_list(activations))
     return (
         design_of(preset, factors)
         .changed(epochs=epochs, seeds=seeds, most_seeds=most_seeds, precision=precision)
         .study()
     )
+
+
+def _as_list(values: Any) -> Any:
+    return [values] if isinstance(values, str | int | float) else values
 
 
 def design_of(preset: str, factors: Mapping[str, Sequence[Any]]) -> Design:

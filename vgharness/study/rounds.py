@@ -27,4 +27,4 @@ def next_round(run: Run) -> Study | None:
         for cell in cells
         if cell.seed == first
     ]
-    return Study(**{**dict(run.study), "cells": (*cells, *more), "rounds": following})
+    return run.study.changed(cells=(*cells, *more), rounds=following)

@@ -18,10 +18,11 @@ from vgharness.records import CellResult, Run, Study
 from vgharness.storage.store import RunStore
 from vgharness.study.judging import judged
 from vgharness.study.rounds import next_round
+from vgharness.study.shown_here import Progress, progress_here
 from vgharness.system.device import all_of
 from vgharness.system.environment import commit, describe
 from vgharness.system.process import interruptions_heard
-from vgharness.training.callback import Callback
+from vgharness.training.callback import Callback, Callbacks
 from vgharness.training.estimate import expected_seconds
 from vgharness.training.executor import Execution, Executor, LocalExecutor
 from vgharness.training.keeping import Keeper
@@ -35,6 +36,7 @@ def run_study(
     claims: Iterable[Claim] | None = None,
     command: str = "",
     callback: Callback | None = None,
+    progress: Progress = "auto",
     jobs: int | None = None,
     store: RunStore | None = None,
     fresh: bool = False,
@@ -43,8 +45,9 @@ def run_study(
     """Trains every cell of ``study`` on ``images`` and gives the run with its verdicts.
 
     ``claims`` are those to judge, by default the studied README's. ``command`` is recorded as what reproduces the run.
-    ``callback`` is called as training goes on. On a CPU ``jobs`` cells train at a time, by default one for each core.
-    The device ``cuda`` stands for all GPUs there are, ``cuda:N`` for one.
+    ``callback`` is called as training goes on. ``progress``: ``True`` shows how far it is, in a notebook's cell or on
+    stderr; ``auto``: in a notebook or on a terminal, not in a test nor beside a ``callback``. On a CPU ``jobs`` cells
+    train at a time, by default one for each core. The device ``cuda`` is all GPUs there are, ``cuda:N`` one.
 
     ``store``: where each epoch is kept as it ends, so that the same call goes on where an earlier one was ended,
     whatever ended it; None: nowhere. ``fresh``: forget what an earlier call has kept. Once the run is saved,
@@ -58,25 +61,40 @@ def run_study(
     nothing can be kept in the store, or another process trains one of the cells.
     A study with :attr:`~vgharness.records.Study.rounds` goes on with more seeds until its claims are decided.
     """
-    started = time.perf_counter()
-    callback, where = callback or Callback(), _Where(torch.device(device), jobs, cluster)
-    chosen = load_claims() if claims is None else tuple(claims)
+    started, where = time.perf_counter(), _Where(torch.device(device), jobs, cluster)
+    chosen, following = load_claims() if claims is None else tuple(claims), study
     run = _begun(study, images, where, command)
-    following: Study | None = study
     with ExitStack() as stack:
-        while following is not None:
-            begun = Run(**{**dict(run.so_far("running", run.results, run.seconds)), "study": following})
+        callback = _heard(callback, progress, stack)
+        while True:
+            begun = run.so_far("running", run.results, run.seconds).changed(study=following)
             left = _left(begun)
-            work = stack.enter_context(store.work(left, callback.warned)) if store else None
-            if work and fresh:
-                work.start_over()
-            trained = _trained(begun, left.study, images, where, callback, Keeper(work), started)
+            keeper = _keeper(left, store, fresh, callback, stack)
+            trained = _trained(begun, left.study, images, where, callback, keeper, started)
             try:
                 run = judged(trained, chosen)
             except KeyboardInterrupt:  # what was trained is not lost: judged once more, and no other round begins
                 return judged(trained.so_far("interrupted", trained.results, trained.seconds), chosen)
-            following = next_round(run)
-    return run
+            if (further := next_round(run)) is None:
+                return run
+            following = further
+
+
+def _heard(callback: Callback | None, progress: Progress, stack: ExitStack) -> Callback:
+    """The user's callback, and with it what shows the progress here."""
+    shown = progress_here(False if callback and progress == "auto" else progress)
+    if shown is None:
+        return callback or Callback()
+    stack.enter_context(shown)
+    return Callbacks(callback, shown) if callback else shown
+
+
+def _keeper(left: Run, store: RunStore | None, fresh: bool, callback: Callback, stack: ExitStack) -> Keeper:
+    """What keeps the epochs of ``left``."""
+    work = stack.enter_context(store.work(left, callback.warned)) if store else None
+    if work and fresh:
+        work.start_over()
+    return Keeper(work)
 
 
 class _Where(NamedTuple):
@@ -106,7 +124,7 @@ def _left(run: Run) -> Run:
     """The same run with those of its cells of which it has no result."""
     trained = {result.cell for result in run.results}
     cells = [cell for cell in run.study.cells if cell not in trained]
-    return Run(**{**dict(run), "results": (), "study": Study(**{**dict(run.study), "cells": cells})})
+    return run.changed(results=(), study=run.study.changed(cells=cells))
 
 
 def _trained(
@@ -140,5 +158,4 @@ def _executor(
 
 def _going_on(result: CellResult) -> CellResult:
     """What was interrupted as it is now: it trains."""
-    changes = {"status": "running", "reason": ""} if result.status == "interrupted" else {}
-    return CellResult(**{**dict(result), **changes})
+    return result.changed(status="running", reason="") if result.status == "interrupted" else result

@@ -48,7 +48,7 @@ def bound(model: nn.Module) -> tuple[Bound, ...]:
                 bounds.append(Bound(previous, name, factor))
             previous, factor = name, 1.0
         else:
-            factor *= _lipschitz(name, module)
+            factor *= lipschitz_bound(name, module)
     return tuple(bounds)
 
 
@@ -68,7 +68,7 @@ def operator_norm_bound(module: nn.Linear | nn.Conv2d) -> float:
     return float(norms.amax(dim=2).sum())
 
 
-def _lipschitz(name: str, module: nn.Module) -> float:
+def lipschitz_bound(name: str, module: nn.Module) -> float:
     """Gives the greatest ‖Jᵀδ‖₂ / ‖δ‖₂ of a layer without weights, with J its Jacobian at any input."""
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
         kernel, stride = _pair(module.kernel_size), _pair(module.stride)

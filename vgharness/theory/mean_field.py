@@ -52,12 +52,10 @@ def chi_of_layers(
     E[φ'(√q_l z)²]."""
     if min(q0, *weight_variances, *bias_variances) < 0:
         raise ValueError("chi needs variances and q0 of 0 or more")
-    phi = FUNCTIONS[activation]
     mean_square, factors = q0, []  # of what comes into the layer
     for weight_variance, bias_variance in zip(weight_variances, bias_variances, strict=True):
-        q = weight_variance * mean_square + bias_variance
-        factors.append(weight_variance * _mean_square(phi, phi.slope, q))
-        mean_square = _mean_square(phi, phi.value, q)
+        slope, mean_square = mean_squares(activation, weight_variance * mean_square + bias_variance)
+        factors.append(weight_variance * slope)
     return np.array(factors)
 
 
@@ -115,6 +113,12 @@ def chi_of_model(model: nn.Module, activation: Activation, inputs: Tensor) -> li
     # The signal comes to layer l through the weights of the next layer, so χ_l takes those weights' variance.
     slopes = chi_of_layers(activation, weights, biases, q0)
     return [float(slopes[i] / weights[i] * weights[i + 1]) for i in range(len(layers) - 1)]
+
+
+def mean_squares(activation: Activation, q: float) -> tuple[float, float]:
+    """Computes E[φ'(√q z)²] and E[φ(√q z)²], z ~ N(0, 1)."""
+    phi = FUNCTIONS[activation]
+    return _mean_square(phi, phi.slope, q), _mean_square(phi, phi.value, q)
 
 
 def _mean_square(phi: ActivationFunction, function: Callable[[Array], Array], q: float) -> float:

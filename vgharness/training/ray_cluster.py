@@ -248,4 +248,4 @@ def _interrupted(result: CellResult, *epochs: Epoch) -> CellResult:
         return result
     done = (*result.epochs, *epochs)
     where = f"in epoch {len(done) + 1}" if len(done) < result.cell.epochs else "after the last epoch"
-    return CellResult(**{**dict(result), "epochs": done, "status": "interrupted", "reason": f"interrupted {where}"})
+    return result.changed(epochs=done, status="interrupted", reason=f"interrupted {where}")

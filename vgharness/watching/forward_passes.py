@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -96,19 +96,27 @@ class _Hook:
         return getattr, (nullcontext(), "__exit__")
 
 
+class PassListener(Protocol):
+    """What is told of the passes."""
+
+    def before_pass(self) -> None:
+        """One begins."""
+
+    def gradient_came(self) -> None:
+        """A gradient came to what one of them put out, in a backward pass that goes on."""
+
+
 class PassRecorder:
     """Keeps the training forward passes of a model since the step before.
 
     called: the module that is called.
     model: the same without what wraps it, which is what can be repeated.
-    before_pass: is called before each of them.
+    listener: is told of them.
     for_steps: whether what is kept must outlive its step.
     """
 
-    def __init__(
-        self, called: nn.Module, model: nn.Module, before_pass: Callable[[], None], *, for_steps: bool
-    ) -> None:
-        self._before_pass = before_pass
+    def __init__(self, called: nn.Module, model: nn.Module, listener: PassListener, *, for_steps: bool) -> None:
+        self._listener = listener
         self._names: dict[nn.Module, str] = {called: ""}  # of the modules whose calls are passes
         self._children = {module: name for name, module in _parts_of(model)}
         self._counts: Counter[str] = Counter()
@@ -188,7 +196,7 @@ class PassRecorder:
             if module.training:
                 self._count(module)
             return
-        self._before_pass()
+        self._listener.before_pass()
         take = _clone if self._copies or self._changed_later else torch.Tensor.detach
         running = ForwardPass(
             self._names[module],
@@ -236,6 +244,7 @@ class PassRecorder:
         if running.batch < 0:  # a model in evaluation mode that is trained all the same
             self._keep(running, module)
         running.take(place, gradient, self._most_bytes)
+        self._listener.gradient_came()
 
     def _buffers_now(self) -> list[Tensor] | None:
         there = [buffer for owner, name in self._buffers if (buffer := owner[name]) is not None]

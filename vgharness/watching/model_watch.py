@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -61,6 +62,7 @@ class _Taken(NamedTuple):
     step: int
     reading: Reading
     fields: dict[str, Any]
+    if_finite: bool  # whether it was taken only if all gradients are finite
 
 
 class ModelWatch:
@@ -133,7 +135,8 @@ class ModelWatch:
             return
         self.hooked = True
         if self._is_measured() and not self._scale.used:
-            self._scale.found(scaler_that_steps())
+            self.pulse.scaler = scaler_that_steps()
+            self._scale.found(self.pulse.scaler)
         if self.begun:
             return
         if not closure:
@@ -167,14 +170,17 @@ class ModelWatch:
             return
         if not self.begun:  # the step ran the passes itself, and nobody said when they were complete
             self.begin(optimizer, within_step=True)
-        self.end(skipped=False)
+        # What a scaler gives a fused optimizer, which it calls always: that one leaves the step out by itself.
+        self.end(skipped=False, if_finite=hasattr(optimizer, "found_inf"))
 
-    def end(self, *, skipped: bool) -> None:
-        """The step is over; ``skipped``: it was left out."""
+    def end(self, *, skipped: bool, if_finite: bool = False) -> None:
+        """The step is over; ``skipped``: it was left out; ``if_finite``: it was where a gradient was not finite."""
         if self._reading is not None:
-            self._take(self._reading, skipped=skipped)
+            self._take(self._reading, skipped=skipped, if_finite=if_finite)
         if skipped:
             self._untold.leave_out(self.step)
+        elif if_finite:
+            self._untold.leave_out_unless_finite(self.step)
         self._reading, self.begun, self._kept, self.hooked = None, False, False, False
         self.step += 1
         waits, self.called = self.called, False
@@ -258,7 +264,7 @@ class ModelWatch:
             self._reader.keep_weights()
         self._kept = True
 
-    def _take(self, reading: Reading, *, skipped: bool) -> None:
+    def _take(self, reading: Reading, *, skipped: bool, if_finite: bool) -> None:
         reading.optimized = self.optimizers.parameters()
         fields: dict[str, Any] = {
             "batch": max(self.pulse.batch, 0),
@@ -266,7 +272,7 @@ class ModelWatch:
             "not_optimized": self.optimizers.left_out() if len(self.optimizers) else (),
             "skipped": skipped,
         }
-        self._taken = _Taken(self.step, reading, fields)
+        self._taken = _Taken(self.step, reading, fields, if_finite)
         if len(self.optimizers) == 1:
             self._reader.read_updates(reading)
         every = self._setting.every
@@ -315,6 +321,8 @@ class ModelWatch:
         if len(self.optimizers) != 1:
             self._reader.read_updates(taken.reading)
         fields, rows = self._reader.fields(taken.reading)
+        if taken.if_finite and not math.isfinite(fields["total_norm"] or 0.0):
+            taken.fields["skipped"] = True
         more = {"model": self.name, "step": taken.step, "loss": loss, "greatest_norm": self._greatest or None}
         self._greatest = 0.0
         self._listener.snapshot(self, {**taken.fields, **fields, **more}, rows)

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Variable
 
 from vgharness.records import Birth
 from vgharness.watching.birth import Cause, find_cause, finite_without_scale, nonfinite_parameter, uses_nan
@@ -25,6 +26,7 @@ from vgharness.watching.reproducer import Reproducer
 from vgharness.watching.stand_in import unwrapped
 
 _DELAY: Final = 3  # steps after which a GPU's values are waited for
+_MOST_PENDING: Final = 8  # looks that no step came after; the first of them tells where it began
 _COLLAPSED: Final = 1.0  # a loss scale below it helps no gradient
 
 
@@ -49,7 +51,7 @@ class Pulse:
     model: whose training is watched; it may be wrapped for several processes or compiled.
     name: of the model in the log.
     folder: gives a fresh folder for a reproducer, or ``None`` where there is none to write to.
-    scaler: the ``GradScaler`` of its training.
+    scaler: the ``GradScaler`` of its training; it may be set later, where it is found out.
     delay: steps after which a device's values are waited for; ``None``: 0 on a CPU, 3 elsewhere.
     note: is called with a line for what the user should know.
     """
@@ -64,19 +66,21 @@ class Pulse:
         delay: int | None = None,
         note: Callable[[str], None],
     ) -> None:
-        self._model, self._name, self._scaler = unwrapped(model), name, scaler
+        self._model, self._name, self.scaler = unwrapped(model), name, scaler
         self._parameters = list(self._model.parameters())
         on_cpu = all(parameter.device.type == "cpu" for parameter in self._parameters)
         self._delay = (0 if on_cpu else _DELAY) if delay is None else delay
-        self._recorder = PassRecorder(model, self._model, self._look_between, for_steps=self._delay > 0)
+        self._recorder = PassRecorder(model, self._model, self, for_steps=self._delay > 0)
         self._reproducer = Reproducer(folder, note)
         self._norm = GradientNorm(self._parameters)
         self._kept: KeptWeights | None = None
         self._looks: deque[Look] = deque()
+        self._pending: list[Look] = []  # those between two forward passes, of no step yet
         self._of_step: list[Look] = []  # those looks of the oldest step that have come
         self._beats: list[Beat] = []
         self._last: Beat | None = None  # that has come
         self._step, self._steps = -1, 0
+        self._queued = False  # whether it is looked at the gradients when this backward pass ends
         self._sees_outputs = True  # until what they hold is known to be meant
         self.birth: Birth | None = None
 
@@ -107,12 +111,12 @@ class Pulse:
             self._kept = KeptWeights(self._parameters)
         if self._kept is not None:
             self._kept.keep(step)
-        self._looks.append(self._look())
-        self._looks[-1].last = True
-        for look in reversed(self._looks):
-            if look.step is not None:
-                break
+        looks = [*self._pending, self._look()]
+        self._pending.clear()
+        looks[-1].last = True
+        for look in looks:
             look.belongs_to(step, self._delay)
+        self._looks.extend(looks)
         self._collect()
 
     def seen(self, *, wait: bool = False) -> list[Beat]:
@@ -127,7 +131,7 @@ class Pulse:
         passes = self._recorder.take_all()
         norm = self._norm.exact_total() if self._delay else self._norm.total()
         sums = [given.sum for given in passes if given.sum is not None] if self._sees_outputs else []
-        scale = self._scaler._get_scale_async() if self._scaler is not None else None
+        scale = self.scaler._get_scale_async() if self.scaler is not None else None
         if not self._delay:
             here = sum(map(float, sums)) if sums else 0.0
             return Look(passes, self.batch, Values(float(norm), here, 1.0 if scale is None else float(scale)))
@@ -142,19 +146,37 @@ class Pulse:
             self._kept.saw(values)
         return Look(passes, self.batch, values)
 
-    def _look_between(self) -> None:
+    def gradient_came(self) -> None:
+        """Where a scaler may leave the step out, of which nothing else is seen."""
+        if self._is_scaled() and not self._queued and self.birth is None:
+            self._queued = True
+            Variable._execution_engine.queue_callback(self._add_look)
+
+    def before_pass(self) -> None:
         """Before a forward pass: where gradients came back to all those before it, which are then of another batch of
-        the same step, its own are looked at, and what was kept of those that are finite is let go."""
+        the same step, its own are looked at, and those that are finite are let go."""
         passes = self._recorder.passes
-        if not passes or not all(given.came_back for given in passes):
-            return
-        self._looks.append(self._look())
-        for look in self._looks:
-            if look.step is None and look.passes and look.is_here(self._step) and look.values().finite:
-                look.passes = ()
+        if passes and all(given.came_back for given in passes):
+            self._add_look()
+        for look in [each for each in self._pending if each.is_here(self._step)]:
+            values = look.values()
+            if values.norm == 0:  # they were cleared
+                del self._pending[: self._pending.index(look) + 1]
+            elif math.isfinite(values.norm):  # what was not finite before was cleared
+                place = self._pending.index(look)
+                before = [each for each in self._pending[:place] if math.isfinite(each.values().norm)]
+                self._pending[: place + 1] = [*before, *([] if values.finite else [look])]
+            elif self._is_scaled() and self.birth is None:
+                self._look_for_birth(look, Beat(self._step + 1, look.batch, values.norm, False))
+                self._pending.remove(look)
+        del self._pending[_MOST_PENDING:]
+
+    def _add_look(self) -> None:
+        self._queued = False
+        self._pending.append(self._look())
 
     def _collect(self, *, wait: bool = False) -> None:
-        while self._looks and self._looks[0].step is not None and self._looks[0].is_here(self._step, wait=wait):
+        while self._looks and self._looks[0].is_here(self._step, wait=wait):
             self._of_step.append(self._looks.popleft())
             if self._of_step[-1].last:
                 looks, self._of_step = self._of_step, []
@@ -170,7 +192,7 @@ class Pulse:
         self._beats.append(beat)
         if self.birth is None:
             if not beat.finite:
-                self._look_for_birth(next((look for look in looks if not look.values().finite), looks[-1]), beat)
+                self._look_for_birth(_first_of_those_that_last(looks), beat)
             elif self._sees_outputs:
                 self._look_at_outputs([look for look in looks if math.isnan(look.values().outputs)], beat)
             if not all(given.inputs_unchanged for look in looks for given in look.passes):
@@ -192,7 +214,7 @@ class Pulse:
 
     def _look_for_birth(self, look: Look, beat: Beat) -> None:
         scale = look.values().scale
-        scaled = self._scaler is not None and self._scaler.is_enabled() and scale >= _COLLAPSED
+        scaled = self._is_scaled() and scale >= _COLLAPSED
         with self._undisturbed() as weights:
             if scaled and finite_without_scale(self._model, look.passes, weights, scale):
                 self._was_meant()
@@ -211,6 +233,9 @@ class Pulse:
             yield None if self._kept is None else self._kept.weights
         finally:
             self._recorder.go_on()
+
+    def _is_scaled(self) -> bool:
+        return self.scaler is not None and bool(self.scaler.is_enabled())
 
     def _was_meant(self) -> None:
         if self._kept is not None:
@@ -242,8 +267,8 @@ class Pulse:
         """What no step came after: passes of a training that was ended because something is not finite, and the weights
         that the last step left."""
         self._kept = None  # the weights are those that the passes had
-        looks = [*self._looks, *([self._look()] if self._recorder.passes else ())]
-        self._looks.clear()
+        looks = [*self._pending, *([self._look()] if self._recorder.passes else ())]
+        self._pending.clear()
         bad = next((look for look in looks if not look.values().finite), None)
         if bad is not None:
             with self._undisturbed():
@@ -253,3 +278,13 @@ class Pulse:
                     self._born(cause, Beat(self._step, bad.batch, math.nan, False), None, bad.values().scale)
         elif self._last is not None and self._last.finite and (name := nonfinite_parameter(self._model, None)):
             self._born(Cause(parameter=name), self._last, None, 1.0)
+
+
+def _first_of_those_that_last(looks: list[Look]) -> Look:
+    """Where gradients that are added up became what they are at the end, which is not finite."""
+    found = looks[-1]
+    for look in reversed(looks[:-1]):
+        if math.isfinite(look.values().norm):
+            break
+        found = look
+    return found

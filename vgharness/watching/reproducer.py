@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,13 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from vgharness.formatting import in_one_line
-from vgharness.records import Birth, Record
+from vgharness.records import Birth, Count, Record
 from vgharness.system.files import shown, write_text
 from vgharness.watching.forward_passes import ForwardPass, copied
-from vgharness.watching.stand_in import set_state, standing_in
+from vgharness.watching.stand_in import HOOKS, is_ours, set_state, standing_in
 
 FACTS, WEIGHTS, BATCH, MODEL, SCRIPT = "reproduce.json", "weights.pt", "batch.pt", "model.pkl", "script.py"
-MAIN: Final = "__main__"
+MAINS: Final = ("__main__", "__mp_main__")  # the training script, here and in processes that it starts
+HOOK: Final = "hook"  # stands for one that is left out
 
 
 class Facts(Record):
@@ -40,7 +42,8 @@ class Facts(Record):
     versions: of Python and PyTorch.
     paths: folders that its modules were imported from, besides those of installed packages.
     package: of the script, where it was run as a module of one.
-    pickled: whether the model could be pickled; else why not.
+    pickled: why the model could not be pickled; empty: it was.
+    hooks: how many of its hooks could not be, and were left out.
     command: shows it again.
     """
 
@@ -52,6 +55,7 @@ class Facts(Record):
     paths: tuple[str, ...]
     package: str = ""
     pickled: str = ""
+    hooks: Count = 0
     command: str
 
 
@@ -98,10 +102,12 @@ def _write(folder: Path, model: nn.Module, given: ForwardPass, birth: Birth, sca
     tensors = named_tensors(model)
     torch.save({name: _own(tensor.detach()) for name, tensor in tensors.items()}, folder / WEIGHTS)
     torch.save(_batch(given, scale), folder / BATCH)
-    pickled = _pickle(folder / MODEL, model, tensors)
-    main = sys.modules.get(MAIN)
-    source = _source_of(main)
-    if source and not pickled and any(type(module).__module__ == MAIN for module in model.modules()):
+    hooks = _hooks_to_leave_out(model)
+    pickled = _pickle(folder / MODEL, model, tensors, hooks)
+    mains = {type(module).__module__ for module in model.modules()} & set(MAINS)
+    main = sys.modules.get(min(mains, default=MAINS[0]))
+    source = _source_of(main) if mains and not pickled else ""
+    if source:
         write_text(folder / SCRIPT, source)
     kind = type(model)
     needs_model = " --model path/file.py:make_model" if pickled else ""
@@ -113,7 +119,8 @@ def _write(folder: Path, model: nn.Module, given: ForwardPass, birth: Birth, sca
         paths=tuple(dict.fromkeys((str(Path(sys.path[0] or ".").resolve()), str(Path.cwd())))),
         package=getattr(main, "__package__", None) or "",
         pickled=pickled,
-        command=f"vgharness reproduce {folder}{needs_model}",
+        hooks=sum(not is_ours(hook) for hook in hooks),
+        command=f"vgharness reproduce {shlex.quote(str(folder))}{needs_model}",
     )
     write_text(folder / FACTS, facts.model_dump_json(indent=1))
 
@@ -151,23 +158,44 @@ def _batch(given: ForwardPass, scale: float) -> dict[str, Any]:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles a model, with names in place of its parameters and buffers."""
+    """Pickles a model, with names in place of its parameters and buffers, and without some hooks."""
 
-    def __init__(self, file: BinaryIO, tensors: dict[str, Tensor]) -> None:
+    def __init__(self, file: BinaryIO, tensors: dict[str, Tensor], hooks: Sequence[Any]) -> None:
         super().__init__(file)
         self._names = {id(tensor): name for name, tensor in tensors.items()}
+        self._hooks = set(map(id, hooks))
 
     def persistent_id(self, thing: Any) -> Any:
+        if id(thing) in self._hooks:
+            return HOOK
         if isinstance(thing, Tensor) and id(thing) in self._names:
             return self._names[id(thing)], thing.requires_grad, isinstance(thing, nn.Parameter)
         return None
 
 
-def _pickle(path: Path, model: nn.Module, tensors: dict[str, Tensor]) -> str:
+def _hooks_to_leave_out(model: nn.Module) -> list[Any]:
+    """Those of its hooks that cannot be pickled, and those that look at the training."""
+    found = [
+        hook for module in model.modules() for name in HOOKS for hook in (getattr(module, name, None) or {}).values()
+    ]
+    return [hook for hook in found if is_ours(hook) or not _can_be_pickled(hook)]
+
+
+def _can_be_pickled(hook: Any) -> bool:
+    if isinstance(getattr(hook, "__self__", None), nn.Module):  # a part of the model, which is pickled with it
+        return True
+    try:
+        pickle.dumps(hook)
+    except Exception:
+        return False
+    return True
+
+
+def _pickle(path: Path, model: nn.Module, tensors: dict[str, Tensor], hooks: Sequence[Any]) -> str:
     """Returns why it cannot be done; empty where it was."""
     try:
         with path.open("wb") as file:
-            _Pickler(file, tensors).dump(model)
+            _Pickler(file, tensors, hooks).dump(model)
     except OSError:
         raise
     except Exception as error:  # whatever a stranger's module holds

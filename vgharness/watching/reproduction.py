@@ -21,7 +21,7 @@ from vgharness.records import FROM_FILE, first_of
 from vgharness.system.files import shown
 from vgharness.watching.birth import Cause, find_cause
 from vgharness.watching.forward_passes import Autocast, ForwardPass
-from vgharness.watching.reproducer import BATCH, FACTS, MAIN, MODEL, SCRIPT, WEIGHTS, Facts, named_tensors
+from vgharness.watching.reproducer import BATCH, FACTS, HOOK, MAINS, MODEL, SCRIPT, WEIGHTS, Facts, named_tensors
 from vgharness.watching.script_part import GIVE_MODEL, ScriptPart
 
 
@@ -104,6 +104,8 @@ class _Unpickler(pickle.Unpickler):
         self._part: ScriptPart | None = None
 
     def persistent_load(self, key: Any) -> Any:
+        if key == HOOK:
+            return _look_at_nothing
         name, requires_grad, is_parameter = key
         if name not in self._made:
             tensor = self._tensors[name]
@@ -111,7 +113,7 @@ class _Unpickler(pickle.Unpickler):
         return self._made[name]
 
     def find_class(self, module: str, name: str) -> Any:
-        if module != MAIN:
+        if module not in MAINS:
             return super().find_class(module, name)
         self._part = self._part or self._script()
         first, *rest = name.split(".")
@@ -119,6 +121,10 @@ class _Unpickler(pickle.Unpickler):
         for part in rest:
             found = getattr(found, part)
         return found
+
+
+def _look_at_nothing(*args: Any, **kwargs: Any) -> None:
+    """In place of a hook that was left out."""
 
 
 def _unpickled(folder: Path, facts: Facts, tensors: dict[str, Tensor]) -> nn.Module:

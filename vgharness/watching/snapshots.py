@@ -48,6 +48,7 @@ class SnapshotReader:
         self._dead = DeadUnits()
         self._buffer = FlatBuffer()
         self._feeds: dict[LayerKey, tuple[LayerKey, ...] | None] = {}  # as the last full snapshot had them
+        self._last: list[tuple[LayerKey, tuple[LayerKey, ...] | None]] = []  # rows, and what they feed
         self._last_rows: tuple[LogRow, ...] = ()
 
     # --- while a step is measured --------------------------------------------------------------------
@@ -161,10 +162,11 @@ class SnapshotReader:
         keys = [LayerKey(x.layer.name, x.forward_pass, x.backward_pass) for x in reading.rows]
         if reading.full or set(keys) != set(self._feeds):
             self._feeds = {key: row.feeds for key, row in zip(keys, reading.rows, strict=True)}
-        found = tuple(
-            LogRow(**key._asdict(), aliases=row.layer.aliases, feeds=self._feeds[key])
-            for key, row in zip(keys, reading.rows, strict=True)
-        )
-        if found != self._last_rows:
-            self._last_rows = found
+        now = [(key, self._feeds[key]) for key in keys]
+        if now != self._last:
+            self._last = now
+            self._last_rows = tuple(
+                LogRow(**key._asdict(), aliases=row.layer.aliases, feeds=feeds)
+                for (key, feeds), row in zip(now, reading.rows, strict=True)
+            )
         return self._last_rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import MethodType
@@ -18,7 +19,7 @@ from vgharness.gradflow.randomness import GeneratorStates
 from vgharness.probe.norms import tensors_in
 from vgharness.watching.forward_passes import ForwardPass, buffers_of
 
-_HOOKS = (
+HOOKS = (
     "_forward_pre_hooks",
     "_forward_hooks",
     "_backward_pre_hooks",
@@ -80,6 +81,8 @@ def set_state(model: nn.Module, given: ForwardPass) -> None:
 def as_it_ran(given: ForwardPass) -> Iterator[None]:
     """Within, gradients are asked for and types are chosen as in that pass."""
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # the training has heard them, or they are of the copy
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         # It would end the pass at the first NaN.
@@ -100,13 +103,13 @@ def _copy(model: nn.Module, weights: Sequence[Tensor] | None) -> nn.Module:
             for tensor in tensors_in(value):
                 if tensor.grad_fn is not None:
                     memo[id(tensor)] = tensor.detach()
-        for name in _HOOKS:
+        for name in HOOKS:
             hooks = getattr(module, name, None)
             if hooks:
-                memo[id(hooks)] = type(hooks)((key, hook) for key, hook in hooks.items() if not _is_ours(hook))
+                memo[id(hooks)] = type(hooks)((key, hook) for key, hook in hooks.items() if not is_ours(hook))
     copied = copy.deepcopy(model, memo)
     for module in copied.modules():
-        for name in _HOOKS:
+        for name in HOOKS:
             hooks = getattr(module, name, None) or {}
             for key, hook in hooks.items():
                 if isinstance(hook, MethodType) and isinstance(memo.get(id(hook.__self__)), nn.Module):
@@ -116,7 +119,8 @@ def _copy(model: nn.Module, weights: Sequence[Tensor] | None) -> nn.Module:
     return copied
 
 
-def _is_ours(hook: Any) -> bool:
+def is_ours(hook: Any) -> bool:
+    """Whether a hook looks at the training, and is no part of the model."""
     return type(getattr(hook, "__self__", None)).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 

@@ -30,6 +30,8 @@ class Untold:
         self._awaited: set[int] = set()
         self._norms: dict[int, float] = {}
         self._skipped: set[int] = set()
+        self._if_finite: set[int] = set()  # that were taken only if their gradients are finite
+        self._not_finite: set[int] = set()
         self._losses: dict[int, float] = {}
 
     def begin(self, step: int) -> None:
@@ -38,6 +40,8 @@ class Untold:
 
     def beat(self, beat: Beat) -> None:
         self._norms[beat.step] = beat.total_norm
+        if not beat.finite:
+            self._not_finite.add(beat.step)
         self._awaited = {step for step in self._awaited if step > beat.step}  # they come in order
 
     def leave_out(self, step: int) -> None:
@@ -46,6 +50,10 @@ class Untold:
         if step not in self._awaited and step not in self._norms:
             self._norms[step] = math.inf
 
+    def leave_out_unless_finite(self, step: int) -> None:
+        """``step`` was left out, if its gradients were not finite."""
+        self._if_finite.add(step)
+
     def give_loss(self, step: int, loss: float) -> None:
         self._losses[step] = loss
 
@@ -53,5 +61,7 @@ class Untold:
         """Those that no beat is awaited before, each once."""
         before = min(self._awaited, default=math.inf)
         for step in sorted(step for step in self._norms if step < before):
-            yield Told(step, self._norms.pop(step), step in self._skipped, self._losses.pop(step, None))
-            self._skipped.discard(step)
+            skipped = step in self._skipped or step in self._if_finite & self._not_finite
+            yield Told(step, self._norms.pop(step), skipped, self._losses.pop(step, None))
+            for steps in (self._skipped, self._if_finite, self._not_finite):
+                steps.discard(step)

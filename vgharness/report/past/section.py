@@ -11,12 +11,11 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from vgharness.formatting import listing, moment, with_span
-from vgharness.records import Outcome
+from vgharness.records import SYMBOLS, Outcome, tally, tally_line
 from vgharness.report.history import RULE, STUDY, Point, Series, colour_of
 from vgharness.report.past.digest import Digest
 from vgharness.report.past.runs import FOLDER, Change, Past, PastRun, changes_of
 from vgharness.report.svg.trail import Stop, Trail, draw, trail_axis
-from vgharness.report.verdict_table import SYMBOLS, tally, tally_line
 
 _SHOWN: Final = 5  # earlier runs; the rest is folded
 _MOST_TRAILS: Final = 12

@@ -14,10 +14,10 @@ from typing import Final, Literal, NamedTuple
 from vgharness.claims.decision import FEWEST_SEEDS
 from vgharness.formatting import count, duration, percent, together, with_span
 from vgharness.gradflow.summary import SIGNAL
-from vgharness.records import Activation, Run, Verdict
+from vgharness.records import Activation, Run, Verdict, tally_line
 from vgharness.report.kinds import Kind, Series, factor_series, numerical_errors, trained_groups
 from vgharness.report.rounds import rounds_line
-from vgharness.report.verdict_table import deciding, tally_line
+from vgharness.report.verdict_table import deciding
 from vgharness.statistics import Summary
 from vgharness.theory import FUNCTIONS
 

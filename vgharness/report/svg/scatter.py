@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
+from vgharness.display.elements import described, element
 from vgharness.report.svg.axis import Axis
-from vgharness.report.svg.elements import described, element
 
 _HEIGHT: Final = 240.0
 _BELOW: Final = 38.0

@@ -8,9 +8,9 @@ from typing import Final
 
 from markupsafe import Markup
 
+from vgharness.display.elements import element
 from vgharness.records import Reading
 from vgharness.report.svg.axis import Axis, axis_over
-from vgharness.report.svg.elements import element
 
 _PERCENT: Final = Axis(0.0, 100.0)
 

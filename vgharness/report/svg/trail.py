@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
+from vgharness.display.elements import described, element
 from vgharness.formatting import number
 from vgharness.report.svg.axis import Axis, axis_over
-from vgharness.report.svg.elements import described, element
 
 _LEAST_RATIO: Final = 5.0
 _LEAST_SPAN: Final = 0.2  # of a linear axis, as a share of the values

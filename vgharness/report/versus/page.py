@@ -9,12 +9,12 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from vgharness.formatting import moment
-from vgharness.records import Reading, Run
+from vgharness.records import SYMBOLS, Reading, Run, tally_line
 from vgharness.report.claim_rows import FILTERS, anchor_of, document_link
 from vgharness.report.past.section import short_commit
 from vgharness.report.svg.strips import can_be_drawn, strip, strip_axes
 from vgharness.report.templates import environment
-from vgharness.report.verdict_table import SYMBOLS, interval, marked, measured, tally_line
+from vgharness.report.verdict_table import interval, marked, measured
 from vgharness.report.versus.pairs import ClaimPair, ReadingPair, Versus, headline
 from vgharness.report.versus.settings import settings_of
 from vgharness.system.files import write_text

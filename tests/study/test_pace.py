@@ -2,8 +2,8 @@
 
 import pytest
 
-from vgharness.cli.pace import Pace
 from vgharness.records import Cell
+from vgharness.study.pace import Pace
 
 pytestmark = pytest.mark.fast
 

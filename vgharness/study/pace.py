@@ -62,4 +62,4 @@ def _mean(known: _Known, kind: Hashable) -> float:
 
 def _kind(cell: Cell) -> Hashable:
     """Cells of one kind take about as long for an epoch."""
-    return tuple(value for name, value in cell if name not in ("activation", "seed", "epochs"))
+    return tuple(value for name, value in cell.fields().items() if name not in ("activation", "seed", "epochs"))

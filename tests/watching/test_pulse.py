@@ -106,6 +106,7 @@ def test_nothing_of_the_training_changes(kind: type[Restless], delay: int, tmp_p
             pulse.close()
             assert pulse.birth is not None
             assert pulse.birth.origin == NonfiniteOrigin(stage="backward", module="size", operation="sqrt")
+            assert pulse.batch == 7
             assert (tmp_path / "born" / "reproduce.json").exists()
         assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     for without, with_ in zip(*states, strict=True):
@@ -273,6 +274,26 @@ def test_a_model_of_which_only_parts_are_called(delay: int) -> None:
     pulse = train(model, batches(BAD, zero_row), delay=delay, call=lambda x: model["heads"][0](model["encoder"](x)))
     assert (pulse.birth.step, pulse.birth.batch, pulse.batch) == (BAD, BAD, 7)
     assert pulse.birth.origin == NonfiniteOrigin(stage="forward", module="encoder.log", operation="log")
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_model_that_is_moved_and_one_that_gets_other_parts_are_seen_on(delay: int) -> None:
+    model = around(log=Does(logarithm))
+    pulse = pulse_of(model, delay=delay)
+    for step, x in enumerate(batches(6, zero_row)):
+        if step == 2:
+            model.double()
+        if step == 4:
+            model.fc2 = nn.Linear(WIDTH, 3, dtype=torch.float64)
+            pulse.model_changed()
+        model.zero_grad()
+        squares(model(x if step < 2 else x.double())).backward()
+        pulse.before_step(step)
+        expected = math.sqrt(sum(float(p.grad.double().square().sum()) for p in model.parameters()))
+        if step == 5:
+            assert pulse.seen(wait=True)[-1].total_norm == pytest.approx(expected, rel=1e-6)
+    pulse.close()
+    assert (pulse.birth.step, pulse.birth.origin.module) == (6, "log")
 
 
 def test_evaluation_in_between_is_no_batch_and_no_birth() -> None:

@@ -49,15 +49,15 @@ def find_cause(
     weights: those before that step, in the order of the model's parameters; ``None``: the model still has them.
     scale: by which the gradients that came to its outputs are to be divided.
     """
-    parameter = nonfinite_parameter(model, weights)
-    if not passes:
-        said = "since the step before the model put out nothing that a gradient could come to"
-        return _not_repeated(None, parameter, said)
+    parameter = ""
     try:
+        parameter = nonfinite_parameter(model, weights)
+        if not passes:
+            raise CannotRepeatError("since the step before the model put out nothing that a gradient could come to")
         with standing_in(model, weights) as stand_in:
             looks = [_look(stand_in, given, scale) for given in passes]
     except CannotRepeatError as error:
-        return _not_repeated(passes[-1], parameter, str(error))
+        return _not_repeated(passes[-1] if passes else None, parameter, str(error))
     except Exception as error:  # whatever a stranger's model raises
         return _not_repeated(passes[-1], parameter, f"repeating the pass raised {in_one_line(error)}")
     return _first(model, passes, looks, parameter)

@@ -121,19 +121,24 @@ class PassRecorder:
         self._children = {module: name for name, module in _parts_of(model)}
         self._counts: Counter[str] = Counter()
         self._most_bytes = _MOST_GRADIENT_BYTES if for_steps else None
+        self._running: tuple[nn.Module, ForwardPass] | None = None
+        self._given: list[tuple[Tensor, int]] = []
+        self.passes: deque[ForwardPass] = deque(maxlen=_MOST_PASSES)
+        self._handles: list[RemovableHandle] = []
+        # Of the first pass it is not known yet whether the model works on its inputs in place.
+        self._copies, self._changed_later = True, False
+        self.batch = -1
+        self._keeps, self._paused = True, False
+        self.read(model)
+
+    def read(self, model: nn.Module) -> None:
+        """Takes note of what is in the model, which may have changed; forgets passes of what it was."""
+        self.passes.clear()
         self.modules = list(model.modules())
         self._buffers = [(module._buffers, name) for module in self.modules for name in module._buffers]
         devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
         self._gpus = tuple(sorted(device.index or 0 for device in devices if device.type == "cuda"))
         self._device_types = tuple(sorted({"cpu", *(device.type for device in devices)}))
-        self._handles: list[RemovableHandle] = []
-        self._running: tuple[nn.Module, ForwardPass] | None = None
-        self._given: list[tuple[Tensor, int]] = []
-        # Of the first pass it is not known yet whether the model works on its inputs in place.
-        self._copies, self._changed_later = True, False
-        self.batch = -1
-        self._keeps, self._paused = True, False
-        self.passes: deque[ForwardPass] = deque(maxlen=_MOST_PASSES)
 
     def open(self) -> None:
         """Hooks the model."""

@@ -17,10 +17,14 @@ class GradientNorm:
     """‖∂L/∂θ‖₂ of all ``parameters`` together."""
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self._device = parameters[0].device if parameters else torch.device("cpu")
+        self._parameters = parameters
+        self._sort()
+
+    def _sort(self) -> None:
+        self._device = self._parameters[0].device if self._parameters else torch.device("cpu")
         self._long: list[nn.Parameter] = []
         self._groups: dict[tuple[torch.device, torch.dtype], list[nn.Parameter]] = {}
-        for parameter in parameters:
+        for parameter in self._parameters:
             if parameter.device.type == "cpu" and parameter.numel() > _LONG:
                 self._long.append(parameter)
             else:
@@ -28,19 +32,27 @@ class GradientNorm:
 
     def total(self) -> Tensor:
         """As a scalar on the first parameter's device. On a CPU infinite where squares are too large for float32."""
-        with torch.no_grad():
-            norms = [norm(gradient) for gradient in _gradients(self._long)]
-            groups = [torch.stack(norms)] if norms else []
-            return self._all(groups, exact=self._device.type != "cpu")
+        return self._measured(exact=self._device.type != "cpu")
 
     def exact_total(self) -> Tensor:
         """The same in float64, in which no square of a float32 number is too large. A GPU waits for its memory all the
         same; a CPU takes longer."""
-        with torch.no_grad():
-            groups = [_norms([gradient], _widest(gradient.device)) for gradient in _gradients(self._long)]
-            return self._all(groups, exact=True)
+        return self._measured(exact=True)
 
-    def _all(self, norms: list[Tensor], *, exact: bool) -> Tensor:
+    def _measured(self, *, exact: bool) -> Tensor:
+        with torch.no_grad():
+            try:
+                return self._all(exact=exact)
+            except RuntimeError:  # the model was moved to another device or type since
+                self._sort()
+                return self._all(exact=exact)
+
+    def _all(self, *, exact: bool) -> Tensor:
+        long = _gradients(self._long)
+        if exact:
+            norms = [_norms([gradient], _widest(gradient.device)) for gradient in long]
+        else:
+            norms = [torch.stack([norm(gradient) for gradient in long])] if long else []
         for (device, dtype), parameters in self._groups.items():
             gradients = _gradients(parameters)
             if gradients:

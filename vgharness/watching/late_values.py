@@ -97,6 +97,12 @@ class KeptWeights:
         self._finite = torch.ones((), dtype=torch.bool, device=device)
         self.step = torch.zeros((), dtype=torch.float32, device=device)
 
+    @property
+    def fit(self) -> bool:
+        """Whether the weights are still of the same types, on the same devices."""
+        pairs = zip(self.weights, self._parameters, strict=True)
+        return all(kept.dtype == now.dtype and kept.device == now.device for kept, now in pairs)
+
     def keep(self, step: int) -> None:
         """Keeps the weights as they are now, where all was finite until now."""
         with torch.no_grad():

@@ -248,6 +248,7 @@ class ModelWatch:
         change = self._shape.change_to(now)
         if change is None:
             return True
+        self.pulse.model_changed()
         whole = now.same_parameters(self._shape)
         self._shape = now
         self._listener.note(f"step {self.step}: {self._named('in the model')}, {change}; watching goes on")

@@ -67,13 +67,10 @@ class Pulse:
         note: Callable[[str], None],
     ) -> None:
         self._model, self._name, self.scaler = unwrapped(model), name, scaler
-        self._parameters = list(self._model.parameters())
-        on_cpu = all(parameter.device.type == "cpu" for parameter in self._parameters)
+        on_cpu = all(parameter.device.type == "cpu" for parameter in self._model.parameters())
         self._delay = (0 if on_cpu else _DELAY) if delay is None else delay
         self._recorder = PassRecorder(model, self._model, self, for_steps=self._delay > 0)
         self._reproducer = Reproducer(folder, note)
-        self._norm = GradientNorm(self._parameters)
-        self._kept: KeptWeights | None = None
         self._looks: deque[Look] = deque()
         self._pending: list[Look] = []  # those between two forward passes, of no step yet
         self._of_step: list[Look] = []  # those looks of the oldest step that have come
@@ -83,6 +80,7 @@ class Pulse:
         self._queued = False  # whether it is looked at the gradients when this backward pass ends
         self._sees_outputs = True  # until what they hold is known to be meant
         self.birth: Birth | None = None
+        self._read()
 
     @property
     def batch(self) -> int:
@@ -92,6 +90,18 @@ class Pulse:
     def open(self) -> None:
         """Hooks the model's own forward pass."""
         self._recorder.open()
+
+    def model_changed(self) -> None:
+        """To be called where the model got other parameters or modules, or was moved."""
+        self._collect(wait=True)
+        self._pending.clear()
+        self._recorder.read(self._model)
+        self._read()
+
+    def _read(self) -> None:
+        self._parameters = list(self._model.parameters())
+        self._norm = GradientNorm(self._parameters)
+        self._kept: KeptWeights | None = None
 
     def close(self) -> None:
         """Takes the hooks away, having waited for what is still to come."""
@@ -107,6 +117,8 @@ class Pulse:
         self._steps += 1
         if self.batch < 0:
             self._recorder.keep_parts(self._steps)
+        if self._kept is not None and not self._kept.fit:
+            self._kept = None
         if self._delay and self._kept is None and self.birth is None and self._parameters:
             self._kept = KeptWeights(self._parameters)
         if self._kept is not None:

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
+from vgharness.display.elements import described, element
 from vgharness.formatting import number
 from vgharness.report.svg.axis import Axis, apart
-from vgharness.report.svg.elements import described, element
 from vgharness.report.svg.steps import StepMark, draw_marks, step_ticks
 
 _HEIGHT: Final = 170.0

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
+from vgharness.display.elements import described, element
 from vgharness.report.svg.axis import Axis
-from vgharness.report.svg.elements import described, element
 from vgharness.report.svg.steps import StepMark, draw_marks, step_ticks
 
 LONGEST_NAME: Final = 20  # characters

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
+from vgharness.display.elements import element
 from vgharness.report.svg.axis import Axis
-from vgharness.report.svg.elements import element
 
 _LEAST_APART: Final = 13.0  # percent: closer marks share a label
 _MOST_MARKS: Final = 60

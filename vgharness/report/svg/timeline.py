@@ -7,9 +7,9 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
+from vgharness.display.elements import described, element
 from vgharness.formatting import shorten
 from vgharness.report.svg.axis import Axis
-from vgharness.report.svg.elements import described, element
 from vgharness.report.svg.steps import step_ticks
 
 _LONGEST: Final = 44  # characters of a label

@@ -154,3 +154,9 @@ def test_spikes_of_a_heavy_tail_are_none() -> None:
         drawn = (1103515245 * drawn + 12345) % 2**31
         found += spikes.add(step, 1 / (1e-3 + drawn / 2**31)) is not None
     assert found <= 4  # of 20,000 steps
+
+
+def test_a_rise_from_step_to_step_is_no_spike() -> None:
+    spikes = Spikes()
+    norms = [*50 * [1.0], 2.5, 6.0, 15.0, 37.0, 15.0, 6.0, 2.5, *20 * [1.0]]
+    assert [x for step, norm in enumerate(norms) if (x := spikes.add(step, norm))] == []

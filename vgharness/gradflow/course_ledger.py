@@ -78,19 +78,15 @@ RULES: Final[dict[TrainingProblemKind, Rule]] = {
     "update too small": Rule(5, 5, 3),
     "loss scale": Rule(1, 1, 1),
 }
-# While one of these goes on, those that follow from it are not looked at: one cause, one report.
+# While one of these goes on, those that follow from it are not looked at: one cause, one report. Once something is not
+# finite, nothing else is.
 _FOLLOWS: Final[dict[TrainingProblemKind, tuple[TrainingProblemKind, ...]]] = {
-    "nonfinite": (),
-    "missing": ("nonfinite",),
-    "not optimized": ("nonfinite",),
-    "dead": ("nonfinite",),
-    "exploding": ("nonfinite", "update too large"),
-    "vanishing": ("nonfinite", "dead", "update too large"),
-    "spike": ("nonfinite", "exploding", "update too large", "loss scale"),
-    "stopped": ("nonfinite", "loss scale"),
-    "update too large": ("nonfinite", "exploding"),
-    "update too small": ("nonfinite", "loss scale", "vanishing", "dead", "stopped"),
-    "loss scale": ("nonfinite",),
+    "exploding": ("update too large",),
+    "vanishing": ("dead", "update too large"),
+    "spike": ("exploding", "update too large", "loss scale"),
+    "stopped": ("loss scale",),
+    "update too large": ("exploding",),
+    "update too small": ("loss scale", "vanishing", "dead", "stopped"),
 }
 Key = tuple[str, TrainingProblemKind]  # model, kind
 
@@ -145,7 +141,7 @@ class Ledger:
 
     def hidden(self, model: str, kind: TrainingProblemKind) -> bool:
         """Whether a problem goes on of which ``kind`` would only be a consequence."""
-        return any(self.goes_on(model, cause) for cause in _FOLLOWS[kind])
+        return any(self.goes_on(model, cause) for cause in _FOLLOWS.get(kind, ()))
 
     def look(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -82,6 +83,20 @@ class ForwardPass:
         self._gradients.setdefault(place, []).append((gradient.detach(), _version(gradient)))
 
 
+class _Hook:
+    """A hook that stays behind where its module is copied or pickled: there it is one that does nothing, of Python's
+    own, so that what was pickled can be loaded where this package is not."""
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> None:
+        self._function(*arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return getattr, (nullcontext(), "__exit__")
+
+
 class PassListener(Protocol):
     """What is told of the passes."""
 
@@ -142,8 +157,8 @@ class PassRecorder:
 
     def _hook(self, module: nn.Module) -> None:
         self._handles += [
-            module.register_forward_pre_hook(self._begin, with_kwargs=True),
-            module.register_forward_hook(self._end),
+            module.register_forward_pre_hook(_Hook(self._begin), with_kwargs=True),
+            module.register_forward_hook(_Hook(self._end)),
         ]
 
     def close(self) -> None:

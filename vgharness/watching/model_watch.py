@@ -9,39 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from vgharness.formatting import escaped
-from vgharness.probe.layers import LayerChoice
 from vgharness.records import LogRow
 from vgharness.watching.optimizers import Optimizers
 from vgharness.watching.pulse import Pulse
 from vgharness.watching.scaling import LossScale, scaler_that_steps
+from vgharness.watching.setting import Setting
 from vgharness.watching.shape import Shape
 from vgharness.watching.snapshots import FULL_EVERY, SnapshotReader
 from vgharness.watching.untold import Told, Untold
 from vgharness.watching.values import Reading
-
-
-class Setting(NamedTuple):
-    """How a model is watched.
-
-    every: how many steps lie between two snapshots.
-    start: the number of the first step.
-    layers: which ones, as of a GradientProbe.
-    parameters: whether each parameter is measured too.
-    scaler: that scales the losses.
-    alone: whether the scaler is updated once at each step of this model, as it is of the only one.
-    """
-
-    every: int
-    start: int
-    layers: LayerChoice | None
-    parameters: bool
-    scaler: torch.amp.GradScaler | None
-    alone: bool
 
 
 class Listener(Protocol):
@@ -148,13 +128,13 @@ class ModelWatch:
     def begin(self, optimizer: Optimizer | None, *, within_step: bool) -> None:
         """Gradients are complete, and the weights have not changed."""
         self.tell()
-        for _ in range(self._scale.left_out()):
-            self.leave_out()
-        self._scale.expect_update()
+        self.leave_out(self._scale.left_out())
+        if optimizer is not None:  # else the step is over, and the scaler is updated
+            self._scale.expect_update()
         self.begun = True
         self._untold.begin(self.step)
         self.pulse.before_step(self.step)
-        if self._is_measured() and self._is_whole():
+        if self._is_measured() and self._reader.listens and self._is_whole():
             self._keep_weights()
             self._reading = self._reader.read(optimizer, within_step=within_step)
         self._batch = self.pulse.batch
@@ -199,10 +179,12 @@ class ModelWatch:
         if self.optimizers.leads(optimizer) and self.begun:
             self.end(skipped=not self.hooked)
 
-    def leave_out(self) -> None:
-        """A step was left out: the scaler was updated, and the optimizer not called."""
-        self._untold.leave_out(self.step)
-        self.step += 1
+    def leave_out(self, steps: int) -> None:
+        """Steps were left out: the scaler was updated, and the optimizer not called."""
+        for _ in range(steps):
+            self._reader.rest()  # it heard their passes, which are not the next step's
+            self._untold.leave_out(self.step)
+            self.step += 1
 
     def step_of_ones_own(self) -> bool:
         """Takes a step that no hook saw, if one has been: one that a scaler left out, or one of an optimizer that is
@@ -212,8 +194,9 @@ class ModelWatch:
             self.begin(None, within_step=True)
             self.end(skipped=True)
             left_out -= 1
-        for _ in range(left_out):
-            self.leave_out()
+        if left_out:
+            self.leave_out(left_out)
+            self._arm()
         if left_out or len(self.optimizers) or not self._weights_changed():
             return bool(left_out)
         if not self._has_gradients():

@@ -121,7 +121,8 @@ def _copy(model: nn.Module, weights: Sequence[Tensor] | None) -> nn.Module:
 
 def is_ours(hook: Any) -> bool:
     """Whether a hook looks at the training, and is no part of the model."""
-    return type(getattr(hook, "__self__", None)).__module__.partition(".")[0] == __name__.partition(".")[0]
+    package = __name__.partition(".")[0]
+    return any(type(x).__module__.partition(".")[0] == package for x in (hook, getattr(hook, "__self__", None)))
 
 
 class _LocalBatchNorm(_BatchNorm):

@@ -15,13 +15,8 @@ from vgharness.watching.gradients import GradientSize
 from vgharness.watching.numbers import Numbers, finite
 from vgharness.watching.weights import sampled_share
 
-_BRIEF: Final[tuple[SnapshotQuantity, ...]] = (
-    "signal_l2",
-    "signal_rms",
-    "weight_l2",
-    "weight_mean_abs",
-    "relative_update",
-)
+_GRADIENTS: Final[tuple[SnapshotQuantity, ...]] = ("signal_l2", "signal_rms", "weight_l2", "weight_mean_abs")
+_BRIEF: Final[tuple[SnapshotQuantity, ...]] = (*_GRADIENTS, "relative_update")
 _FULL: Final[tuple[SnapshotQuantity, ...]] = (
     *_BRIEF,
     "saturated",
@@ -91,15 +86,18 @@ class Values:
 
     def columns(self) -> dict[SnapshotQuantity, tuple[float | None, ...]]:
         """By quantity, a value for each row; without what a brief snapshot leaves out."""
-        rows = list(enumerate(self._reading.rows))
-        wanted = _FULL if self._reading.full else _BRIEF
-        return {name: tuple(finite(self._raw(name, at, row)) for at, row in rows) for name in wanted}
+        return {name: tuple(map(finite, column)) for name, column in self._columns.items()}
 
     def states(self) -> tuple[State, ...]:
-        return tuple(
-            row.state([x for name in _BRIEF[:4] if (x := self._raw(name, at, row)) is not None])
-            for at, row in enumerate(self._reading.rows)
-        )
+        gradients = zip(*(self._columns[name] for name in _GRADIENTS), strict=True)
+        rows = zip(self._reading.rows, gradients, strict=True)
+        return tuple(row.state([x for x in own if x is not None]) for row, own in rows)
+
+    @cached_property
+    def _columns(self) -> dict[SnapshotQuantity, list[float | None]]:
+        rows = list(enumerate(self._reading.rows))
+        wanted = _FULL if self._reading.full else _BRIEF
+        return {name: [self._raw(name, at, row) for at, row in rows] for name in wanted}
 
     def _raw(self, quantity: SnapshotQuantity, at: int, row: Row) -> float | None:
         match quantity:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from vgharness.probe.norms import FlatBuffer, in_memory_order
 from vgharness.watching.gradients import portions
 
-# Of one parameter, evenly spread over it. The ratio of two norms over so many is right to a third of a percent where
-# elements are of one kind; a copy of everything would double what a large model's weights take.
-_MOST_ELEMENTS: Final = 2**16
+# Of one parameter, evenly spread over it: all where it is small, and one of so many at least where few of many rows may
+# move, as of an embedding. The ratio of two norms over so many is right to half a percent where elements are of one
+# kind; a copy of everything would double what a large model's weights take, and read memory at every step.
+_ENOUGH: Final = 2**14
+_ONE_OF: Final = 256
 
 
 class Moved(NamedTuple):
@@ -63,14 +65,20 @@ class WeightSamples:
 
 
 def sample_of(tensor: Tensor) -> Tensor:
-    """At most ``_MOST_ELEMENTS`` of its elements, evenly spread."""
+    """Some of its elements, evenly spread; of up to ``_ENOUGH`` all."""
+    step = _step(tensor.numel())
     line = in_memory_order(tensor)
-    step = -(-line.numel() // _MOST_ELEMENTS)
-    while step > 1 and math.gcd(step, line.numel()) > 1:  # one that divides a row would take the same columns of each
-        step += 1
-    return line[::step] if step > 1 else line
+    return line if step == 1 else line[::step]
 
 
 def sampled_share(numel: int) -> float:
     """How large a share of a parameter of so many elements is in its sample."""
-    return len(sample_of(torch.empty(numel, device="meta"))) / numel
+    return -(-numel // _step(numel)) / numel
+
+
+@functools.cache
+def _step(numel: int) -> int:
+    step = min(-(-numel // _ENOUGH), _ONE_OF)
+    while step > 1 and math.gcd(step, numel) > 1:  # one that divides a row would take the same columns of each
+        step += 1
+    return max(step, 1)

@@ -5,6 +5,7 @@ Nothing is copied that can be kept by reference: what is given is copied only wh
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
@@ -91,6 +92,26 @@ class PassListener(Protocol):
         """A gradient came to what one of them put out, in a backward pass that goes on."""
 
 
+class _Hook:
+    """A hook of a module, of which neither a copy of the module nor a file that it is saved in gets more than one that
+    does nothing."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self._call = call
+
+    def __call__(self, *given: Any) -> None:
+        self._call(*given)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
+        return _NOTHING
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (contextlib.nullcontext(), "__exit__")  # found without this package
+
+
+_NOTHING: Final = contextlib.nullcontext().__exit__
+
+
 class PassRecorder:
     """Keeps the training forward passes of a model since the step before.
 
@@ -141,8 +162,8 @@ class PassRecorder:
 
     def _hook(self, module: nn.Module) -> None:
         self._handles += [
-            module.register_forward_pre_hook(self._begin, with_kwargs=True),
-            module.register_forward_hook(self._end),
+            module.register_forward_pre_hook(_Hook(self._begin), with_kwargs=True),
+            module.register_forward_hook(_Hook(self._end)),
         ]
 
     def close(self) -> None:

@@ -149,7 +149,8 @@ class Watch:
 
     def __repr__(self) -> str:
         of = listing(f"{part.name or type(part.model).__name__} at step {part.step:,}" for part in self._parts)
-        return f"<Watch of {of or 'nothing'}: {count(len(self.problems), 'problem')}{', closed' if self._closed else ''}>"
+        end = ", closed" if self._closed else ""
+        return f"<Watch of {of or 'nothing'}: {count(len(self.problems), 'problem')}{end}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Watch:
         """What holds a watch may be copied; it stays the one of its training."""

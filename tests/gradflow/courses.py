@@ -1,10 +1,10 @@
 """Trainings made by hand: a small network's snapshots and steps, with whatever goes wrong in them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from vgharness.gradflow.course import Change, Course
+from vgharness.gradflow.course.course import Change, Course
 from vgharness.records import LogRow, Snapshot
 
 LAYERS: Final = ("a", "b", "c", "d")
@@ -48,8 +48,8 @@ class Step(NamedTuple):
     scale: float | None = None
 
 
-def every_layer(**values: Any) -> dict[str, Values]:
-    return dict.fromkeys(LAYERS, values)
+def every_layer(of: Iterable[str] = LAYERS, **values: Any) -> dict[str, Values]:
+    return dict.fromkeys(of, values)
 
 
 def signals(*sizes: float) -> dict[str, Values]:

@@ -20,7 +20,7 @@ from courses import (
     signals,
 )
 
-from vgharness.gradflow.course import Course
+from vgharness.gradflow.course.course import Course
 from vgharness.records import Birth, NonfiniteOrigin
 
 pytestmark = pytest.mark.fast
@@ -51,6 +51,7 @@ def scatter(step: int) -> float:
 def cases() -> dict[str, tuple[At, int, int, Told]]:
     """By name: what happens, how many steps, every, what is told."""
     shut = {"b": {**ZERO, "dead_units": 1.0}, "a": ZERO}
+    without_abc = {"not_optimized": ("a.weight", "b.weight", "c.weight")}
     without_b = {"not_optimized": ("b.weight",)}
     tiny = Step(layers=every_layer(relative_update=1e-6), loss=2.0)
     return {
@@ -124,6 +125,18 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             10,
             [("not optimized", "b", 100, 150, P)],
         ),
+        "unfrozen, and most of it in no optimizer": (
+            lambda s: Step(dict.fromkeys("abc", FROZEN) if s < 100 else {}, more=without_abc if s >= 100 else {}),
+            200,
+            10,
+            [("not optimized", "c", 100, None, P)],
+        ),
+        "a branch that pauses every so often": (
+            lambda s: Step({"b": CUT_OFF} if s // 10 % 60 >= 50 else {}),
+            4000,
+            10,
+            [("missing", "b", 500, 600, P)],  # the first time
+        ),
         # --- dead
         "units that die": (between(100, 999, Step(shut)), 300, 10, [("dead", "b", 100, None, P)]),
         "units that die and come back": (between(100, 195, Step(shut)), 400, 10, [("dead", "b", 100, 200, P)]),
@@ -133,6 +146,8 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             10,
             [("dead", "b", 100, None, W)],
         ),
+        "most units dead in one snapshot": (between(100, 105, Step({"b": {"dead_units": 0.95}})), 300, 10, []),
+        "an output that is sure of everything": (lambda s: Step({"d": {"dead_units": 1.0}}), 300, 10, []),
         "a head that starts at zero": (between(0, 2, Step({"a": ZERO, "b": ZERO, "c": ZERO})), 60, 1, []),
         "zero from the start on": (lambda s: Step({"a": ZERO, "b": ZERO}), 300, 100, [("dead", "b", 0, None, P)]),
         "one batch whose loss is zero": (between(100, 100, Step(dict.fromkeys(LAYERS, ZERO), loss=0.0)), 200, 10, []),
@@ -230,8 +245,8 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             [("update too large", "", 0, None, P)],
         ),
         "large steps that learn": (lambda s: Step(every_layer(relative_update=0.3), loss=learning(s)), 300, 10, []),
-        "a layer that starts near zero": (
-            lambda s: Step({"d": {"weight_norm": 1e-3 * (s + 1), "relative_update": 1.0}}, loss=stuck(s)),
+        "layers that start near zero": (
+            lambda s: Step(every_layer(of="cd", weight_norm=1e-4 * (s + 1), relative_update=1.0), loss=stuck(s)),
             100,
             10,
             [],
@@ -256,6 +271,12 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             200,
             10,
             [("loss scale", "", 100, None, P)],
+        ),
+        "a scale that collapses by and by": (
+            lambda s: Step(scale=65536.0 / 2 ** (s // 2), skipped=s % 2 == 0),
+            60,
+            10,
+            [("loss scale", "", 0, None, P)],
         ),
         "a scale that recovers": (
             lambda s: Step(scale=65536.0, skipped=100 <= s < 115),
@@ -304,7 +325,7 @@ def test_a_birth_names_the_layer_of_what_was_seen_before() -> None:
     late, _ = run(lambda s: Step(norm=math.nan if s == 100 else 1.0), 104)
     assert in_short(late) == [("nonfinite", "", 100, None, P)]
     (change,) = late.born(birth)
-    assert (change.number, change.what) == (0, "again")
+    assert (change.number, change.what) == (0, "began")
     assert in_short(late) == [("nonfinite", "c", 100, None, P)]
     assert (
         run(lambda s: Step({"b": CUT_OFF}, norm=math.nan), 50, start=110, course=late)[1] == []

@@ -10,10 +10,10 @@ from courses import CUT_OFF, FROZEN, LAYERS, NAN, NOT_RUN, STILL, ZERO, Step, ma
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vgharness.gradflow.course import Change, Course
-from vgharness.gradflow.course_history import Habit, Spikes
-from vgharness.gradflow.course_ledger import MOST_OF_A_KIND, MOST_PROBLEMS, MOST_WARNINGS, TOLD, Ledger, Sighting
-from vgharness.gradflow.course_state import Seen
+from vgharness.gradflow.course.course import Change, Course
+from vgharness.gradflow.course.history import Habit, Spikes
+from vgharness.gradflow.course.ledger import MOST_OF_A_KIND, MOST_PROBLEMS, MOST_WARNINGS, TOLD, Ledger, Sighting
+from vgharness.gradflow.course.state import Seen
 from vgharness.gradflow.symptoms import find_symptoms
 from vgharness.records import Birth, TrainingProblem, TrainingProblemKind
 
@@ -154,3 +154,9 @@ def test_spikes_of_a_heavy_tail_are_none() -> None:
         drawn = (1103515245 * drawn + 12345) % 2**31
         found += spikes.add(step, 1 / (1e-3 + drawn / 2**31)) is not None
     assert found <= 4  # of 20,000 steps
+
+
+def test_a_rise_from_step_to_step_is_no_spike() -> None:
+    spikes = Spikes()
+    norms = [*50 * [1.0], 2.5, 6.0, 15.0, 37.0, 15.0, 6.0, 2.5, *20 * [1.0]]
+    assert [x for step, norm in enumerate(norms) if (x := spikes.add(step, norm))] == []

@@ -128,13 +128,13 @@ class ModelWatch:
     def begin(self, optimizer: Optimizer | None, *, within_step: bool) -> None:
         """Gradients are complete, and the weights have not changed."""
         self.tell()
-        for _ in range(self._scale.left_out()):
-            self.leave_out()
-        self._scale.expect_update()
+        self.leave_out(self._scale.left_out())
+        if optimizer is not None:  # else the step is over, and the scaler is updated
+            self._scale.expect_update()
         self.begun = True
         self._untold.begin(self.step)
         self.pulse.before_step(self.step)
-        if self._is_measured() and self._is_whole():
+        if self._is_measured() and self._reader.listens and self._is_whole():
             self._keep_weights()
             self._reading = self._reader.read(optimizer, within_step=within_step)
         self._batch = self.pulse.batch
@@ -179,10 +179,12 @@ class ModelWatch:
         if self.optimizers.leads(optimizer) and self.begun:
             self.end(skipped=not self.hooked)
 
-    def leave_out(self) -> None:
-        """A step was left out: the scaler was updated, and the optimizer not called."""
-        self._untold.leave_out(self.step)
-        self.step += 1
+    def leave_out(self, steps: int) -> None:
+        """Steps were left out: the scaler was updated, and the optimizer not called."""
+        for _ in range(steps):
+            self._reader.rest()  # it heard their passes, which are not the next step's
+            self._untold.leave_out(self.step)
+            self.step += 1
 
     def step_of_ones_own(self) -> bool:
         """Takes a step that no hook saw, if one has been: one that a scaler left out, or one of an optimizer that is
@@ -192,8 +194,9 @@ class ModelWatch:
             self.begin(None, within_step=True)
             self.end(skipped=True)
             left_out -= 1
-        for _ in range(left_out):
-            self.leave_out()
+        if left_out:
+            self.leave_out(left_out)
+            self._arm()
         if left_out or len(self.optimizers) or not self._weights_changed():
             return bool(left_out)
         if not self._has_gradients():

@@ -70,6 +70,11 @@ class SnapshotReader:
             self._probe = None
         self._gradients.rest()
 
+    @property
+    def listens(self) -> bool:
+        """Whether it measured the passes since the last step."""
+        return self._probe is not None
+
     def keep_weights(self) -> None:
         """Before the weights change, so that it can be seen by how much."""
         self._samples.keep()

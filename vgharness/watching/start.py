@@ -76,7 +76,7 @@ def watch(
         raise UsageError(f"on_problem={on_problem!r}: give 'warn', 'raise', a callable or None")
     setting = Setting(every, start, layers, parameters, _enabled(scaler), alone=len(models) == 1)
     name, sinks = _outlets(log)
-    outlets = Outlets(name, RunStore(Path(storage)), sinks, on_problem, quiet=_is_not_first())
+    outlets = Outlets(name, RunStore(Path(storage).absolute()), sinks, on_problem, quiet=_is_not_first())
     reporter = Reporter(_head(models, every, start), outlets)
     return Watch({} if outlets.quiet else models, optimizers, setting, reporter)
 

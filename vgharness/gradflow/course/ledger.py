@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from typing import Final, Literal, NamedTuple
 
-from vgharness.gradflow.course_advice import ADVICE
+from vgharness.gradflow.course.advice import ADVICE
 from vgharness.records import TrainingProblem, TrainingProblemKind
 
 # A training of any length keeps so many problems, and of each kind in one model so many; the last quarter is kept for
@@ -28,8 +28,8 @@ class Change(NamedTuple):
 
     number: its place in :attr:`Course.problems`.
     problem: as it is now.
-    what: ``began`` (also: a warning has become a problem), ``ended``, or ``again``: the record is another, and nobody
-        needs to be told.
+    what: ``began`` (also: a warning has become a problem, or where it comes from is known now), ``ended``, or
+        ``again``: the record is another, and nobody needs to be told.
     """
 
     number: int
@@ -62,14 +62,14 @@ class Rule(NamedTuple):
     good: int
 
 
-# 2 of 3 and 3 good ones: the fewest with which one odd batch neither begins nor ends anything. Updates and units that
-# die follow the learning rate and come back more often: 3 of 4. Kinds that are decided elsewhere, over several looks or
+# 2 of 3 and 3 good ones: the fewest with which one odd batch neither begins nor ends anything. Updates follow the
+# learning rate and come back more often: 3 of 4. Kinds that are decided elsewhere, over several looks or
 # many steps, begin at once. What is read off the model and the optimizer is no estimate: two good looks.
 RULES: Final[dict[TrainingProblemKind, Rule]] = {
     "nonfinite": Rule(1, 1, 2),
     "missing": Rule(1, 1, 2),
     "not optimized": Rule(1, 1, 2),
-    "dead": Rule(3, 4, 3),
+    "dead": Rule(2, 3, 3),
     "exploding": Rule(2, 3, 3),
     "vanishing": Rule(1, 1, 3),
     "spike": Rule(1, 1, 1),
@@ -78,19 +78,15 @@ RULES: Final[dict[TrainingProblemKind, Rule]] = {
     "update too small": Rule(5, 5, 3),
     "loss scale": Rule(1, 1, 1),
 }
-# While one of these goes on, those that follow from it are not looked at: one cause, one report.
+# While one of these goes on, those that follow from it are not looked at: one cause, one report. Once something is not
+# finite, nothing else is.
 _FOLLOWS: Final[dict[TrainingProblemKind, tuple[TrainingProblemKind, ...]]] = {
-    "nonfinite": (),
-    "missing": ("nonfinite",),
-    "not optimized": ("nonfinite",),
-    "dead": ("nonfinite",),
-    "exploding": ("nonfinite", "update too large"),
-    "vanishing": ("nonfinite", "dead", "update too large"),
-    "spike": ("nonfinite", "exploding", "update too large", "loss scale"),
-    "stopped": ("nonfinite", "loss scale"),
-    "update too large": ("nonfinite", "exploding"),
-    "update too small": ("nonfinite", "loss scale", "vanishing", "dead", "stopped"),
-    "loss scale": ("nonfinite",),
+    "exploding": ("update too large",),
+    "vanishing": ("dead", "update too large"),
+    "spike": ("exploding", "update too large", "loss scale"),
+    "stopped": ("loss scale",),
+    "update too large": ("exploding",),
+    "update too small": ("loss scale", "vanishing", "dead", "stopped"),
 }
 Key = tuple[str, TrainingProblemKind]  # model, kind
 
@@ -145,7 +141,7 @@ class Ledger:
 
     def hidden(self, model: str, kind: TrainingProblemKind) -> bool:
         """Whether a problem goes on of which ``kind`` would only be a consequence."""
-        return any(self.goes_on(model, cause) for cause in _FOLLOWS[kind])
+        return any(self.goes_on(model, cause) for cause in _FOLLOWS.get(kind, ()))
 
     def look(
         self,
@@ -178,9 +174,9 @@ class Ledger:
         return changes
 
     def rewrite(self, model: str, kind: TrainingProblemKind, layer: str, evidence: str) -> list[Change]:
-        """Gives the problem of a kind that goes on another layer and evidence: more is known now."""
+        """Gives the problem of a kind that goes on another layer and evidence: more is known now, and is told."""
         numbers = [each.number for each in self._open.get((model, kind), ()) if each.number is not None]
-        return [self._replace(n, "again", layer=layer, evidence=evidence) for n in numbers[:1]]
+        return [self._replace(n, self._told(n, "began"), layer=layer, evidence=evidence) for n in numbers[:1]]
 
     # --- begin and end -----------------------------------------------------------------------------------
 

@@ -26,11 +26,11 @@ from __future__ import annotations
 import math
 
 from vgharness.formatting import number
-from vgharness.gradflow.course_flow import Look, looks_at_flow
-from vgharness.gradflow.course_history import Spike, Spikes
-from vgharness.gradflow.course_ledger import Change, Ledger, Sighting
-from vgharness.gradflow.course_state import ModelState, Seen
-from vgharness.gradflow.course_updates import FAR_TOO_LARGE, far_too_large, gone_wrong, looks_at_updates
+from vgharness.gradflow.course.flow import Look, looks_at_flow
+from vgharness.gradflow.course.history import Spike, Spikes
+from vgharness.gradflow.course.ledger import Change, Ledger, Sighting
+from vgharness.gradflow.course.state import ModelState, Seen
+from vgharness.gradflow.course.updates import FAR_TOO_LARGE, far_too_large, gone_wrong, looks_at_updates
 from vgharness.records import Birth, LogRow, Snapshot, TrainingProblem
 
 __all__ = ["Change", "Course"]
@@ -117,6 +117,8 @@ class Course:
         evidence += _growth_before(state)
         state.finite = 0
         if self._ledger.goes_on(birth.model, "nonfinite"):
+            if birth.origin is None and not birth.loss:
+                return []  # no more is known than was
             return self._ledger.rewrite(birth.model, "nonfinite", layer, evidence)
         sighting = Sighting(layer, evidence, at_once=True, since=birth.step)
         return self._ledger.look(birth.model, max(birth.noticed, birth.step), "nonfinite", {"": sighting})

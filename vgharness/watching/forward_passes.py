@@ -5,7 +5,6 @@ Nothing is copied that can be kept by reference: what is given is copied only wh
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -105,26 +104,6 @@ class PassListener(Protocol):
 
     def gradient_came(self) -> None:
         """A gradient came to what one of them put out, in a backward pass that goes on."""
-
-
-class _Hook:
-    """A hook of a module, of which neither a copy of the module nor a file that it is saved in gets more than one that
-    does nothing."""
-
-    def __init__(self, call: Callable[..., None]) -> None:
-        self._call = call
-
-    def __call__(self, *given: Any) -> None:
-        self._call(*given)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return _NOTHING
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (contextlib.nullcontext(), "__exit__")  # found without this package
-
-
-_NOTHING: Final = contextlib.nullcontext().__exit__
 
 
 class PassRecorder:

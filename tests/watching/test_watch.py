@@ -1,6 +1,7 @@
 """A training with a watch around it: which steps are noticed and measured, and that nothing changes in it."""
 
 import copy
+import io
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -99,11 +100,13 @@ def test_a_snapshot_holds_what_a_probe_measures(watch: Watching) -> None:
 
 
 def test_micro_batches_add_up(training: Training, watch: Watching) -> None:
+    losses = []
     with watch(training.model, training.optimizer, every=1) as watching:
         for _ in range(2):
             training.optimizer.zero_grad()
             for number in range(3):
                 loss = training.backward(scale=1 / 3)
+                losses.append(loss.item())
                 if number == 2:
                     training.optimizer.step()
                 watching.step(loss=loss)
@@ -111,6 +114,9 @@ def test_micro_batches_add_up(training: Training, watch: Watching) -> None:
     total = torch.cat([p.grad.reshape(-1) for p in training.model.parameters()]).norm()
     assert last(watching).total_norm == pytest.approx(total.item(), rel=1e-4)
     assert last(watching).batch == 5
+    assert [x.loss for x in watching.log.snapshots] == pytest.approx(
+        [sum(losses[:3]) / 3, sum(losses[3:]) / 3], rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("clip", [nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_])
@@ -286,7 +292,8 @@ def test_a_framework_says_when_gradients_are_complete(training: Training, watch:
     assert all(snapshot.clipped_norm for snapshot in watching.log.snapshots)
 
 
-def test_a_framework_says_that_a_step_was_left_out(training: Training, watch: Watching) -> None:
+@pytest.mark.parametrize("says_the_end", [True, False])
+def test_a_framework_says_that_a_step_was_left_out(training: Training, watch: Watching, says_the_end: bool) -> None:
     with watch(training.model, training.optimizer, every=1) as watching:
         for number in range(3):
             training.optimizer.zero_grad()
@@ -294,8 +301,10 @@ def test_a_framework_says_that_a_step_was_left_out(training: Training, watch: Wa
             watching.before_step(training.optimizer)
             if number != 1:
                 training.optimizer.step()
-            watching.after_step(training.optimizer)
+            if says_the_end:
+                watching.after_step(training.optimizer)
     assert [snapshot.skipped for snapshot in watching.log.snapshots] == [False, True, False]
+    assert all(snapshot.values["signal_l2"][0] for snapshot in watching.log.snapshots)
 
 
 def test_layers_may_be_frozen_and_unfrozen(training: Training, watch: Watching) -> None:
@@ -451,6 +460,19 @@ def test_a_copy_that_is_trained_instead_is_said(training: Training, watch: Watch
         with pytest.warns(vgharness.WatchWarning, match="same shape that is not watched"):
             other.run(11)
     assert watching.log.models[0].steps == 1
+
+
+def test_copies_and_saved_models_carry_no_hooks(training: Training, watch: Watching) -> None:
+    with watch(training.model, training.optimizer, every=1) as watching:
+        training.run(2)
+        copied = copy.deepcopy(training.model)
+        file = io.BytesIO()
+        torch.save(training.model, file)
+        file.seek(0)
+        for other in (copied, torch.load(file, weights_only=False)):
+            other(torch.ones(4, 6)).sum().backward()
+        training.run(1)
+    assert [snapshot.batch for snapshot in watching.log.snapshots] == [0, 1, 2]
 
 
 def test_a_weight_average_changes_nothing(training: Training, watch: Watching) -> None:

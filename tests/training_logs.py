@@ -80,8 +80,7 @@ def make_problem(kind: str = "stopped", layer: str = "conv1", began: int = 300, 
 
 def changed(log: TrainingLog, change: Callable[[Snapshot], dict[str, Any]]) -> TrainingLog:
     """``log`` with what ``change`` gives for each snapshot in place of its own."""
-    snapshots = tuple(Snapshot.model_validate({**dict(each), **change(each)}) for each in log.snapshots)
-    return TrainingLog.model_validate({**dict(log), "snapshots": snapshots})
+    return log.changed(snapshots=tuple(each.changed(**change(each)) for each in log.snapshots))
 
 
 def save_log(log: TrainingLog, name: str = "training", root: Path = DEFAULT_ROOT) -> Path:

@@ -147,6 +147,7 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             [("dead", "b", 100, None, W)],
         ),
         "most units dead in one snapshot": (between(100, 105, Step({"b": {"dead_units": 0.95}})), 300, 10, []),
+        "an output that is sure of everything": (lambda s: Step({"d": {"dead_units": 1.0}}), 300, 10, []),
         "a head that starts at zero": (between(0, 2, Step({"a": ZERO, "b": ZERO, "c": ZERO})), 60, 1, []),
         "zero from the start on": (lambda s: Step({"a": ZERO, "b": ZERO}), 300, 100, [("dead", "b", 0, None, P)]),
         "one batch whose loss is zero": (between(100, 100, Step(dict.fromkeys(LAYERS, ZERO), loss=0.0)), 200, 10, []),
@@ -324,7 +325,7 @@ def test_a_birth_names_the_layer_of_what_was_seen_before() -> None:
     late, _ = run(lambda s: Step(norm=math.nan if s == 100 else 1.0), 104)
     assert in_short(late) == [("nonfinite", "", 100, None, P)]
     (change,) = late.born(birth)
-    assert (change.number, change.what) == (0, "again")
+    assert (change.number, change.what) == (0, "began")
     assert in_short(late) == [("nonfinite", "c", 100, None, P)]
     assert (
         run(lambda s: Step({"b": CUT_OFF}, norm=math.nan), 50, start=110, course=late)[1] == []

@@ -1,6 +1,10 @@
 """Nothing here asks the network."""
 
 import os
+import re
+from pathlib import Path
+
+import pytest
 
 os.environ.update(
     WANDB_MODE="offline",
@@ -13,3 +17,11 @@ os.environ.update(
     DO_NOT_TRACK="1",
     LIGHTNING_DISABLE_VERSION_CHECK="1",
 )
+
+_SLOW_TO_IMPORT = ("test_lightning.py", "test_transformers.py")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Lightning and transformers are imported only where their tests were asked for."""
+    asked = re.sub(r"not \(.*?\)", "", config.option.markexpr)
+    return True if collection_path.name in _SLOW_TO_IMPORT and "integrations" not in asked else None

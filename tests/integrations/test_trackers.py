@@ -1,5 +1,6 @@
 """The real TensorBoard, Weights & Biases and MLflow: what is given to each is read back from its files."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from wandb_file import read_run
 from watched_steps import DEAD, LINES, METRICS, OTHERS, OVER, ROWS, snapshot
 
 from vgharness.errors import UsageError
+from vgharness.integrations.files import CsvSink, JsonlSink
 from vgharness.integrations.mlflow import MLflowSink
 from vgharness.integrations.tensorboard import TensorBoardSink
 from vgharness.integrations.wandb import WandbSink
@@ -71,13 +73,15 @@ def test_a_writer_of_ones_own_stays_open(tmp_path: Path) -> None:
 
 
 def test_nothing_is_made_before_the_first_snapshot(tmp_path: Path) -> None:
-    """Of several processes that train one model, each makes its sinks, and one uses them."""
+    """Of several processes that train one model, each makes its sinks or is sent them, and one uses them."""
     for sink in (
         TensorBoardSink(tmp_path / "board"),
         WandbSink(project="digits", folder=tmp_path),
         MLflowSink(folder=tmp_path / "tracking"),
+        JsonlSink(tmp_path / "steps.jsonl"),
+        CsvSink(tmp_path / "steps.csv"),
     ):
-        sink.close()
+        pickle.loads(pickle.dumps(sink)).close()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -153,9 +153,14 @@ def test_a_resumed_training_goes_on_with_its_step(tmp_path: Path) -> None:
 
 
 def test_on_request_its_own_logs_get_what_is_measured(tmp_path: Path) -> None:
-    made = trainer(tmp_path)
+    class Asking(transformers.TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_log = True
+
+    made = trainer(tmp_path, logging_steps=1000)
     callback = GradientFlowCallback(every=2, storage=tmp_path / "store", trainer=made)
     made.add_callback(callback)
+    made.add_callback(Asking())
     made.train()
     name = f"gradflow/signal_l2/{QUERY}"
     found = [(line["gradflow/step"], line[name]) for line in made.state.log_history if name in line]

@@ -64,6 +64,7 @@ def test_of_many_problems_the_first_are_named_in_order_and_never_without_the_fir
 
 def test_of_several_models_each_problem_is_told_with_its_own_and_a_common_one_once() -> None:
     snapshots = [make_snapshot(0, model=model.name) for model in GAN]
+    assert headline(make_log(snapshots, models=GAN)) == "No problem in 200 steps"
     problems = [make_problem(model="critic", began=3), make_problem("loss scale", "", 5)]
     assert (
         headline(make_log(snapshots, problems, models=GAN))
@@ -174,11 +175,12 @@ def test_between_layers_that_nothing_reached_there_is_no_factor_and_after_nan_no
     assert ">0 at 100</text>" in render_training(log)
 
 
-def test_each_model_of_several_has_its_own_part() -> None:
-    page = render_training(
-        make_log([make_snapshot(step, model=model.name) for step in (0, 100) for model in GAN], models=GAN)
-    )
+def test_each_model_of_several_has_its_own_part_and_a_tile_that_says_what_was_found() -> None:
+    snapshots = [make_snapshot(step, model=model.name) for step in (0, 100) for model in GAN]
+    page = render_training(make_log(snapshots, [make_problem(model="critic", began=3)], models=GAN))
     assert re.findall(r"<h2><bdi>(\w+)</bdi></h2>", page) == ["generator", "critic"]
+    tiles = re.findall(r'<a class="([\w-]+)" href="#model-\d"><b[^>]*>(.)</b> <bdi>(\w+)</bdi><br>([\w ]+)</a>', page)
+    assert tiles == [("reproduced", "✓", "generator", "no problem"), ("not-reproduced", "✗", "critic", "1 problem")]
     assert page.count('class="heatmap"') == 2
 
 

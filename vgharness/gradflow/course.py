@@ -117,6 +117,8 @@ class Course:
         evidence += _growth_before(state)
         state.finite = 0
         if self._ledger.goes_on(birth.model, "nonfinite"):
+            if birth.origin is None and not birth.loss:
+                return []  # no more is known than was
             return self._ledger.rewrite(birth.model, "nonfinite", layer, evidence)
         sighting = Sighting(layer, evidence, at_once=True, since=birth.step)
         return self._ledger.look(birth.model, max(birth.noticed, birth.step), "nonfinite", {"": sighting})

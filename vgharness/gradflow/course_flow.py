@@ -162,17 +162,19 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
         if layer.lacking:
             continue
         habit.look(now.step, there=not layer.zero)
-        dead = layer.dead or 0.0
+        # What is put out last may be sure of everything, or black at the same places in every image.
+        dead = layer.dead or 0.0 if layer.zero or not layer.last else 0.0
         if dead >= MOSTLY_DEAD:
             gone = layer.zero and dead >= SATURATED
             text = f"{percent(dead)} of the units of {layer.label} are saturated (dead, of a ReLU) on every sample"
             text += ", and the gradient of its weights is exactly zero" if gone else ""
-            seen[name] = Sighting(layer.label, text, severe=gone, at_once=gone)
+            since = habit.since if gone else None
+            seen[name] = Sighting(layer.label, text, severe=gone, at_once=gone, since=since)
         elif layer.zero and not faded and _stays_zero(state, habit, silent=silent):
-            since = f"since step {habit.since:,}, in {habit.away} snapshots"
             text = _words(symptom, now) if symptom is not None else f"the gradient at {layer.label} is exactly zero"
+            text += f", since step {habit.since:,}, in {habit.away} snapshots"
             label = symptom.layer if symptom is not None else layer.label
-            zero[name] = Sighting(label, f"{text}, {since}", severe=silent, at_once=True, since=habit.since)
+            zero[name] = Sighting(label, text, severe=silent, at_once=True, since=habit.since)
         elif not layer.zero:
             good.append(name)
     return Look("dead", {**seen, **zero}, good)

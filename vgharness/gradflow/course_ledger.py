@@ -28,8 +28,8 @@ class Change(NamedTuple):
 
     number: its place in :attr:`Course.problems`.
     problem: as it is now.
-    what: ``began`` (also: a warning has become a problem), ``ended``, or ``again``: the record is another, and nobody
-        needs to be told.
+    what: ``began`` (also: a warning has become a problem, or where it comes from is known now), ``ended``, or
+        ``again``: the record is another, and nobody needs to be told.
     """
 
     number: int
@@ -62,14 +62,14 @@ class Rule(NamedTuple):
     good: int
 
 
-# 2 of 3 and 3 good ones: the fewest with which one odd batch neither begins nor ends anything. Updates and units that
-# die follow the learning rate and come back more often: 3 of 4. Kinds that are decided elsewhere, over several looks or
+# 2 of 3 and 3 good ones: the fewest with which one odd batch neither begins nor ends anything. Updates follow the
+# learning rate and come back more often: 3 of 4. Kinds that are decided elsewhere, over several looks or
 # many steps, begin at once. What is read off the model and the optimizer is no estimate: two good looks.
 RULES: Final[dict[TrainingProblemKind, Rule]] = {
     "nonfinite": Rule(1, 1, 2),
     "missing": Rule(1, 1, 2),
     "not optimized": Rule(1, 1, 2),
-    "dead": Rule(3, 4, 3),
+    "dead": Rule(2, 3, 3),
     "exploding": Rule(2, 3, 3),
     "vanishing": Rule(1, 1, 3),
     "spike": Rule(1, 1, 1),
@@ -174,9 +174,9 @@ class Ledger:
         return changes
 
     def rewrite(self, model: str, kind: TrainingProblemKind, layer: str, evidence: str) -> list[Change]:
-        """Gives the problem of a kind that goes on another layer and evidence: more is known now."""
+        """Gives the problem of a kind that goes on another layer and evidence: more is known now, and is told."""
         numbers = [each.number for each in self._open.get((model, kind), ()) if each.number is not None]
-        return [self._replace(n, "again", layer=layer, evidence=evidence) for n in numbers[:1]]
+        return [self._replace(n, self._told(n, "began"), layer=layer, evidence=evidence) for n in numbers[:1]]
 
     # --- begin and end -----------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -30,6 +30,7 @@ class Layer(NamedTuple):
     size: float | None  # ‖W‖₂
     update: float | None
     dead: float | None  # share of units
+    last: bool  # goes straight to the loss
 
     @property
     def label(self) -> str:
@@ -44,7 +45,8 @@ class Seen:
         places: dict[str, list[int]] = {}
         for at, row in enumerate(rows):
             places.setdefault(row.name, []).append(at)
-        self.layers = {name: _layer(name, snapshot, at) for name, at in places.items()}
+        last = {i for i, row in enumerate(rows) if not row.feeds and (row.feeds is not None or i == len(rows) - 1)}
+        self.layers = {name: _layer(name, snapshot, at, last) for name, at in places.items()}
 
     @cached_property
     def flow(self) -> GradientFlow:
@@ -119,7 +121,7 @@ class ModelState:
         return first
 
 
-def _layer(name: str, snapshot: Snapshot, places: Sequence[int]) -> Layer:
+def _layer(name: str, snapshot: Snapshot, places: Sequence[int], last: Collection[int]) -> Layer:
     states = [snapshot.states[i] for i in places]
 
     def values(quantity: SnapshotQuantity) -> list[float]:
@@ -144,4 +146,5 @@ def _layer(name: str, snapshot: Snapshot, places: Sequence[int]) -> Layer:
         size=greatest("weight_norm"),
         update=greatest("relative_update"),
         dead=min(values("dead_units"), default=None),  # of a layer that runs twice, dead in both
+        last=all(i in last for i in places),
     )

@@ -43,7 +43,7 @@ class MLflowSink:
         Raises :class:`~vgharness.errors.UsageError` where MLflow is not installed, run and folder are both given, or
         the folder cannot be written.
         """
-        self._mlflow = required("mlflow", "MLflowSink", "mlflow-skinny")
+        _mlflow()
         if run is not None and folder is not None:
             raise UsageError("MLflowSink: give a run or a folder, not both")
         if folder is not None:
@@ -72,17 +72,18 @@ class MLflowSink:
         if self._client is None:
             self._begin()
         now = int(time.time() * 1000)
-        metrics = [self._mlflow.entities.Metric(name, value, now, step) for name, value in values.items()]
+        metric = _mlflow().entities.Metric
+        metrics = [metric(name, value, now, step) for name, value in values.items()]
         self._client.log_batch(self._run_id, metrics=metrics)
 
     def _begin(self) -> None:
         """Begins the run with the first thing to log: of several processes that train one model only one does."""
         if not self._own and self._run_id is None:
-            active = self._mlflow.active_run()
+            active = _mlflow().active_run()
             if active is None:
                 raise UsageError("MLflowSink: no run is active; call mlflow.start_run() before, or give it a folder")
             self._run_id = active.info.run_id
-        client = self._mlflow.MlflowClient(tracking_uri=self.uri)
+        client = _mlflow().MlflowClient(tracking_uri=self.uri)
         if self._own:
             found = client.get_experiment_by_name(self._experiment)
             place = Path(str(self._folder)).absolute() / "artifacts"
@@ -99,3 +100,7 @@ def _uri_of(folder: Path) -> str:
         return f"sqlite:///{database}"
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # newer versions refuse files otherwise
     return folder.as_uri()
+
+
+def _mlflow() -> Any:
+    return required("mlflow", "MLflowSink", "mlflow-skinny")

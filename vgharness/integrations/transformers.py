@@ -11,7 +11,7 @@ from vgharness.integrations.followed import FollowedTraining, MetricsSink, refus
 from vgharness.integrations.packages import required
 from vgharness.watching.watch import Watch
 
-_Callback: Any = required("transformers", "GradientFlowCallback", "transformers accelerate").TrainerCallback
+_Callback: Any = required("transformers", "GradientFlowCallback", "transformers", "accelerate").TrainerCallback
 
 
 class GradientFlowCallback(_Callback):  # type: ignore[misc]

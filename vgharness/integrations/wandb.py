@@ -31,7 +31,7 @@ class WandbSink:
 
         Raises :class:`~vgharness.errors.UsageError` where wandb is not installed, or both are given.
         """
-        self._wandb = required("wandb", "WandbSink", "wandb")
+        _wandb()
         if run is not None and project is not None:
             raise UsageError("WandbSink: give a run or a project, not both")
         self._run, self._project, self._mode, self._folder = run, project, mode, folder
@@ -62,9 +62,9 @@ class WandbSink:
     def _opened(self) -> Any:
         """Begins the run with the first thing to log: of several processes that train one model only one does."""
         if self._run is None and self._project is not None:
-            self._run = self._wandb.init(project=self._project, mode=self._mode, dir=self._folder, reinit="create_new")
+            self._run = _wandb().init(project=self._project, mode=self._mode, dir=self._folder, reinit="create_new")
         elif self._run is None:
-            self._run = self._wandb.run
+            self._run = _wandb().run
         if self._run is None:
             raise UsageError("WandbSink: no run is active; call wandb.init() before, or give it a project")
         if not self._defined:
@@ -72,3 +72,7 @@ class WandbSink:
             self._run.define_metric(f"{PREFIX}/*", step_metric=_STEP)
             self._defined = True
         return self._run
+
+
+def _wandb() -> Any:
+    return required("wandb", "WandbSink", "wandb")

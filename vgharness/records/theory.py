@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vgharness.display.html import Column, HtmlTable
 from vgharness.display.shown import Shown
@@ -13,6 +13,9 @@ from vgharness.records.base import Name, NotNegative, Record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+_WHOLE: Final = "model"  # what a layer is called that is the model itself, as in a flow
 
 
 class LayerTheory(Record):
@@ -81,7 +84,7 @@ class ModelTheory(Shown[LayerTheory], Record):  # type: ignore[misc]  # rows, no
     def _html(self) -> HtmlTable:
         rows = self.layers
         columns = [
-            Column("layer", [x.name for x in rows], "text"),
+            Column("layer", [x.name or _WHOLE for x in rows], "text"),
             Column(f"{FACTOR_HEADING}, mean field’s √χ", [x.factor for x in rows]),
             Column("at most, by its weights", [x.bound for x in rows]),
             Column("‖∂L/∂h‖₂ relative to the last layer", [x.signal for x in rows]),
@@ -94,12 +97,12 @@ class ModelTheory(Shown[LayerTheory], Record):  # type: ignore[misc]  # rows, no
 
     def __str__(self) -> str:
         lines = []
-        width = max((len(escaped(layer.name)) for layer in self.layers), default=0)
+        width = max((len(escaped(layer.name or _WHOLE)) for layer in self.layers), default=0)
         for layer in self.layers:
             factor = f"√χ {number(layer.factor)}" if layer.factor is not None else ""
             bound = f"at most {number(layer.bound)}" if layer.bound is not None else ""
             why = _why_not(layer) or ("" if layer.above else "the last one: from here it goes toward the input")
-            lines.append(f"{escaped(layer.name):{width}}  {factor:10}  {bound:15}  {escaped(why)}".rstrip())
+            lines.append(f"{escaped(layer.name or _WHOLE):{width}}  {factor:10}  {bound:15}  {escaped(why)}".rstrip())
         return "\n".join([f"what theory says of the {FACTOR_HEADING}", *lines])
 
 

@@ -112,7 +112,7 @@ def traced(model: nn.Module, inputs: Any) -> Trace:
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     hooks = [hook for name, module in leaves(model) for hook in _hooked(trace, depth, name, module)]
     try:
-        with torch.no_grad(), torch.random.fork_rng(), _Functions(trace, depth):
+        with torch.no_grad(), torch.random.fork_rng(_gpus(model)), _Functions(trace, depth):
             outputs = _call(model, inputs)
         trace.uses.update(trace.numbers_of(outputs))
     finally:
@@ -143,6 +143,11 @@ def tensors_of(values: Any) -> Iterator[Tensor]:
     elif isinstance(values, tuple | list):
         for value in values:
             yield from tensors_of(value)
+
+
+def _gpus(model: nn.Module) -> list[int]:
+    """Whose generators a forward pass may use."""
+    return sorted({parameter.get_device() for parameter in model.parameters() if parameter.is_cuda})
 
 
 class _Functions(TorchFunctionMode):

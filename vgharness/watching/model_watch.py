@@ -9,39 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from vgharness.formatting import escaped
-from vgharness.probe.layers import LayerChoice
 from vgharness.records import LogRow
 from vgharness.watching.optimizers import Optimizers
 from vgharness.watching.pulse import Pulse
 from vgharness.watching.scaling import LossScale, scaler_that_steps
+from vgharness.watching.setting import Setting
 from vgharness.watching.shape import Shape
 from vgharness.watching.snapshots import FULL_EVERY, SnapshotReader
 from vgharness.watching.untold import Told, Untold
 from vgharness.watching.values import Reading
-
-
-class Setting(NamedTuple):
-    """How a model is watched.
-
-    every: how many steps lie between two snapshots.
-    start: the number of the first step.
-    layers: which ones, as of a GradientProbe.
-    parameters: whether each parameter is measured too.
-    scaler: that scales the losses.
-    alone: whether the scaler is updated once at each step of this model, as it is of the only one.
-    """
-
-    every: int
-    start: int
-    layers: LayerChoice | None
-    parameters: bool
-    scaler: torch.amp.GradScaler | None
-    alone: bool
 
 
 class Listener(Protocol):

@@ -21,8 +21,8 @@ from vgharness.probe.layers import LayerChoice, find_layers
 from vgharness.records import TrainingLog, TrainingProblem, WatchedModel
 from vgharness.storage.store import DEFAULT_ROOT, RunStore, check_name
 from vgharness.system.environment import commit_of, describe
-from vgharness.watching.model_watch import Setting
 from vgharness.watching.reporting import Outlets, Reporter
+from vgharness.watching.setting import Setting
 from vgharness.watching.sink import Sink
 from vgharness.watching.watch import Watch
 
@@ -51,7 +51,7 @@ def watch(
     >>> watching.problems
 
     At the first step and at every ``every``-th, gradients are measured layer by layer; at every step it is seen
-    whether they are finite, and how large. Where a training goes wrong, and where it is well again, is said once.
+    whether they are finite, and how large.
 
     model: what is trained, or several models by name.
     optimizer: whose steps count, or several: of those of one model the first's do. Without it, those that step the
@@ -69,25 +69,26 @@ def watch(
 
     Raises :class:`~vgharness.errors.UsageError` for what cannot be watched.
     """
-    models = {name: _inner(own) for name, own in _by_name(model).items()}
+    models = _models(model, layers)
     optimizers = _optimizers(optimizer, models)
     _check_numbers(every, start)
     if not (on_problem in ("warn", "raise", None) or callable(on_problem)):
         raise UsageError(f"on_problem={on_problem!r}: give 'warn', 'raise', a callable or None")
-    if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
-        raise UsageError(f"scaler: give a torch.amp.GradScaler, not {type(scaler).__name__}")
-    used = scaler if scaler is not None and scaler.is_enabled() else None
+    setting = Setting(every, start, layers, parameters, _enabled(scaler), alone=len(models) == 1)
     name, sinks = _outlets(log)
+    outlets = Outlets(name, RunStore(Path(storage).absolute()), sinks, on_problem, quiet=_is_not_first())
+    reporter = Reporter(_head(models, every, start), outlets)
+    return Watch({} if outlets.quiet else models, optimizers, setting, reporter)
+
+
+def _models(model: Any, layers: LayerChoice | None) -> dict[str, nn.Module]:
+    models = {name: _inner(own) for name, own in _by_name(model).items()}
     try:
         for own in models.values():
             find_layers(own, layers)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    head = _head(models, every, start)
-    quiet = _is_not_first()
-    reporter = Reporter(head, Outlets(name, RunStore(Path(storage).absolute()), sinks, on_problem, quiet))
-    setting = Setting(every, start, layers, parameters, used, alone=len(models) == 1)
-    return Watch({} if quiet else models, optimizers, setting, reporter)
+    return models
 
 
 def _by_name(model: nn.Module | Mapping[str, nn.Module]) -> dict[str, nn.Module]:
@@ -142,6 +143,12 @@ def _optimizers(given: Any, models: Mapping[str, nn.Module]) -> list[Optimizer]:
                 "make it of model.parameters() (after a copy or a change of the model, once more)"
             )
     return found
+
+
+def _enabled(scaler: Any) -> torch.amp.GradScaler | None:
+    if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
+        raise UsageError(f"scaler: give a torch.amp.GradScaler, not {type(scaler).__name__}")
+    return scaler if scaler is not None and scaler.is_enabled() else None
 
 
 def _check_numbers(every: Any, start: Any) -> None:

@@ -19,9 +19,10 @@ from vgharness.errors import UsageError
 from vgharness.formatting import in_one_line
 from vgharness.probe.hooks import subscribe, unsubscribe
 from vgharness.records import TrainingLog, TrainingProblem, TrainingStatus
-from vgharness.watching.model_watch import ModelWatch, Setting
+from vgharness.watching.model_watch import ModelWatch
 from vgharness.watching.notices import TrainingProblemError
 from vgharness.watching.reporting import Reporter
+from vgharness.watching.setting import Setting
 
 Loss = Tensor | float
 

@@ -59,7 +59,7 @@ def headline(log: TrainingLog) -> str:
     problems, warnings = (_events(log, severity) for severity in ("problem", "warning"))
     if problems:
         return _capital(_told(problems))
-    taken = sum(model.steps for model in log.models)
+    taken = max(model.steps for model in log.models)
     steps = max(taken, max((log.last_step(model.name) + 1 - log.first_step for model in log.models), default=0))
     if not log.snapshots and not taken:
         return "No step was watched"

@@ -113,7 +113,7 @@ def pair(before: TrainingLog, after: TrainingLog) -> TrainingPair:
             )
         values += found
     for name, log, when in others:
-        notes.append(f"only {when}: the model {name}")
+        notes.append(f"only {when}: the model {name or 'without a name'}")
         problems += (_alone(problem, name, when) for problem in log.problems_of(name))
     # A problem that is of no model by name is of each: it is told once.
     return TrainingPair(before, after, tuple(dict.fromkeys(problems)), tuple(values), tuple(notes))

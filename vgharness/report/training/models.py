@@ -27,6 +27,7 @@ _LONGEST_TEXT: Final = 600
 # Rows and columns of the maps of all models together.
 _ROWS, _COLUMNS = 240, 640
 _SIGNS: Final = {"problem": "✗", "warning": "!"}
+_CLASSES: Final = {"problem": "not-reproduced", "warning": "mixed", "": "reproduced"}
 
 
 class Notice(NamedTuple):
@@ -48,12 +49,16 @@ class Model(NamedTuple):
     """One model's part of the page.
 
     name: empty where it is the only one, and has none.
+    sign, colour, brief: what was found, for a tile.
     facts: its class, parameters and steps, in words.
     left_out: how many problems are only counted.
     """
 
     anchor: str
     name: str
+    sign: str
+    colour: str
+    brief: str
     facts: str
     notices: tuple[Notice, ...]
     timeline: Markup | None
@@ -81,9 +86,13 @@ def _model(log: TrainingLog, place: int, most: tuple[int, int]) -> Model:
     of = f"{name}: " if name else ""
     birth = next((birth for birth in log.births if birth.model in ("", model.name)), None)
     born = next((number for number, each in problems if birth and each.kind == "nonfinite"), None)
+    sign, colour, brief = _found(series.problems)
     return Model(
         anchor=f"model-{place + 1}",
         name=name,
+        sign=sign,
+        colour=colour,
+        brief=brief,
         facts=f"{shorten(model.architecture, LONGEST_NAME)}, {count(model.parameters, 'parameter')}, "
         f"{count(max(model.steps, series.last - series.first + 1), 'step')}, {count(len(series.steps), 'snapshot')}",
         notices=tuple(
@@ -97,6 +106,14 @@ def _model(log: TrainingLog, place: int, most: tuple[int, int]) -> Model:
         heat=heat_part(series, x, marks, of, most),
         charts=chart_parts(series, x, marks, of, most[1]),
     )
+
+
+def _found(problems: Sequence[TrainingProblem]) -> tuple[str, str, str]:
+    """The sign, colour and words of a tile."""
+    many = {word: sum(each.severity == word for each in problems) for word in _SIGNS}
+    brief = ", ".join(count(each, word) for word, each in many.items() if each) or "no problem"
+    worst = next((word for word, each in many.items() if each), "")
+    return _SIGNS.get(worst, "✓"), _CLASSES[worst], brief
 
 
 def _numbered(problems: Sequence[TrainingProblem]) -> list[tuple[int, TrainingProblem]]:

@@ -99,7 +99,7 @@ import vgharness
 from vgharness.watching.pulse import Pulse
 
 WIDTH = 3
-Path("trained").write_text(Path("trained").read_text() + "x" if Path("trained").exists() else "x")
+x = Path("trained").write_text(Path("trained").read_text() + "x" if Path("trained").exists() else "x")
 try:
     import module_that_is_not_there
 except ImportError:
@@ -133,7 +133,8 @@ pulse = Pulse(model, "", folder=lambda: Path("born"), note=print)
 pulse.open()
 for step in range(3):
     optimizer.zero_grad()
-    model(torch.ones(4, WIDTH)).sum().backward()
+    x = torch.ones(4, WIDTH)
+    model(x).sum().backward()
     pulse.before_step(step)
     optimizer.step()
 pulse.close()

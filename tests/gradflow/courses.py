@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from vgharness.gradflow.course import Change, Course
+from vgharness.gradflow.course.course import Change, Course
 from vgharness.records import LogRow, Snapshot
 
 LAYERS: Final = ("a", "b", "c", "d")

@@ -20,7 +20,7 @@ from courses import (
     signals,
 )
 
-from vgharness.gradflow.course import Course
+from vgharness.gradflow.course.course import Course
 from vgharness.records import Birth, NonfiniteOrigin
 
 pytestmark = pytest.mark.fast

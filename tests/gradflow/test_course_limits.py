@@ -10,10 +10,10 @@ from courses import CUT_OFF, FROZEN, LAYERS, NAN, NOT_RUN, STILL, ZERO, Step, ma
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vgharness.gradflow.course import Change, Course
-from vgharness.gradflow.course_history import Habit, Spikes
-from vgharness.gradflow.course_ledger import MOST_OF_A_KIND, MOST_PROBLEMS, MOST_WARNINGS, TOLD, Ledger, Sighting
-from vgharness.gradflow.course_state import Seen
+from vgharness.gradflow.course.course import Change, Course
+from vgharness.gradflow.course.history import Habit, Spikes
+from vgharness.gradflow.course.ledger import MOST_OF_A_KIND, MOST_PROBLEMS, MOST_WARNINGS, TOLD, Ledger, Sighting
+from vgharness.gradflow.course.state import Seen
 from vgharness.gradflow.symptoms import find_symptoms
 from vgharness.records import Birth, TrainingProblem, TrainingProblemKind
 

@@ -112,8 +112,11 @@ def _wider() -> nn.Module:
 
 def test_a_part_of_a_large_tensor_is_saved_alone(tmp_path: Path) -> None:
     images = torch.cat([*batches(BAD, zero_row), torch.randn(100_000, WIDTH)])
-    train(around(log=Does(logarithm)), images[:40].split(5), folder=lambda: tmp_path / "born")
+    model = around(log=Does(logarithm))
+    model.register_buffer("part", images[:WIDTH])
+    train(model, images[:40].split(5), folder=lambda: tmp_path / "born")
     assert (tmp_path / "born" / BATCH).stat().st_size < 50_000
+    assert (tmp_path / "born" / WEIGHTS).stat().st_size < 50_000
 
 
 def test_inputs_of_ones_own_class_are_kept(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A training with a watch around it: which steps are noticed and measured, and that nothing changes in it."""
 
 import copy
+import io
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -451,6 +452,19 @@ def test_a_copy_that_is_trained_instead_is_said(training: Training, watch: Watch
         with pytest.warns(vgharness.WatchWarning, match="same shape that is not watched"):
             other.run(11)
     assert watching.log.models[0].steps == 1
+
+
+def test_copies_and_saved_models_carry_no_hooks(training: Training, watch: Watching) -> None:
+    with watch(training.model, training.optimizer, every=1) as watching:
+        training.run(2)
+        copied = copy.deepcopy(training.model)
+        file = io.BytesIO()
+        torch.save(training.model, file)
+        file.seek(0)
+        for other in (copied, torch.load(file, weights_only=False)):
+            other(torch.ones(4, 6)).sum().backward()
+        training.run(1)
+    assert [snapshot.batch for snapshot in watching.log.snapshots] == [0, 1, 2]
 
 
 def test_a_weight_average_changes_nothing(training: Training, watch: Watching) -> None:

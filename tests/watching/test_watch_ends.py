@@ -80,6 +80,8 @@ def test_a_model_given_under_two_names_is_refused(training: Training, watch: Wat
 def test_after_its_end_nothing_is_taken(training: Training, watch: Watching) -> None:
     with watch(training.model, training.optimizer) as watching:
         training.run(1)
+        assert repr(watching) == "<Watch of Sequential at step 1: 0 problems>"
+    assert repr(watching).endswith("0 problems, closed>")
     with pytest.raises(UsageError, match="closed"):
         watching.step()
     with pytest.raises(UsageError, match="closed"), watching:

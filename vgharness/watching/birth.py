@@ -143,7 +143,8 @@ def _look(model: nn.Module, given: ForwardPass, scale: float) -> _Look:
         return _Look(found)
     if loss and given.sum is not None and not bool(torch.isfinite(given.sum)):
         return _Look(found, why_not="what the model put out was not finite then, and is when the pass is repeated")
-    return _Look(found, loss, "the gradient of its outputs was too large to keep" if given.left_out else "")
+    lacks = "a gradient of its outputs was too large to keep, or was changed in place since"
+    return _Look(found, loss, lacks if given.lacks_gradients else "")
 
 
 def _first(model: nn.Module, passes: Sequence[ForwardPass], looks: Sequence[_Look], parameter: str) -> Cause:

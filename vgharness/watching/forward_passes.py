@@ -5,9 +5,14 @@ Nothing is copied that can be kept by reference: what is given is copied only wh
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+<<<<<<< .merge_file_jZwopA
 from contextlib import nullcontext
+=======
+from itertools import chain
+>>>>>>> .merge_file_VaVU6c
 from typing import Any, Final, NamedTuple, Protocol
 
 import torch
@@ -54,24 +59,24 @@ class ForwardPass:
         self.sum: Tensor | None = None  # of all that it put out: finite where that is
         self.came_back = False
         self.left_out = False  # whether a gradient was too large to keep
-        self._versions = _versions(inputs)
+        self.versions = _versions(inputs)
         self._gradients: dict[int, list[tuple[Tensor, int]]] = {}
-
-    @property
-    def unchanged(self) -> bool:
-        """Whether nothing was changed in place since."""
-        gradients = [given for each in self._gradients.values() for given in each]
-        return all(_version(tensor) == version for tensor, version in (*self._versions, *gradients))
 
     @property
     def inputs_unchanged(self) -> bool:
         """Whether no input was changed in place since."""
-        return all(_version(tensor) == version for tensor, version in self._versions)
+        return all(map(_is_unchanged, self.versions))
+
+    @property
+    def lacks_gradients(self) -> bool:
+        """Whether one that came to its outputs was not kept, or was changed in place since."""
+        return self.left_out or not all(map(_is_unchanged, chain.from_iterable(self._gradients.values())))
 
     def gradients(self) -> dict[int, Tensor]:
         """By place among the tensors that it put out, the gradient that came to that one; of several backward passes
         their sum."""
-        return {place: _sum([tensor for tensor, _ in came]) for place, came in self._gradients.items()}
+        kept = {place: [each for each in came if _is_unchanged(each)] for place, came in self._gradients.items()}
+        return {place: _sum([tensor for tensor, _ in came]) for place, came in kept.items() if came}
 
     def take(self, place: int, gradient: Tensor, most_bytes: int | None) -> None:
         """Keeps the gradient that came to an output."""
@@ -104,6 +109,26 @@ class PassListener(Protocol):
 
     def gradient_came(self) -> None:
         """A gradient came to what one of them put out, in a backward pass that goes on."""
+
+
+class _Hook:
+    """A hook of a module, of which neither a copy of the module nor a file that it is saved in gets more than one that
+    does nothing."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self._call = call
+
+    def __call__(self, *given: Any) -> None:
+        self._call(*given)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
+        return _NOTHING
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (contextlib.nullcontext(), "__exit__")  # found without this package
+
+
+_NOTHING: Final = contextlib.nullcontext().__exit__
 
 
 class PassRecorder:
@@ -215,7 +240,7 @@ class PassRecorder:
             ),
         )
         self._running = module, running
-        self._given = _versions((args, kwargs))
+        self._given = running.versions if take is torch.Tensor.detach else _versions((args, kwargs))
 
     def _end(self, module: nn.Module, inputs: Any, output: Any) -> None:
         if self._running is None or self._running[0] is not module:
@@ -306,6 +331,17 @@ def copied(inputs: Any) -> Any:
 
 
 def _each(inputs: Any, take: Callable[[Tensor], Tensor]) -> Any:
+    kind = type(inputs)
+    if kind is Tensor:
+        taken = take(inputs)
+        return taken.requires_grad_() if inputs.requires_grad else taken
+    if kind is tuple or kind is list:
+        return kind(_each(value, take) for value in inputs)
+    if kind is dict:
+        return {key: _each(value, take) for key, value in inputs.items()}
+    if inputs is None or kind in (bool, int, float, str):
+        return inputs
+    # What PyTorch knows how to take apart, which takes longer: named tuples, outputs of transformers.
     return tree_map_only(Tensor, lambda tensor: take(tensor).requires_grad_(tensor.requires_grad), inputs)
 
 
@@ -322,6 +358,11 @@ def _sum(tensors: list[Tensor]) -> Tensor:
 
 def _versions(inputs: Any) -> list[tuple[Tensor, int]]:
     return [(tensor.detach(), _version(tensor)) for tensor in tensors_in(inputs)]
+
+
+def _is_unchanged(seen: tuple[Tensor, int]) -> bool:
+    tensor, version = seen
+    return _version(tensor) == version
 
 
 def _version(tensor: Tensor) -> int:

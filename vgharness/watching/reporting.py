@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from vgharness.errors import UsageError
 from vgharness.formatting import escaped, in_one_line
-from vgharness.gradflow.course import Change, Course
+from vgharness.gradflow.course.course import Change, Course
 from vgharness.records import LogRow, Snapshot, TrainingLog, TrainingProblem, TrainingStatus
 from vgharness.storage.store import RunStore
 from vgharness.storage.training_log import TrainingLogWriter

@@ -143,7 +143,7 @@ def _batch(given: ForwardPass, scale: float) -> dict[str, Any]:
         "args": args,
         "kwargs": kwargs,
         "gradients": {place_: came / scale if scale != 1 else came for place_, came in given.gradients().items()},
-        "left_out": given.left_out,
+        "left_out": given.lacks_gradients,
         "part": given.part,
         "batch": given.batch,
         "modes": given.modes,

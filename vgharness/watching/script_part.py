@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import builtins
+import dis
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Final
 
 from vgharness.errors import UsageError
@@ -71,8 +72,18 @@ class ScriptPart:
             for place, statement in enumerate(self._statements):
                 if place not in found and wanted in _bound(statement):
                     found.add(place)
-                    waiting += [x.id for x in ast.walk(statement) if isinstance(x, ast.Name)]
+                    waiting += _used(compile(ast.Module([statement], []), self._place, "exec"))
         return found
+
+
+def _used(code: CodeType) -> Iterator[str]:
+    """The script's names that it reads; what a function calls by its own name is none of them."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+            yield str(instruction.argval)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _used(inner)
 
 
 def _definitions(body: list[ast.stmt]) -> Iterator[ast.stmt]:

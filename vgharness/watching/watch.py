@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from vgharness.errors import UsageError
-from vgharness.formatting import in_one_line
+from vgharness.formatting import count, in_one_line, listing
 from vgharness.probe.hooks import subscribe, unsubscribe
 from vgharness.records import TrainingLog, TrainingProblem, TrainingStatus
 from vgharness.watching.model_watch import ModelWatch
@@ -146,6 +146,15 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(_status_of(error))
+
+    def __repr__(self) -> str:
+        of = listing(f"{part.name or type(part.model).__name__} at step {part.step:,}" for part in self._parts)
+        end = ", closed" if self._closed else ""
+        return f"<Watch of {of or 'nothing'}: {count(len(self.problems), 'problem')}{end}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Watch:
+        """What holds a watch may be copied; it stays the one of its training."""
+        return self
 
     # --- what the hooks call ---------------------------------------------------------------------------
 

@@ -18,9 +18,9 @@ from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from vgharness.formatting import listing, number, percent
-from vgharness.gradflow.course_history import Habit, typical
-from vgharness.gradflow.course_ledger import Sighting
-from vgharness.gradflow.course_state import Layer, ModelState, Seen
+from vgharness.gradflow.course.history import Habit, typical
+from vgharness.gradflow.course.ledger import Sighting
+from vgharness.gradflow.course.state import Layer, ModelState, Seen
 from vgharness.gradflow.symptoms import EXPLODED, FAINT, SATURATED, ProblemKind, Quote, Symptom, find_symptoms
 from vgharness.records import TrainingProblemKind
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from vgharness.formatting import number
-from vgharness.gradflow.course_history import Growth, Habit, Losses, LossScale, Progress, Spikes
+from vgharness.gradflow.course.history import Growth, Habit, Losses, LossScale, Progress, Spikes
 from vgharness.gradflow.symptoms import FAINT, VANISHED
 from vgharness.records import GradientFlow, LogRow, Snapshot, SnapshotQuantity, flow_of
 

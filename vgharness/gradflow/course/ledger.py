@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from typing import Final, Literal, NamedTuple
 
-from vgharness.gradflow.course_advice import ADVICE
+from vgharness.gradflow.course.advice import ADVICE
 from vgharness.records import TrainingProblem, TrainingProblemKind
 
 # A training of any length keeps so many problems, and of each kind in one model so many; the last quarter is kept for

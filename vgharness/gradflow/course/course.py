@@ -26,11 +26,11 @@ from __future__ import annotations
 import math
 
 from vgharness.formatting import number
-from vgharness.gradflow.course_flow import Look, looks_at_flow
-from vgharness.gradflow.course_history import Spike, Spikes
-from vgharness.gradflow.course_ledger import Change, Ledger, Sighting
-from vgharness.gradflow.course_state import ModelState, Seen
-from vgharness.gradflow.course_updates import FAR_TOO_LARGE, far_too_large, gone_wrong, looks_at_updates
+from vgharness.gradflow.course.flow import Look, looks_at_flow
+from vgharness.gradflow.course.history import Spike, Spikes
+from vgharness.gradflow.course.ledger import Change, Ledger, Sighting
+from vgharness.gradflow.course.state import ModelState, Seen
+from vgharness.gradflow.course.updates import FAR_TOO_LARGE, far_too_large, gone_wrong, looks_at_updates
 from vgharness.records import Birth, LogRow, Snapshot, TrainingProblem
 
 __all__ = ["Change", "Course"]

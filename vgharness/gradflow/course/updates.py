@@ -14,10 +14,10 @@ from itertools import takewhile
 from typing import Final
 
 from vgharness.formatting import number
-from vgharness.gradflow.course_flow import LONG, Look
-from vgharness.gradflow.course_history import Habit, typical
-from vgharness.gradflow.course_ledger import Sighting
-from vgharness.gradflow.course_state import Layer, ModelState, Seen
+from vgharness.gradflow.course.flow import LONG, Look
+from vgharness.gradflow.course.history import Habit, typical
+from vgharness.gradflow.course.ledger import Sighting
+from vgharness.gradflow.course.state import Layer, ModelState, Seen
 
 # Where the loss has risen: three times the band's end, for the loss of one of two networks that play against each other
 # rises in a training that goes well, and Adam's steps are at that end there.

@@ -8,11 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-<<<<<<< .merge_file_jZwopA
-from contextlib import nullcontext
-=======
 from itertools import chain
->>>>>>> .merge_file_VaVU6c
 from typing import Any, Final, NamedTuple, Protocol
 
 import torch
@@ -85,20 +81,6 @@ class ForwardPass:
             self.left_out = True
             return
         self._gradients.setdefault(place, []).append((gradient.detach(), _version(gradient)))
-
-
-class _Hook:
-    """A hook that stays behind where its module is copied or pickled: there it is one that does nothing, of Python's
-    own, so that what was pickled can be loaded where this package is not."""
-
-    def __init__(self, function: Callable[..., None]) -> None:
-        self._function = function
-
-    def __call__(self, *arguments: Any) -> None:
-        self._function(*arguments)
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return getattr, (nullcontext(), "__exit__")
 
 
 class PassListener(Protocol):

@@ -103,14 +103,8 @@ class _Hook:
     def __call__(self, *given: Any) -> None:
         self._call(*given)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return _NOTHING
-
     def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (contextlib.nullcontext(), "__exit__")  # found without this package
-
-
-_NOTHING: Final = contextlib.nullcontext().__exit__
+        return getattr, (contextlib.nullcontext(), "__exit__")  # for copies too; found without this package
 
 
 class PassRecorder:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import warnings
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,37 @@ def test_the_log_stays_where_it_was_begun(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list((tmp_path / "other").iterdir())
     (file,) = (tmp_path / "one").rglob("*.jsonl")
     assert len(vgharness.load_training_log(file).snapshots) == 6
+
+
+def test_steps_inside_the_backward_pass_are_not_watched_and_no_gradient_is_missed() -> None:
+    model = make()
+    optimizers = {parameter: torch.optim.SGD([parameter], 0.1) for parameter in model.parameters()}
+
+    def step_at_once(parameter: nn.Parameter) -> None:
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    for parameter in optimizers:
+        parameter.register_post_accumulate_grad_hook(step_at_once)
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        with vgharness.watch(model, list(optimizers.values()), every=1, log=False) as watch:
+            for step in range(4):
+                inputs, targets = batch(step)
+                functional.cross_entropy(model(inputs), targets).backward()
+    inside, unseen = watch.log.notes
+    assert "inside the backward pass" in inside
+    assert "no step of the model was seen" in unseen
+    assert (watch.problems, watch.log.snapshots) == ((), ())
+
+
+def test_a_warning_points_to_the_users_own_line() -> None:
+    model = make()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with vgharness.watch(model, optimizer, every=1, log=False), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train(model, optimizer, range(2))
+        model.get_submodule("0").weight.data.fill_(torch.nan)
+        train(model, optimizer, range(2, 4))
+    assert {warning.category for warning in caught} == {vgharness.TrainingProblemWarning}
+    assert {Path(warning.filename) for warning in caught} == {Path(__file__)}

@@ -83,20 +83,6 @@ class ForwardPass:
         self._gradients.setdefault(place, []).append((gradient.detach(), _version(gradient)))
 
 
-class _Hook:
-    """A hook that stays behind where its module is copied or pickled: there it is one that does nothing, of Python's
-    own, so that what was pickled can be loaded where this package is not."""
-
-    def __init__(self, function: Callable[..., None]) -> None:
-        self._function = function
-
-    def __call__(self, *arguments: Any) -> None:
-        self._function(*arguments)
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return getattr, (nullcontext(), "__exit__")
-
-
 class PassListener(Protocol):
     """What is told of the passes."""
 
@@ -105,6 +91,20 @@ class PassListener(Protocol):
 
     def gradient_came(self) -> None:
         """A gradient came to what one of them put out, in a backward pass that goes on."""
+
+
+class _Hook:
+    """A hook of a module, of which neither a copy of the module nor a file that it is saved in gets more than one that
+    does nothing."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self._call = call
+
+    def __call__(self, *given: Any) -> None:
+        self._call(*given)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (nullcontext(), "__exit__")  # for copies too; found without this package
 
 
 class PassRecorder:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from pathlib import Path
+from typing import Final
+
+import torch
+
+import vgharness
 from vgharness.formatting import escaped
 from vgharness.records import TrainingProblem
 
@@ -28,6 +36,18 @@ class TrainingProblemError(RuntimeError):
 
     def __reduce__(self) -> tuple[type[TrainingProblemError], tuple[TrainingProblem]]:
         return type(self), (self.problem,)
+
+
+# What calls a watch: this package, and PyTorch, whose hooks do.
+_CALLERS: Final = tuple(str(Path(str(package.__file__)).parent) for package in (vgharness, torch))
+
+
+def warn_user(text: str, category: type[Warning]) -> None:
+    """Warns at the line of the user's that led here, as that of the optimizer's step."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_CALLERS):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)
 
 
 def line_of(problem: TrainingProblem) -> str:

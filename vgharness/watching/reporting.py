@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,7 +13,13 @@ from vgharness.records import LogRow, Snapshot, TrainingLog, TrainingProblem, Tr
 from vgharness.storage.store import RunStore
 from vgharness.storage.training_log import TrainingLogWriter
 from vgharness.watching.model_watch import ModelWatch
-from vgharness.watching.notices import TrainingProblemError, TrainingProblemWarning, WatchWarning, line_of
+from vgharness.watching.notices import (
+    TrainingProblemError,
+    TrainingProblemWarning,
+    WatchWarning,
+    line_of,
+    warn_user,
+)
 from vgharness.watching.sink import Sink
 from vgharness.watching.untold import Told
 
@@ -133,7 +138,7 @@ class Reporter:
         if self._outlets.quiet:
             return None
         for note in notes:
-            warnings.warn(note, WatchWarning, stacklevel=2)
+            warn_user(note, WatchWarning)
         fatal = [problem for problem in problems if self._tell(problem, raising=raising)]
         return fatal[0] if fatal else None
 
@@ -147,7 +152,7 @@ class Reporter:
         if raising and told == "raise" and problem.severity == "problem" and problem.ended is None:
             return True
         if told in ("warn", "raise"):
-            warnings.warn(line_of(problem), TrainingProblemWarning, stacklevel=2)
+            warn_user(line_of(problem), TrainingProblemWarning)
         elif callable(told):
             try:
                 told(problem)

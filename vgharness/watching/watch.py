@@ -162,12 +162,13 @@ class Watch:
         self._act(lambda: self._enter(optimizer, closure=closure))
 
     def _left(self, optimizer: Optimizer) -> None:
-        self._act(lambda: self._each_of(optimizer, ModelWatch.leave_step))
+        if not _in_backward_pass():
+            self._act(lambda: self._each_of(optimizer, ModelWatch.leave_step))
 
     # --- inside ----------------------------------------------------------------------------------------
 
     def _enter(self, optimizer: Optimizer, *, closure: bool) -> None:
-        if torch._C._current_graph_task_id() != -1:
+        if _in_backward_pass():
             self._reporter.note("an optimizer steps inside the backward pass: such steps are not watched")
             return
         own = self._of(optimizer)
@@ -270,6 +271,10 @@ class _Steps:
 
     def after_forward(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         """Not subscribed to."""
+
+
+def _in_backward_pass() -> bool:
+    return torch._C._current_graph_task_id() != -1
 
 
 def _owns(optimizer: Optimizer, model: nn.Module) -> bool:

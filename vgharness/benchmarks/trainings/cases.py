@@ -75,6 +75,12 @@ class Label:
     stage: Literal["forward", "backward"] | None = None
 
 
+def snapshot_after(step: int) -> int:
+    """The first step from ``step`` on of which a snapshot is taken: from there on counts the time to say what is seen
+    in snapshots only."""
+    return -(-step // EVERY) * EVERY
+
+
 Train = Callable[[Watch, Variant], list[float]]
 
 

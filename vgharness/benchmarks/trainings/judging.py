@@ -151,7 +151,7 @@ def share_interval(part: int, whole: int) -> tuple[float, float]:
     share, z = part / whole, _Z
     middle = (share + z * z / (2 * whole)) / (1 + z * z / whole)
     half = z / (1 + z * z / whole) * math.sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    return 0.0 if part == 0 else middle - half, 1.0 if part == whole else middle + half
 
 
 def outcome_of(label: Label | None, reports: Sequence[Report]) -> Outcome:

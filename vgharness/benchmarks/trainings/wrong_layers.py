@@ -17,6 +17,7 @@ from vgharness.benchmarks.trainings.cases import (
     Watch,
     each_word,
     fit,
+    snapshot_after,
     vectors,
     words,
 )
@@ -66,7 +67,9 @@ def dies_label(variant: Variant) -> Label:
     layer = frozenset({f"fc{variant.place}"})
     moved = frozenset(f"fc{i}" for i in range(variant.place + 1))  # by the one huge step
     return Label(
-        {"dead": layer, "stopped": layer, "update too large": moved, "spike": ANYWHERE}, variant.at, variant.at + 30
+        {"dead": layer, "stopped": layer, "update too large": moved, "spike": ANYWHERE},
+        variant.at,
+        snapshot_after(variant.at) + 30,
     )
 
 
@@ -101,7 +104,7 @@ def detached(watch: Watch, variant: Variant) -> list[float]:
 def detached_label(variant: Variant) -> Label:
     branch = "left" if variant.place == 0 else "right"
     layers = frozenset({branch, *(f"{branch}.{i}{end}" for i in (0, 2) for end in ("", ".weight", ".bias"))})
-    return Label({"missing": layers, "stopped": layers}, variant.at, variant.at + 2 * EVERY)
+    return Label({"missing": layers, "stopped": layers}, variant.at, snapshot_after(variant.at) + 2 * EVERY)
 
 
 def saturates(watch: Watch, variant: Variant) -> list[float]:
@@ -127,7 +130,7 @@ def saturates_label(variant: Variant) -> Label:
     return Label(
         {"vanishing": cut_off, "dead": cut_off, "stopped": cut_off, "update too large": frozenset({layer})},
         variant.at,
-        variant.at + 30,
+        snapshot_after(variant.at) + 30,
     )
 
 
@@ -146,7 +149,7 @@ def stops(watch: Watch, variant: Variant) -> list[float]:
 
 def stops_label(variant: Variant) -> Label:
     layers = frozenset({"embed", "embed.weight"})
-    return Label({"stopped": layers, "update too small": layers}, variant.at + 5, variant.at + 40, BOTH)
+    return Label({"stopped": layers, "update too small": layers}, variant.at + 5, snapshot_after(variant.at) + 40, BOTH)
 
 
 def _real_points(generator: torch.Generator, count: int = 64) -> Tensor:
@@ -205,6 +208,6 @@ def overpowered_label(variant: Variant) -> Label:
     return Label(
         dict.fromkeys(("vanishing", "dead", "update too small", "stopped"), ANYWHERE),
         variant.at,
-        variant.at + 50,
+        snapshot_after(variant.at) + 50,
         model="generator",
     )

@@ -15,6 +15,7 @@ from vgharness.benchmarks.trainings.cases import (
     Variant,
     Watch,
     fit,
+    snapshot_after,
     vectors,
 )
 from vgharness.benchmarks.trainings.networks import LinearCell, LogEnergy, UnitLength, mlp
@@ -82,7 +83,7 @@ def exploding(watch: Watch, variant: Variant) -> list[float]:
 
 def exploding_label(variant: Variant) -> Label:
     # That the total norm jumps is true too; where it does, only the layers' own values say.
-    return Label({"exploding": frozenset({"cell"}), "spike": ANYWHERE}, variant.at, variant.at + EVERY)
+    return Label({"exploding": frozenset({"cell"}), "spike": ANYWHERE}, variant.at, snapshot_after(variant.at) + EVERY)
 
 
 def unlucky_batch(watch: Watch, variant: Variant) -> list[float]:
@@ -116,7 +117,7 @@ def rate_too_high(watch: Watch, variant: Variant) -> list[float]:
 
 
 def rate_too_high_label(variant: Variant) -> Label:
-    return Label({"update too large": ANYWHERE, "spike": ANYWHERE}, variant.at, variant.at + 2 * EVERY)
+    return Label({"update too large": ANYWHERE, "spike": ANYWHERE}, variant.at, snapshot_after(variant.at) + 2 * EVERY)
 
 
 def loss_scale(watch: Watch, variant: Variant) -> list[float]:

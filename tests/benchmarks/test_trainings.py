@@ -209,7 +209,7 @@ def healthy(name: str) -> tuple[Recorder, Training]:
     return recorded(training)[0], training
 
 
-@pytest.mark.fast
+@pytest.mark.deep
 def test_the_unusual_happens_in_healthy_trainings() -> None:
     recorder, _ = healthy("loss scale, first steps skipped")
     drops = [i for i, (a, b) in enumerate(zip(recorder.scales, recorder.scales[1:], strict=False)) if b < a]

@@ -153,7 +153,7 @@ def test_a_run_is_drawn_by_epoch_and_its_print_has_verdicts_and_settings() -> No
 def test_a_log_shows_problems_in_print_in_html_and_in_its_plot() -> None:
     own = log()
     assert str(own).splitlines()[1:] == [
-        "step 150: the first value that was not finite, backward, at a",
+        "step 150: the first value that was not finite: the backward pass of a makes NaN or infinity",
         "step 100 to 200: vanishing at a: 1e-8 of b's",
     ]
     assert "1e-8 of b" in own._repr_html_()

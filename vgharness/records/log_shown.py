@@ -101,18 +101,13 @@ def problem_line(problem: TrainingProblem) -> str:
 
 
 def birth_line(birth: Birth) -> str:
-    """``step 812: the first value that was not finite, backward, at fc2``."""
+    """``step 812: the first value that was not finite: the backward pass of fc2 makes NaN or infinity``."""
     return f"step {birth.step:,}: {_first_not_finite(birth)}"
 
 
 def _first_not_finite(birth: Birth) -> str:
-    origin = birth.origin
-    where = "of the loss" if birth.loss else "at an unknown place"
-    if origin is not None:
-        operation = f" ({origin.operation})" if origin.operation else ""
-        where = f"{origin.stage}, at {origin.module or 'the model'}{operation}"
     model = f" of {birth.model}" if birth.model else ""
-    return f"the first value that was not finite{model}, {where}"
+    return f"the first value that was not finite{model}: {birth.cause}"
 
 
 def log_html(log: TrainingLog) -> HtmlTable:

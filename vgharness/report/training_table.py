@@ -88,22 +88,11 @@ def _birth(birth: Birth) -> Iterator[str]:
     model = f" of {birth.model}" if birth.model else ""
     late = f"; noticed at step {birth.noticed:,}" if birth.noticed != birth.step else ""
     yield escaped(
-        f"first NaN or infinity{model}: step {birth.step:,}, batch {birth.batch:,}: {_origin(birth)}{late}"
+        f"first NaN or infinity{model}: step {birth.step:,}, batch {birth.batch:,}: {birth.cause}{late}"
         f"{'; what shows it again:' if birth.reproducer else ''}"
     )
     if birth.reproducer:
         yield escaped(f"vgharness reproduce {shlex.quote(birth.reproducer)}")
-
-
-def _origin(birth: Birth) -> str:
-    origin = birth.origin
-    if origin is None:
-        return "in the loss, or its gradient; the outputs were finite" if birth.loss else "where was not found"
-    if origin.stage == "inputs":
-        return "in what the model was given"
-    by = f", made by {origin.operation}" if origin.operation else ""
-    module = "no module's own" if origin.module is None else str(LayerKey(origin.module))
-    return f"in the {origin.stage} pass, {module}{by}"
 
 
 # --- layers ----------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ class Snapshot(FiniteRecord):
     loss: what was given to ``step``.
     total_norm: ‖∂L/∂θ‖₂ of all parameters as the backward passes left it, before clipping.
     clipped_norm: the same as the optimizer got it.
-    greatest_norm: the greatest ``total_norm`` of the steps since the snapshot before it in the log.
+    greatest_norm: the greatest ``clipped_norm`` of the steps since the snapshot before it in the log.
     loss_scale: of a GradScaler, by which all gradients here are divided.
     learning_rates: of the optimizers' groups of parameters.
     skipped: whether the optimizer's step was left out, as a GradScaler does where gradients overflow.

@@ -85,7 +85,7 @@ class Course:
     ) -> list[Change]:
         """Judges what is known of one step: call it for every step of a model, in their order, at some delay.
 
-        total_norm: ‖∂L/∂θ‖₂ before clipping; NaN or infinity where it is not finite.
+        total_norm: ‖∂L/∂θ‖₂ as the optimizer gets it, after clipping; NaN or infinity where it is not finite.
         loss_scale, skipped: a GradScaler's, and whether it left the step out.
         loss: of the step.
         """

@@ -77,9 +77,11 @@ def test_of_several_models_the_one_that_is_never_trained_is_told(tmp_path: Path)
     trained, left, teacher = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False)
     optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
     models = {"D": trained, "G": left, "teacher": teacher}
-    with pytest.warns(vgharness.WatchWarning) as told, vgharness.watch(models, optimizer, storage=tmp_path):
-        trained(left(torch.ones(2, 2))).sum().backward()
-        optimizer.step()
+    watching = vgharness.watch(models, optimizer, storage=tmp_path)
+    trained(left(torch.ones(2, 2))).sum().backward()
+    optimizer.step()
+    with pytest.warns(vgharness.WatchWarning) as told:
+        watching.close()
     assert [str(each.message).partition(":")[0] for each in told] == ["no step of model G was seen"]
 
 

@@ -186,10 +186,11 @@ class Watch:
     def _say_what_was_not_trained(self) -> None:
         for part in self._parts:
             if not (part.steps or part.begun) and any(x.requires_grad for x in part.model.parameters()):
+                which = f"model {part.name}" if part.name else "the model"
                 self._reporter.note(
-                    f"no step of {f'model {part.name}' if part.name else 'the model'} was seen: is its optimizer made "
-                    "of its own parameters, or was a copy trained? Give watch the one that is trained, and call .step() "
-                    "after each step of an optimizer that is none of PyTorch's"
+                    f"no step of {which} was seen: is its optimizer made of its own parameters, or was a copy trained? "
+                    "Give watch the one that is trained, and call .step() after each step of an optimizer that is none "
+                    "of PyTorch's"
                 )
 
     def _each_of(self, optimizer: Optimizer, what: Callable[[ModelWatch, Optimizer], None]) -> None:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
-from vgharness.formatting import bars, count, escaped, number, percent, together
+from vgharness.formatting import bars, count, escaped, number, percent
 from vgharness.gradflow.rows import Row, table_rows
 from vgharness.gradflow.summary import FACTOR_HEADING
 from vgharness.records import (
@@ -17,6 +17,7 @@ from vgharness.records import (
     SnapshotQuantity,
     TrainingLog,
     TrainingProblem,
+    tally_of,
 )
 from vgharness.report.tables import BRANCH, Sheet, row_factor, row_notes, row_value
 
@@ -66,13 +67,6 @@ def tally(log: TrainingLog) -> str:
     """``2 problems and 1 warning``; ``no problems``."""
     warnings = sum(problem.severity == "warning" for problem in log.problems)
     return tally_of(len(log.problems) - warnings, warnings, len(log.births))
-
-
-def tally_of(problems: int, warnings: int, births: int) -> str:
-    """The same of numbers."""
-    many = {"problem": problems, "warning": warnings}
-    said = together([count(each, noun) for noun, each in many.items() if each]) or "no problems"
-    return f"{said}; NaN or infinity came up" if births else said
 
 
 def _problem(problem: TrainingProblem, *, ended: bool) -> str:

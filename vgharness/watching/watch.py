@@ -112,6 +112,7 @@ class Watch:
     @property
     def log(self) -> TrainingLog:
         """What there is so far."""
+        self._reporter.count_steps({part.name: part.steps for part in self._parts})
         return self._reporter.log
 
     @property

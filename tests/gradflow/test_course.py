@@ -113,6 +113,24 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             1,
             [],
         ),
+        "what a layer is given is zero": (
+            lambda s: Step({"a": {"weight_l2": 0.0}}),
+            60,
+            10,
+            [("dead", "a", 0, None, W)],
+        ),
+        "a learning rate of 0": (
+            lambda s: Step(more={"learning_rates": (0.0,)}),
+            200,
+            10,
+            [("update too small", "", 0, None, W)],
+        ),
+        "a learning rate of 0 at first and at last": (
+            lambda s: Step(more={"learning_rates": (0.0 if s < 50 or s > 500 else 0.1,)}),
+            1000,
+            10,
+            [],
+        ),
         "frozen, later not": (between(0, 95, Step({"a": FROZEN, "b": FROZEN})), 300, 10, []),
         "a parameter without a gradient": (
             lambda s: Step(more={"without_gradient": ("b.bias",)}),

@@ -34,6 +34,9 @@ ADVICE: Final[dict[TrainingProblemKind, str]] = {
     "bfloat16, which needs no scale.",
 }
 
+ON_WHAT_IS_GIVEN: Final = (
+    "Look at what this layer is given: data that were not loaded or were scaled to nothing, a mask that leaves nothing."
+)
 _GO_BACK: Final = "Go back to weights from before this step."
 
 

@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from vgharness.formatting import listing, number, percent
+from vgharness.gradflow.course.advice import ON_WHAT_IS_GIVEN
 from vgharness.gradflow.course.history import Habit, typical
 from vgharness.gradflow.course.ledger import Sighting
 from vgharness.gradflow.course.state import Layer, ModelState, Seen
@@ -164,7 +165,8 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
             continue
         if layer.lacking:
             continue
-        habit.look(now.step, there=not layer.zero)
+        unfed = layer.weight == 0 and not layer.zero
+        habit.look(now.step, there=not (layer.zero or unfed))
         # What is put out last may be sure of everything, or black at the same places in every image.
         dead = layer.dead or 0.0 if layer.zero or not layer.last else 0.0
         if dead >= MOSTLY_DEAD:
@@ -178,7 +180,15 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
             text += f", since step {habit.since:,}, in {habit.away} snapshots"
             label = symptom.layer if symptom is not None else layer.label
             zero[name] = Sighting(label, text, severe=silent, at_once=True, since=habit.since)
-        elif not layer.zero:
+        elif unfed and _stays_zero(state, habit, silent=False):
+            text = (
+                f"the gradient of {layer.label}'s weights is exactly zero since step {habit.since:,}, in {habit.away} "
+            )
+            text += "snapshots, though an error signal reaches it: all that it is given is zero"
+            zero[name] = Sighting(
+                layer.label, text, severe=False, at_once=True, since=habit.since, advice=ON_WHAT_IS_GIVEN
+            )
+        elif not (layer.zero or unfed):
             good.append(name)
     return Look("dead", {**seen, **zero}, good)
 

@@ -106,7 +106,7 @@ def test_show_says_what_it_was_what_was_wrong_and_how_the_layers_were(log: Train
 def test_show_of_a_log_in_which_nothing_is_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     log = TrainingLogWriter(make_log_head("a", "b"), store=RunStore(), name="training", warn=print)
-    assert "no problems" in invoke("show").stdout
+    assert "no step was watched" in invoke("show").stdout
     log.snapshot(make_snapshot(0, log.rows(LOG_ROWS), model="b", signals=(None, 1.0)))
     text = " ".join(invoke("show", "--markdown").stdout.split())
     assert "b, at step 0`" in text
@@ -178,3 +178,14 @@ def test_each_line_is_valid_by_the_published_schema(log: TrainingLogWriter) -> N
         assert not list(schema.iter_errors(line))
         assert list(schema.iter_errors({**line, "surprise": 1}))
         assert list(schema.iter_errors({name: each for name, each in line.items() if name not in ("line", "created")}))
+
+
+def test_a_log_of_no_step_is_not_called_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a copy of the model was trained."""
+    monkeypatch.chdir(tmp_path)
+    written = TrainingLogWriter(make_log_head(), store=RunStore(), name="training", warn=print)
+    written.close("finished")
+    for command in ("list", "show"):
+        said = invoke(command).stdout
+        assert ("no step was watched" in said, "no problems" in said) == (True, False)
+    assert "no step was watched" in repr(written.log)

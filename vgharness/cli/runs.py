@@ -75,6 +75,8 @@ def _training_line(entry: Entry) -> str:
         found = overview_of(entry.path)
     except UsageError as error:
         return f"cannot be loaded: {without_path(entry.path, error)}"
+    if not (found.steps or found.problems or found.births):
+        return "no step was watched"
     return f"{count(found.steps, 'step')}; {tally_of(found.problems, found.warnings, found.births)}"
 
 

@@ -81,6 +81,8 @@ def log_line(log: TrainingLog) -> str:
     """``Net, 3,000 steps, finished; 31 snapshots; 2 problems``."""
     models = listing((f"{x.name} {x.architecture}".strip() for x in log.models), most=3)
     steps = max(model.steps for model in log.models)
+    if not (steps or log.snapshots or log.problems or log.births):
+        return f"{models}, no step was watched, {log.status}"
     found = problems_in(log)
     warnings = sum(problem.severity == "warning" for problem in found)
     said = tally_of(len(found) - warnings, warnings, len(log.births)) if found else "healthy"

@@ -64,7 +64,9 @@ def _problems(log: TrainingLog, *, ended: bool) -> Sheet:
 
 
 def tally(log: TrainingLog) -> str:
-    """``2 problems and 1 warning``; ``no problems``."""
+    """``2 problems and 1 warning``; ``no problems``; ``no step was watched``."""
+    if not (log.snapshots or log.problems or log.births or any(model.steps for model in log.models)):
+        return "no step was watched"
     warnings = sum(problem.severity == "warning" for problem in log.problems)
     return tally_of(len(log.problems) - warnings, warnings, len(log.births))
 

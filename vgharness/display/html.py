@@ -15,9 +15,10 @@ from vgharness.formatting import bars, number
 _MOST_ROWS: Final = 200
 _BAR: Final = 12  # characters
 # Bars are letters, which stay where a viewer drops all styles.
+_ROOM: Final = "padding:0.2em 0.6em"  # between columns, also where a viewer has none of its own
 _STYLES: Final = {
-    "text": "padding:0.2em 0.6em;text-align:left;overflow-wrap:break-word;max-width:34em",
-    "number": "padding:0.2em 0.6em;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums",
+    "text": f"{_ROOM};text-align:left;overflow-wrap:break-word;max-width:34em",
+    "number": f"{_ROOM};text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums",
     "bar": "text-align:left;white-space:nowrap;font-family:monospace;line-height:1",
 }
 
@@ -81,7 +82,7 @@ def _table(columns: Sequence[Column]) -> Markup:
 
 
 def _heading(kind: str) -> str:
-    return f"text-align:{'right' if kind == 'number' else 'left'};vertical-align:bottom"
+    return f"{_ROOM};text-align:{'right' if kind == 'number' else 'left'};vertical-align:bottom"
 
 
 def _cells(column: Column) -> list[Markup]:

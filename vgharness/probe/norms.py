@@ -107,7 +107,7 @@ class FlatBuffer:
     def _new(self, groups: Sequence[Sequence[Tensor]]) -> _Layout:
         tensors = [tensor for group in groups for tensor in group]
         dtype = functools.reduce(
-            lambda a, b: a if torch.can_cast(b, a) else b, [_at_least_float32(tensor.dtype) for tensor in tensors]
+            lambda a, b: a if torch.can_cast(b, a) else b, [at_least_float32(tensor.dtype) for tensor in tensors]
         )
         size = sum(-(-tensor.numel() // _ROW) * _ROW for tensor in tensors)
         kind = self._memory.dtype, self._memory.device
@@ -193,12 +193,13 @@ def norm_of(parts: Sequence[Tensor]) -> Tensor:
 def _flat(tensor: Tensor) -> Tensor:
     """:func:`in_memory_order`, in at least float32: squares of float16 numbers underflow and their norm overflows."""
     line = in_memory_order(tensor)
-    wide = _at_least_float32(line.dtype)
+    wide = at_least_float32(line.dtype)
     return line if line.dtype is wide else line.to(wide)
 
 
 @functools.cache
-def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """The type to compute norms of such numbers in."""
     return dtype if torch.finfo(dtype).bits >= 32 else torch.promote_types(dtype, torch.float32)
 
 

@@ -15,17 +15,28 @@ from vgharness.probe.norms import FlatBuffer
 _MOST_NUMBERS, _MOST_NUMBERS_ON_A_GPU = 2**20, 2**24
 
 
-class GradientSize(NamedTuple):
-    """Of one parameter's gradient; scalars on its device.
+class Measured(NamedTuple):
+    """Some parameters' gradients, a number for each of ``names``, on their device.
 
-    l2: its norm.
-    l1: the sum of its absolute values.
-    version: of the tensor when it was measured, which changes with most of what is done to it in place.
+    l2: their norms.
+    l1: the sums of their absolute values.
     """
 
+    names: list[str]
     l2: Tensor
     l1: Tensor
-    version: int
+
+
+class Sizes(NamedTuple):
+    """What was measured.
+
+    measured: the latest last, which counts where a name is in several.
+    versions: by name of each parameter that has a gradient, that of the gradient when it was measured, which changes
+        with most of what is done to it in place.
+    """
+
+    measured: list[Measured]
+    versions: dict[str, int]
 
 
 class GradientSizes:
@@ -34,7 +45,8 @@ class GradientSizes:
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         self._parameters = dict(parameters)
-        self._sizes: dict[str, GradientSize] = {}
+        self._measured: list[Measured] = []
+        self._versions: dict[str, int] = {}
         self._grown: dict[str, None] = {}  # since they were measured, as an ordered set
         self._queued = False
         self._handles: list[RemovableHandle] = []
@@ -60,23 +72,24 @@ class GradientSizes:
             self._handles.pop().remove()
         self._forget()
 
-    def take(self) -> dict[str, GradientSize]:
-        """By name, what the last backward passes left at the parameters that have a gradient now; then forgets it.
+    def take(self) -> Sizes:
+        """What the last backward passes left at the parameters that have a gradient now; then forgets it.
 
         Those of which none came by a backward pass are measured as they are now.
         """
         with torch.no_grad():
             for name, parameter in self._parameters.items():
-                if parameter.grad is not None and name not in self._sizes:
+                if parameter.grad is not None and name not in self._versions:
                     self._grown[name] = None
             self._measure()
-        found = {name: x for name, x in self._sizes.items() if self._parameters[name].grad is not None}
+        there = {name: x for name, x in self._versions.items() if self._parameters[name].grad is not None}
+        found = Sizes(self._measured, there)
         self._forget()
         return found
 
-    def changed(self, sizes: Mapping[str, GradientSize]) -> bool:
+    def changed(self, versions: Mapping[str, int]) -> bool:
         """Whether something was done in place to gradients since they were measured."""
-        grads = ((size.version, self._parameters[name].grad) for name, size in sizes.items())
+        grads = ((version, self._parameters[name].grad) for name, version in versions.items())
         return any(grad is not None and grad._version != version for version, grad in grads)
 
     def now(self) -> list[Tensor]:
@@ -85,7 +98,7 @@ class GradientSizes:
         return [filled.norms() for _, filled in self._filled(grads)]
 
     def _forget(self) -> None:
-        self._sizes, self._grown, self._queued = {}, {}, False
+        self._measured, self._versions, self._grown, self._queued = [], {}, {}, False
 
     def _when_grown(self, name: str) -> Callable[[Tensor], None]:
         def grown(parameter: Tensor) -> None:
@@ -114,9 +127,9 @@ class GradientSizes:
         present = {name: grad for name, grad in grads.items() if grad is not None}
         self._grown = {}
         for names, filled in self._filled(present):
-            lengths, sums = filled.norms().unbind(), filled.norms(1).unbind()
-            for name, l2, l1 in zip(names, lengths, sums, strict=True):
-                self._sizes[name] = GradientSize(l2, l1, present[name]._version)
+            self._measured = [before for before in self._measured if not {*before.names} <= {*names}]
+            self._measured.append(Measured(names, filled.norms(), filled.norms(1)))
+            self._versions.update((name, present[name]._version) for name in names)
 
     def _filled(self, grads: Mapping[str, Tensor]) -> Iterator[tuple[list[str], FlatBuffer]]:
         """The buffer, filled with one portion after the other."""

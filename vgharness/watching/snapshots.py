@@ -86,10 +86,11 @@ class SnapshotReader:
         rows, spread = self._probe.take()
         reading = Reading(rows, full=full)
         numbers = reading.numbers
-        reading.sizes = self._gradients.take()
-        for name, size in reading.sizes.items():
-            numbers.put(("l2", name), size.l2)
-            numbers.put(("l1", name), size.l1)
+        sizes = self._gradients.take()
+        reading.gradients = sizes.versions
+        for names, l2, l1 in sizes.measured:
+            numbers.put_all([("l2", name) for name in names], l2)
+            numbers.put_all([("l1", name) for name in names], l1)
         self._read_changed(reading, optimizer, within_step=within_step)
         parameters = self._parameters.items()
         reading.without_gradient = tuple(name for name, p in parameters if p.requires_grad and p.grad is None)
@@ -104,15 +105,16 @@ class SnapshotReader:
 
     def _read_changed(self, reading: Reading, optimizer: Optimizer | None, *, within_step: bool) -> None:
         """What has become of the gradients since the backward passes."""
-        if not reading.sizes:
+        if not reading.gradients:
             return
-        if self._scale.used or self._gradients.changed(reading.sizes):  # unscaling is not counted as a change
+        if self._scale.used or self._gradients.changed(reading.gradients):  # unscaling is not counted as a change
             norms = [torch.linalg.vector_norm(own) for own in self._gradients.now()]
             for at, norm in enumerate(norms):
                 reading.numbers.put(("changed", at), norm)
             reading.changed = len(norms)
             reading.still_scaled = optimizer is not None and self._scale.is_on(optimizer, within_step=within_step)
-        reading.numbers.put("scale", self._scale.tensor(next(iter(reading.sizes.values())).l2.device))
+        if self._scale.used:
+            reading.numbers.put("scale", self._scale.tensor(self._parameters[next(iter(reading.gradients))].device))
 
     def _read_outputs(self, at: int, row: Row, numbers: Numbers) -> None:
         numbers.put(("saturated", at), row.saturation())
@@ -144,7 +146,7 @@ class SnapshotReader:
         """The fields of a snapshot that come from the device, and its rows; waits for the device."""
         values = Values(reading, self._names)
         reached = [row for row in reading.rows if row.reached]
-        unseen = not reached and reading.sizes  # the modules ran where no hook sees them: compiled since, for one
+        unseen = not reached and reading.gradients  # the modules ran where no hook sees them: compiled since, for one
         return {
             "states": values.states(),
             "values": values.columns(),

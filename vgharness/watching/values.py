@@ -11,7 +11,6 @@ from torch import nn
 
 from vgharness.probe.passes import LayerState, Row
 from vgharness.records import ParameterSnapshot, SnapshotQuantity, State
-from vgharness.watching.gradients import GradientSize
 from vgharness.watching.numbers import Numbers, finite
 from vgharness.watching.weights import sampled_share
 
@@ -34,7 +33,7 @@ class Reading:
     full: whether all was measured.
     rows: of the layers.
     numbers: what is on the device, by key.
-    sizes: by name of a parameter, of the gradients as backward passes left them.
+    gradients: versions of the gradients that were measured as backward passes left them, by name of the parameter.
     changed: how many norms make up that of all gradients as the optimizer got them; 0: nothing was done to them since.
     still_scaled: whether they were divided by the loss's scale then no more than before.
     without_gradient: names of parameters that ask for one and have none.
@@ -44,7 +43,7 @@ class Reading:
     def __init__(self, rows: list[Row], *, full: bool) -> None:
         self.rows, self.full = rows, full
         self.numbers = Numbers()
-        self.sizes: dict[str, GradientSize] = {}
+        self.gradients: dict[str, int] = {}
         self.changed = 0
         self.still_scaled = False
         self.without_gradient: tuple[str, ...] = ()
@@ -72,7 +71,7 @@ class Values:
     @property
     def total_norm(self) -> float | None:
         """As backward passes left it."""
-        return self._length(("l2", name) for name in self._reading.sizes)
+        return self._length(("l2", name) for name in self._reading.gradients)
 
     @property
     def clipped_norm(self) -> float | None:
@@ -130,7 +129,7 @@ class Values:
 
     def _weights_of(self, layer: LayerState) -> dict[SnapshotQuantity, float | None]:
         weights = {self._names[id(w)]: w for w in layer.weights if id(w) in self._names}
-        graded = {name: w for name, w in weights.items() if ("l2", name) in self._found}
+        graded = {name: w for name, w in weights.items() if name in self._reading.gradients}
         sums = [self._found["l1", name] for name in graded]
         numel = sum(w.numel() for w in graded.values())
         rows = {name: len(w) for name, w in weights.items() if ("idle", name) in self._found}
@@ -150,7 +149,7 @@ class Values:
     def _parameter(self, name: str, parameter: nn.Parameter) -> ParameterSnapshot:
         idle = self._found.get(("idle", name))
         return ParameterSnapshot(
-            grad_l2=self._divided(("l2", name)),
+            grad_l2=self._divided(("l2", name)) if name in self._reading.gradients else None,
             norm=self._found.get(("norm", name)),
             relative_update=self._update({name: parameter}),
             idle_rows=None if idle is None else idle / len(parameter),

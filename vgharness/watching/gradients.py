@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from vgharness.probe.norms import FlatBuffer
+from vgharness.probe.norms import FlatBuffer, at_least_float32, in_memory_order, norm, norm_of, norm_parts
 
 # Of a portion: what a CPU's cache holds. A GPU takes as long for one portion as for each of several.
 _MOST_NUMBERS, _MOST_NUMBERS_ON_A_GPU = 2**20, 2**24
+# From how many elements on one is read where it lies, on a CPU, in pieces that stay in its nearest cache.
+_LONG, _PIECE = 2**16, 2**18
 
 
 class Measured(NamedTuple):
@@ -52,6 +54,7 @@ class GradientSizes:
         self._handles: list[RemovableHandle] = []
         self._heard: list[str] = []  # names of those that have one
         self._buffer = FlatBuffer()
+        self._piece = torch.empty(0)
 
     def listen(self) -> None:
         """Begins anew, for the parameters that ask for a gradient now."""
@@ -95,7 +98,8 @@ class GradientSizes:
     def now(self) -> list[Tensor]:
         """The norms as they are now, a vector or several."""
         grads = {name: p.grad for name, p in self._parameters.items() if p.grad is not None}
-        return [filled.norms() for _, filled in self._filled(grads)]
+        long = [norm(grads.pop(name)) for name in _long(grads)]
+        return [*([torch.stack(long)] if long else []), *(filled.norms() for _, filled in self._filled(grads))]
 
     def _forget(self) -> None:
         self._measured, self._versions, self._grown, self._queued = [], {}, {}, False
@@ -126,15 +130,37 @@ class GradientSizes:
         grads = {name: self._parameters[name].grad for name in self._grown}
         present = {name: grad for name, grad in grads.items() if grad is not None}
         self._grown = {}
-        for names, filled in self._filled(present):
-            self._measured = [before for before in self._measured if not {*before.names} <= {*names}]
-            self._measured.append(Measured(names, filled.norms(), filled.norms(1)))
-            self._versions.update((name, present[name]._version) for name in names)
+        self._versions.update((name, grad._version) for name, grad in present.items())
+        found = []
+        if long := _long(present):
+            lengths, sums = zip(*(self._long_sizes(present.pop(name)) for name in long), strict=True)
+            found.append(Measured(long, torch.stack(lengths), torch.stack(sums)))
+        found += [Measured(names, x.norms(), x.norms(1)) for names, x in self._filled(present)]
+        for new in found:
+            self._measured = [before for before in self._measured if not {*before.names} <= {*new.names}]
+            self._measured.append(new)
+
+    def _long_sizes(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Its norm and the sum of its absolute values."""
+        line = in_memory_order(gradient)
+        dtype = at_least_float32(line.dtype)
+        if self._piece.dtype is not dtype.to_real() or not self._piece.numel():
+            self._piece = torch.empty(_PIECE, dtype=dtype.to_real())
+        lengths, sums = [], []
+        for narrow in line.split(_PIECE):
+            piece = narrow.to(dtype)
+            lengths.append(norm_parts(piece).reshape(-1))
+            sums.append(torch.abs(piece, out=self._piece[: len(piece)]).sum())
+        return norm_of(lengths), torch.stack(sums).sum(dtype=torch.float64)
 
     def _filled(self, grads: Mapping[str, Tensor]) -> Iterator[tuple[list[str], FlatBuffer]]:
         """The buffer, filled with one portion after the other."""
         for names in portions(grads):
             yield names, self._buffer.fill([[grads[name]] for name in names])
+
+
+def _long(tensors: Mapping[str, Tensor]) -> list[str]:
+    return [name for name, x in tensors.items() if x.numel() > _LONG and x.device.type == "cpu"]
 
 
 def portions(tensors: Mapping[str, Tensor]) -> list[list[str]]:

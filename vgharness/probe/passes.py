@@ -80,6 +80,8 @@ class ForwardPass:
     its output goes into, where that was followed.
     """
 
+    __slots__ = ("feeds", "layer", "nodes", "outputs", "recurrent", "repeated", "saturated", "signals")
+
     def __init__(self, layer: LayerState, *, repeated: bool = False) -> None:
         self.layer, self.repeated = layer, repeated
         self.nodes: list[Node] = []  # of its outputs in the autograd graph

@@ -183,7 +183,7 @@ class GradientProbe:
             forward.recurrent = RecurrentPass(module, inputs, keywords, output)
         if self._outputs:
             forward.outputs = output_sizes(output)
-        for tensor in tensors_in(output):
+        for tensor in (output,) if type(output) is Tensor else tensors_in(output):
             if tensor.requires_grad:
                 self._receive_signal_of(self._window, forward, tensor)
                 forward.nodes += nodes_of(tensor)

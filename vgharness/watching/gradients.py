@@ -98,7 +98,7 @@ class GradientSizes:
     def now(self) -> list[Tensor]:
         """The norms as they are now, a vector or several."""
         grads = {name: p.grad for name, p in self._parameters.items() if p.grad is not None}
-        long = [norm(grads.pop(name)) for name in _long(grads)]
+        long = [norm(grads.pop(name)) for name in long_ones(grads)]
         return [*([torch.stack(long)] if long else []), *(filled.norms() for _, filled in self._filled(grads))]
 
     def _forget(self) -> None:
@@ -132,7 +132,7 @@ class GradientSizes:
         self._grown = {}
         self._versions.update((name, grad._version) for name, grad in present.items())
         found = []
-        if long := _long(present):
+        if long := long_ones(present):
             lengths, sums = zip(*(self._long_sizes(present.pop(name)) for name in long), strict=True)
             found.append(Measured(long, torch.stack(lengths), torch.stack(sums)))
         found += [Measured(names, x.norms(), x.norms(1)) for names, x in self._filled(present)]
@@ -159,7 +159,8 @@ class GradientSizes:
             yield names, self._buffer.fill([[grads[name]] for name in names])
 
 
-def _long(tensors: Mapping[str, Tensor]) -> list[str]:
+def long_ones(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of those that are better read where they lie."""
     return [name for name, x in tensors.items() if x.numel() > _LONG and x.device.type == "cpu"]
 
 

@@ -15,12 +15,12 @@ from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from vgharness.probe.layers import LayerChoice
-from vgharness.probe.norms import FlatBuffer
+from vgharness.probe.norms import FlatBuffer, norm
 from vgharness.probe.passes import Row
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import LayerKey, LogRow
 from vgharness.watching.dead_units import DeadUnits
-from vgharness.watching.gradients import GradientSizes, portions
+from vgharness.watching.gradients import GradientSizes, long_ones, portions
 from vgharness.watching.idle import idle_rows
 from vgharness.watching.numbers import Numbers
 from vgharness.watching.scaling import LossScale
@@ -127,7 +127,10 @@ class SnapshotReader:
         layers = {row.layer for row in rows}
         wanted = {self._names[id(w)]: w for layer in layers for w in layer.weights if id(w) in self._names}
         wanted = self._parameters if self._each else wanted
-        for names in portions(wanted):
+        long = long_ones(wanted)
+        for name in long:
+            numbers.put(("norm", name), norm(wanted[name]))
+        for names in portions({name: w for name, w in wanted.items() if name not in long}):
             norms = self._buffer.fill([[wanted[name]] for name in names]).norms()
             numbers.put_all([("norm", name) for name in names], norms)
         for name, parameter in wanted.items():

@@ -61,9 +61,9 @@ class GradientNorm:
         widest = _widest(self._device)
         if not norms:
             return torch.zeros((), dtype=widest, device=self._device)
-        total: Tensor = torch.linalg.vector_norm(
-            torch.cat([each.to(self._device, widest, non_blocking=True) for each in norms])
-        )
+        if len(norms) > 1:
+            norms = [torch.cat([each.to(self._device, widest, non_blocking=True) for each in norms])]
+        total: Tensor = torch.linalg.vector_norm(norms[0].to(self._device, non_blocking=True), dtype=widest)
         return total
 
 

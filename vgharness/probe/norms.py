@@ -126,7 +126,8 @@ class FlatBuffer:
 
     def subtract(self, other: FlatBuffer) -> FlatBuffer:
         """What is here minus what is at the same place in ``other``."""
-        assert self._layout is not None and other._layout is not None
+        assert self._layout is not None
+        assert other._layout is not None
         self._layout.all_rows -= other._layout.all_rows
         return self
 

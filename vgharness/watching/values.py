@@ -25,6 +25,8 @@ _FULL: Final[tuple[SnapshotQuantity, ...]] = (
     "idle_rows",
     "dead_units",
 )
+_OF_WEIGHTS: Final[tuple[SnapshotQuantity, ...]] = ("weight_l2", "weight_mean_abs", "relative_update")
+_OF_WEIGHTS_FULL: Final[tuple[SnapshotQuantity, ...]] = (*_OF_WEIGHTS, "weight_norm", "idle_rows")
 
 
 class Reading:
@@ -94,34 +96,28 @@ class Values:
 
     @cached_property
     def _columns(self) -> dict[SnapshotQuantity, list[float | None]]:
-        rows = list(enumerate(self._reading.rows))
-        wanted = _FULL if self._reading.full else _BRIEF
-        return {name: [self._raw(name, at, row) for at, row in rows] for name in wanted}
+        rows = self._reading.rows
+        signals = [self._divided(("signal", at)) for at in range(len(rows))]
+        means = [x if x is None else x / row.root_numel for x, row in zip(signals, rows, strict=True)]
+        columns: dict[SnapshotQuantity, list[float | None]] = {"signal_l2": signals, "signal_rms": means}
+        for name in _OF_WEIGHTS_FULL if self._reading.full else _OF_WEIGHTS:
+            columns[name] = [self._of_weights[row.layer][name] for row in rows]
+        if self._reading.full:
+            columns["saturated"] = [self._found.get(("saturated", at)) for at in range(len(rows))]
+            columns["dead_units"] = [self._found.get(("dead", at)) for at in range(len(rows))]
+            columns["output_rms"], columns["output_zeros"] = map(
+                list, zip(*(self._of_outputs(at, row) for at, row in enumerate(rows)), strict=True)
+            )
+        return {name: columns[name] for name in (_FULL if self._reading.full else _BRIEF)}
 
-    def _raw(self, quantity: SnapshotQuantity, at: int, row: Row) -> float | None:
-        match quantity:
-            case "signal_l2":
-                return self._divided(("signal", at))
-            case "signal_rms":
-                signal = self._divided(("signal", at))
-                return None if signal is None else signal / row.root_numel
-            case "output_rms" | "output_zeros":
-                return self._of_outputs(quantity, at, row)
-            case "saturated":
-                return self._found.get(("saturated", at))
-            case "dead_units":
-                return self._found.get(("dead", at))
-            case _:
-                return self._of_weights[row.layer].get(quantity)
-
-    def _of_outputs(self, quantity: SnapshotQuantity, at: int, row: Row) -> float | None:
+    def _of_outputs(self, at: int, row: Row) -> tuple[float | None, float | None]:
+        """Their root mean square, and their share of zeros."""
         numel = sum(size.numel for size in row.outputs)
         if not numel:
-            return None
+            return None, None
         places = range(len(row.outputs))
-        if quantity == "output_zeros":
-            return sum(self._found["zeros", at, place] for place in places) / numel
-        return math.hypot(*(self._found["length", at, place] for place in places)) / math.sqrt(numel)
+        zeros = sum(self._found["zeros", at, place] for place in places)
+        return math.hypot(*(self._found["length", at, place] for place in places)) / math.sqrt(numel), zeros / numel
 
     @cached_property
     def _of_weights(self) -> dict[LayerState, dict[SnapshotQuantity, float | None]]:

@@ -37,10 +37,12 @@ class WeightSamples:
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         self._parameters = dict(parameters)
         self._kept: dict[str, Tensor] = {}
+        self._samples: dict[str, Tensor] = {}  # views of the weights, while a step is taken
 
     def keep(self) -> None:
         """Takes the samples, of the parameters that are trained."""
         samples = {name: sample_of(p) for name, p in self._parameters.items() if p.requires_grad and p.numel()}
+        self._samples = samples
         kept = [self._place(name, sample) for name, sample in samples.items()]
         self._kept = dict(zip(samples, kept, strict=True))
         with torch.no_grad():
@@ -49,7 +51,8 @@ class WeightSamples:
 
     def moved(self) -> list[Moved]:
         """What has become of them since :meth:`keep`; nothing where a parameter is elsewhere now."""
-        samples = {name: sample_of(self._parameters[name]) for name in self._kept}
+        samples = {name: self._sample_now(name) for name in self._kept}
+        self._samples = {}
         by_kind: dict[tuple[torch.device, torch.dtype], list[str]] = {}
         for name, was in self._kept.items():
             if _fits(was, samples[name]):
@@ -61,6 +64,12 @@ class WeightSamples:
                 by = torch._foreach_sub([samples[name] for name in names], was)
                 found.append(Moved(names, _norms(was), _norms(by)))
         return found
+
+    def _sample_now(self, name: str) -> Tensor:
+        """The view is still one of the weights, unless their memory is another."""
+        before, parameter = self._samples.get(name), self._parameters[name]
+        same = before is not None and before.data_ptr() == parameter.data_ptr() and before.dtype == parameter.dtype
+        return before if before is not None and same else sample_of(parameter)
 
     def _place(self, name: str, sample: Tensor) -> Tensor:
         """Where it is kept: where it was last time, if it still fits there."""

@@ -61,14 +61,13 @@ class _Layout:
     """Where tensors of certain shapes lie in a buffer.
 
     rows: how many each group takes.
-    size: how many elements that are.
+    all_rows: of the buffer, as far as it is filled.
     """
 
-    def __init__(self, groups: Sequence[Sequence[Tensor]], memory: Tensor) -> None:
+    def __init__(self, groups: Sequence[Sequence[Tensor]], memory: Tensor, zeros: Tensor) -> None:
         tensors = [tensor for group in groups for tensor in group]
         lengths = [-(-tensor.numel() // _ROW) for tensor in tensors]
         self.rows = tuple(sum(-(-tensor.numel() // _ROW) for tensor in group) for group in groups)
-        self.size = _ROW * sum(lengths)
         starts = [_ROW * start for start in itertools.accumulate(lengths, initial=0)]
         # In the order in which a tensor's elements lie, so that they are copied one after the other.
         self._places = [
@@ -78,12 +77,11 @@ class _Layout:
             for start, tensor in zip(starts, tensors, strict=False)
         ]
         self._zeros = []  # for what is left of the last row of each
-        nothing = memory.new_zeros(_ROW)
         for start, end, tensor in zip(starts, starts[1:], tensors, strict=False):
             if rest := end - start - tensor.numel():
                 self._places.append(memory[end - rest : end])
-                self._zeros.append(nothing[:rest])
-        self.all_rows = memory[: self.size].view(-1, _ROW)
+                self._zeros.append(zeros[:rest])
+        self.all_rows = memory[: starts[-1]].view(-1, _ROW)
 
     def fill(self, tensors: list[Tensor]) -> None:
         with torch.no_grad():
@@ -97,6 +95,7 @@ class FlatBuffer:
 
     def __init__(self) -> None:
         self._memory = torch.empty(0)
+        self._padding = torch.empty(0)
         self._layouts: dict[Hashable, _Layout] = {}  # those that were filled in, by what was
         self._layout: _Layout | None = None  # of what is here
 
@@ -119,10 +118,11 @@ class FlatBuffer:
         kind = self._memory.dtype, self._memory.device
         if self._memory.numel() < size or kind != (dtype, tensors[0].device):
             self._memory = tensors[0].new_empty(size, dtype=dtype)
+            self._padding = tensors[0].new_zeros(_ROW, dtype=dtype)
             self._layouts.clear()
         if len(self._layouts) >= _MOST_LAYOUTS:
             self._layouts.clear()
-        return _Layout(groups, self._memory)
+        return _Layout(groups, self._memory, self._padding)
 
     def subtract(self, other: FlatBuffer) -> FlatBuffer:
         """What is here minus what is at the same place in ``other``."""

@@ -147,7 +147,7 @@ class GradientSizes:
         if self._piece.dtype is not dtype.to_real() or not self._piece.numel():
             self._piece = torch.empty(_PIECE, dtype=dtype.to_real())
         lengths, sums = [], []
-        for narrow in line.split(_PIECE):
+        for narrow in torch.split(line, _PIECE):
             piece = narrow.to(dtype)
             lengths.append(norm_parts(piece).reshape(-1))
             sums.append(torch.abs(piece, out=self._piece[: len(piece)]).sum())

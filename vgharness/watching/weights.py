@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -60,9 +60,9 @@ class WeightSamples:
         found = []
         with torch.no_grad():
             for names in by_kind.values():
-                was = [self._kept[name] for name in names]
-                by = torch._foreach_sub([samples[name] for name in names], was)
-                found.append(Moved(names, _norms(was), _norms(by)))
+                before = [self._kept[name] for name in names]
+                by = torch._foreach_sub([samples[name] for name in names], before)
+                found.append(Moved(names, _norms(before), _norms(by)))
         return found
 
     def _sample_now(self, name: str) -> Tensor:
@@ -83,9 +83,9 @@ def _fits(kept: Tensor, sample: Tensor) -> bool:
     return (kept.shape, kept.dtype, kept.device) == (sample.shape, at_least_float32(sample.dtype), sample.device)
 
 
-def _norms(samples: list[Tensor]) -> Tensor:
+def _norms(samples: Sequence[Tensor]) -> Tensor:
     """Of samples of one type."""
-    return torch.stack(torch._foreach_norm(samples))
+    return torch.stack(torch._foreach_norm(list(samples)))
 
 
 def sample_of(tensor: Tensor) -> Tensor:

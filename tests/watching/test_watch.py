@@ -72,6 +72,27 @@ def test_step_gives_the_loss_and_counts_no_step_twice(training: Training, watch:
     assert [snapshot.loss for snapshot in watching.log.snapshots] == pytest.approx(losses[::2], rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_long_gradients_and_weights_are_measured_as_short_ones_are(watch: Watching, dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.Linear(6, 600), nn.Linear(600, 600), nn.Linear(600, 3)).to(dtype)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer, parameters=True) as watching:
+        model(torch.randn(16, 6, generator=torch.Generator().manual_seed(0)).to(dtype)).square().sum().backward()
+        grads = {name: parameter.grad.double() for name, parameter in model.named_parameters()}
+        norms = {name: parameter.detach().double().norm().item() for name, parameter in model.named_parameters()}
+        optimizer.step()
+    snapshot = last(watching)
+    assert snapshot.total_norm == pytest.approx(torch.cat([x.flatten() for x in grads.values()]).norm().item(), 1e-5)
+    for at, name in enumerate(("0", "1", "2")):
+        grad = grads[f"{name}.weight"]
+        assert snapshot.values["weight_l2"][at] == pytest.approx(grad.norm().item(), 1e-5)
+        assert snapshot.values["weight_mean_abs"][at] == pytest.approx(grad.abs().mean().item(), 1e-5)
+        assert snapshot.values["weight_norm"][at] == pytest.approx(norms[f"{name}.weight"], 1e-5)
+    for name, norm in norms.items():
+        assert snapshot.parameters[name].grad_l2 == pytest.approx(grads[name].norm().item(), 1e-5)
+        assert snapshot.parameters[name].norm == pytest.approx(norm, 1e-5)
+
+
 def test_a_snapshot_holds_what_a_probe_measures(watch: Watching) -> None:
     def step(training: Training) -> None:
         training.backward()

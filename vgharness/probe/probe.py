@@ -37,7 +37,7 @@ from torch.utils.hooks import RemovableHandle
 from vgharness.probe.graph import links, nodes_of
 from vgharness.probe.hooks import subscribe, unsubscribe
 from vgharness.probe.layers import LayerChoice, find_layers
-from vgharness.probe.norms import FlatBuffer, constant, norm, stacked, tensors_in
+from vgharness.probe.norms import FlatBuffer, constant, norm_parts, stacked, tensors_in
 from vgharness.probe.on_request import output_scales, parameter_gradients, through_time
 from vgharness.probe.outputs import output_sizes, output_spread
 from vgharness.probe.passes import (
@@ -183,7 +183,7 @@ class GradientProbe:
             forward.recurrent = RecurrentPass(module, inputs, keywords, output)
         if self._outputs:
             forward.outputs = output_sizes(output)
-        for tensor in tensors_in(output):
+        for tensor in (output,) if type(output) is Tensor else tensors_in(output):
             if tensor.requires_grad:
                 self._receive_signal_of(self._window, forward, tensor)
                 forward.nodes += nodes_of(tensor)
@@ -199,7 +199,7 @@ class GradientProbe:
             if window not in self._windows:
                 self._windows.append(window)
             window.place(forward)
-            forward.signals.setdefault(backward, []).append((norm(signal), signal.numel()))
+            forward.signals.setdefault(backward, []).append((norm_parts(signal), signal.numel()))
 
         tensor.register_hook(receive)  # type: ignore[no-untyped-call]
 

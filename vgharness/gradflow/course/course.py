@@ -197,7 +197,8 @@ class Course:
         if now.snapshot.skipped:
             return []
         for name, layer in now.layers.items():
-            spikes = state.layer_spikes.setdefault(name, Spikes(_LAYER_SPIKE, _LAYER_HISTORY, confirm=2))
+            if (spikes := state.layer_spikes.get(name)) is None:
+                spikes = state.layer_spikes[name] = Spikes(_LAYER_SPIKE, _LAYER_HISTORY, confirm=2)
             spike = spikes.add(now.step, layer.weight or 0.0)
             if spike is None or spike.back is None:
                 continue

@@ -76,7 +76,7 @@ def _missing(state: ModelState, now: Seen) -> Look:
         if layer.frozen:
             good.append(name)
             continue
-        habit = state.gradients.setdefault(name, Habit())
+        habit = state.gradients[name]
         habit.look(now.step, there=not layer.lacking)
         if not layer.lacking:
             good.append(name)
@@ -155,7 +155,7 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
     good = []
     silent = symptom is not None
     for name, layer in reversed(now.layers.items()):
-        habit = state.nonzero.setdefault(name, Habit())
+        habit = state.nonzero[name]
         if layer.frozen:
             good.append(name)
             continue

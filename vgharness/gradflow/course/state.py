@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -78,10 +78,10 @@ class ModelState:
         self.spikes, self.growth, self.scale = Spikes(), Growth(), LossScale()
         self.norms: deque[float] = deque(maxlen=_HELD_NORMS)  # of the last steps whose gradients were finite
         self.finite = 0  # steps in a row whose gradients were
-        self.gradients: dict[str, Habit] = {}  # by layer: whether a gradient comes
+        self.gradients: defaultdict[str, Habit] = defaultdict(Habit)  # by layer: whether a gradient comes
         self.parameters: dict[str, Habit] = {}  # the same of parameters, of those that have gone without one
-        self.nonzero: dict[str, Habit] = {}  # by layer: whether it is anything but zero
-        self.moves: dict[str, Habit] = {}  # by layer: whether steps move it
+        self.nonzero: defaultdict[str, Habit] = defaultdict(Habit)  # by layer: whether it is anything but zero
+        self.moves: defaultdict[str, Habit] = defaultdict(Habit)  # by layer: whether steps move it
         self.layer_spikes: dict[str, Spikes] = {}
         self.first_weights: dict[str, float] = {}  # by layer: the first ‖∂L/∂W‖₂ over zero
         self.weights: dict[str, deque[float]] = {}  # by layer: ‖∂L/∂W‖₂ of the last snapshots
@@ -129,6 +129,8 @@ def _layer(name: str, snapshot: Snapshot, places: Sequence[int], last: Collectio
         return [x for i in places if of_rows and (x := of_rows[i]) is not None]
 
     def greatest(quantity: SnapshotQuantity) -> float | None:
+        if len(places) == 1 and quantity in snapshot.values:  # as nearly always
+            return snapshot.values[quantity][places[0]]
         return max(values(quantity), default=None)
 
     weight, unreached = greatest("weight_l2"), name in snapshot.missed

@@ -15,7 +15,7 @@ from typing import Final
 
 from vgharness.formatting import number
 from vgharness.gradflow.course.flow import LONG, Look
-from vgharness.gradflow.course.history import Habit, typical
+from vgharness.gradflow.course.history import typical
 from vgharness.gradflow.course.ledger import Sighting
 from vgharness.gradflow.course.state import Layer, ModelState, Seen
 
@@ -50,7 +50,7 @@ def _stopped(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:
     rates = now.snapshot.learning_rates
     scheduled = any(rate == 0 for rate in rates) or (len(still) == len(moved) and _slowed(state, now, 1e-3))
     for name, layer in reversed(moved.items()):
-        habit = state.moves.setdefault(name, Habit())
+        habit = state.moves[name]
         if name not in still:
             habit.look(now.step, there=True)
             good.append(name)

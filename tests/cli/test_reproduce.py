@@ -48,8 +48,8 @@ def test_it_says_then_and_now_and_exits_1(born: Path) -> None:
     assert result.exit_code == 1, result.output
     assert result.output.splitlines() == [
         f"{born}: torch.nn.modules.container.Sequential, step 12, batch 0",
-        "then: the forward pass of 1 makes it, by log",
-        "now: the forward pass of 1 makes it, by log",
+        "then: the forward pass of 1 makes NaN or infinity, by log",
+        "now: the forward pass of 1 makes NaN or infinity, by log",
     ]
     by_factory = CliRunner().invoke(
         app, ["reproduce", str(born), "--model", f"{born.parent / 'logs_model.py'}:make_model"]
@@ -146,11 +146,11 @@ print(pulse.birth.cause)
 def test_a_script_without_a_guard_shows_its_nan_again_and_does_not_train_again(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT)
     trained = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert trained.stdout == "the forward pass of part makes it, by log\n", trained.stderr
+    assert trained.stdout == "the forward pass of part makes NaN or infinity, by log\n", trained.stderr
     (tmp_path / "train.py").write_text("raise RuntimeError('it was edited since')")
     (tmp_path / "elsewhere").mkdir()
     command = [sys.executable, "-m", "vgharness", "reproduce", str(tmp_path / "born")]
     again = subprocess.run(command, cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=False)
     assert again.returncode == 1, again.stderr
-    assert again.stdout.splitlines()[-1] == "now: the forward pass of part makes it, by log"
+    assert again.stdout.splitlines()[-1] == "now: the forward pass of part makes NaN or infinity, by log"
     assert (tmp_path / "trained").read_text() == "x"

@@ -92,7 +92,10 @@ def test_show_says_what_it_was_what_was_wrong_and_how_the_layers_were(log: Train
     assert "Net, 1,234 parameters, 20 steps, the last snapshot at step 19" in text
     assert "problem: dead, conv\\x1b1, step 3 to 5, 2 times: no gradient came. What usually helps: lower" in text
     assert "warning: update too large, the model, step 7 to the end: 0.2 of the weights" in text
-    assert "first NaN or infinity: step 8, batch 9: in the forward pass, conv2, made by aten.exp; noticed at" in text
+    assert (
+        "first NaN or infinity: step 8, batch 9: the forward pass of conv2 makes NaN or infinity, by aten.exp; noticed"
+        in text
+    )
     assert "vgharness reproduce 'nan of [mine]'" in text
     assert "at step 0 (left) and at step 19" in text
     assert "conv1 0.500 0.500 0.0250 0.0250" in text

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from courses import (
@@ -90,6 +91,18 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             10,
             [("missing", "b", 100, None, P)],
         ),
+        "backward is not called any more": (
+            between(30, 999, Step(dict.fromkeys(LAYERS, CUT_OFF))),
+            60,
+            10,
+            [("missing", "d", 30, None, P)],
+        ),
+        "backward is called at every third step": (
+            lambda s: Step(dict.fromkeys(LAYERS, CUT_OFF) if s // 10 % 3 else {}),
+            600,
+            10,
+            [],
+        ),
         "a branch that is used sometimes": (lambda s: Step({"b": NOT_RUN} if s // 10 % 3 else {}), 2000, 10, []),
         "a branch of every 16th step": (lambda s: Step({"b": CUT_OFF} if s % 16 else {}), 400, 1, []),
         "experts by turns": (
@@ -98,6 +111,24 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             ),
             600,
             1,
+            [],
+        ),
+        "what a layer is given is zero": (
+            lambda s: Step({"a": {"weight_l2": 0.0}}),
+            60,
+            10,
+            [("dead", "a", 0, None, W)],
+        ),
+        "a learning rate of 0": (
+            lambda s: Step(more={"learning_rates": (0.0,)}),
+            200,
+            10,
+            [("update too small", "", 0, None, W)],
+        ),
+        "a learning rate of 0 at first and at last": (
+            lambda s: Step(more={"learning_rates": (0.0 if s < 50 or s > 500 else 0.1,)}),
+            1000,
+            10,
             [],
         ),
         "frozen, later not": (between(0, 95, Step({"a": FROZEN, "b": FROZEN})), 300, 10, []),
@@ -330,6 +361,24 @@ def test_a_birth_names_the_layer_of_what_was_seen_before() -> None:
     assert (
         run(lambda s: Step({"b": CUT_OFF}, norm=math.nan), 50, start=110, course=late)[1] == []
     )  # nothing else is looked at
+
+
+@pytest.mark.parametrize(
+    ("made", "layer", "evidence", "advice"),
+    [
+        ({"parameter": "c.weight"}, "c", "the optimizer's step makes c.weight NaN", "optimizer"),
+        ({"loss": True}, "", "the model puts out finite numbers", "targets"),
+        ({"origin": NonfiniteOrigin(stage="inputs", module="", operation="")}, "", "the batch itself", "read"),
+        ({"origin": NonfiniteOrigin(stage="backward", module="", operation="Mul")}, "model", "by Mul", "a root"),
+        ({"remark": "it came from outside"}, "", "it came from outside", "a root"),
+    ],
+)
+def test_a_birth_is_told_by_what_made_it(made: dict[str, Any], layer: str, evidence: str, advice: str) -> None:
+    course, _ = run(lambda s: Step(), 20)
+    (change,) = course.born(Birth(step=20, batch=21, noticed=20, **made))
+    assert (change.problem.layer, evidence in change.problem.evidence) == (layer, True)
+    assert "step 20, batch 21" in change.problem.evidence
+    assert advice in change.problem.advice
 
 
 def test_what_comes_and_goes_is_told_a_few_times_and_counted() -> None:

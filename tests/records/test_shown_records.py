@@ -51,8 +51,14 @@ def log() -> TrainingLog:
         models=(WatchedModel(architecture="Net", parameters=10, steps=300),),
         rows=((LogRow(name="a"), LogRow(name="b")),),
         snapshots=(snapshot(0, 0.01), snapshot(100, 1e-9), snapshot(200, None)),
-        problems=(TrainingProblem(kind="vanishing", layer="a", began=100, ended=200, evidence="1e-8 of b's"),),
-        births=(Birth(step=150, noticed=150, origin=NonfiniteOrigin(stage="backward", module="a")),),
+        problems=(
+            TrainingProblem(
+                kind="vanishing", layer="a", began=100, ended=200, evidence="1e-8 of b's", advice="use ReLU"
+            ),
+        ),
+        births=(
+            Birth(step=150, noticed=150, reproducer="my nan", origin=NonfiniteOrigin(stage="backward", module="a")),
+        ),
     )
 
 
@@ -152,11 +158,14 @@ def test_a_run_is_drawn_by_epoch_and_its_print_has_verdicts_and_settings() -> No
 
 def test_a_log_shows_problems_in_print_in_html_and_in_its_plot() -> None:
     own = log()
-    assert str(own).splitlines()[1:] == [
-        "step 150: the first value that was not finite, backward, at a",
+    line, *problems = str(own).splitlines()
+    assert line.endswith("; 2 problems; NaN or infinity came up")
+    assert problems == [
         "step 100 to 200: vanishing at a: 1e-8 of b's",
+        "step 150: nonfinite at a: the backward pass of a makes NaN or infinity",
     ]
-    assert "1e-8 of b" in own._repr_html_()
+    shown = own._repr_html_()
+    assert ("1e-8 of b" in shown, "use ReLU" in shown, "vgharness reproduce &#39;my nan&#39;" in shown) == (True,) * 3
     ax = own.plot().axes[0]
     assert [text.get_text() for text in ax.texts] == ["vanishing", "NaN"]
     assert ax.get_xlabel() == "step; grey: nothing finite"

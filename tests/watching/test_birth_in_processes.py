@@ -56,6 +56,6 @@ def test_it_is_found_in_the_process_that_it_came_from_and_said_in_the_other(tmp_
         for rank in ("0", "1")
     ]
     other, own = (process.communicate(timeout=240) for process in started)
-    assert own[0].startswith("2 | the forward pass of 1 makes it, by log"), own[1]
+    assert own[0].startswith("2 | the forward pass of 1 makes NaN or infinity, by log"), own[1]
     assert other[0].startswith("2 | "), other[1]
     assert "comes from another process' batch" in other[0]

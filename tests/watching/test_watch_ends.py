@@ -72,6 +72,19 @@ def test_a_second_watch_of_a_model_is_refused(training: Training, watch: Watchin
     watch(training.model)
 
 
+def test_of_several_models_the_one_that_is_never_trained_is_told(tmp_path: Path) -> None:
+    """As where the generator's optimizer was made of the discriminator's parameters."""
+    trained, left, teacher = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False)
+    optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
+    models = {"D": trained, "G": left, "teacher": teacher}
+    watching = vgharness.watch(models, optimizer, storage=tmp_path)
+    trained(left(torch.ones(2, 2))).sum().backward()
+    optimizer.step()
+    with pytest.warns(vgharness.WatchWarning) as told:
+        watching.close()
+    assert [str(each.message).partition(":")[0] for each in told] == ["no step of model G was seen"]
+
+
 def test_a_model_given_under_two_names_is_refused(training: Training, watch: Watching) -> None:
     with pytest.raises(UsageError, match="under two names"):
         watch({"a": training.model, "b": training.model})

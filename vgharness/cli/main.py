@@ -51,7 +51,11 @@ def vgharness(
         bool, typer.Option("--version", help="print the version and exit", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Is what is said about a network's gradients true?"""
+    """Is what is said about a network's gradients true?
+
+    A training is watched from Python, by vgharness.watch(model, optimizer): README, "While it trains, and in a notebook".
+    In pytest, the fixture gradflow guards a model.
+    """
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import typer
 from vgharness.cli.errors import usage_errors
 from vgharness.errors import UsageError
 from vgharness.formatting import count, escaped, moment
-from vgharness.records import Run, Session, TrainingLog
+from vgharness.records import Run, Session, TrainingLog, tally_of
 from vgharness.storage.entries import FINISHED, Entry, Skipped, status_of
 from vgharness.storage.reading import is_log, without_path
 from vgharness.storage.store import DEFAULT_ROOT, Kinds, RunStore, load, load_measured, load_session
@@ -71,8 +71,6 @@ def _study_line(entry: Entry) -> str:
 
 
 def _training_line(entry: Entry) -> str:
-    from vgharness.report.training_table import tally_of  # scipy is slow to import
-
     try:
         found = overview_of(entry.path)
     except UsageError as error:

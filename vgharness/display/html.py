@@ -16,8 +16,8 @@ _MOST_ROWS: Final = 200
 _BAR: Final = 12  # characters
 # Bars are letters, which stay where a viewer drops all styles.
 _STYLES: Final = {
-    "text": "text-align:left;overflow-wrap:break-word;max-width:34em",
-    "number": "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums",
+    "text": "padding:0.2em 0.6em;text-align:left;overflow-wrap:break-word;max-width:34em",
+    "number": "padding:0.2em 0.6em;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums",
     "bar": "text-align:left;white-space:nowrap;font-family:monospace;line-height:1",
 }
 

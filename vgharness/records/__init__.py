@@ -51,6 +51,7 @@ from vgharness.records.flow import (
     quotient,
 )
 from vgharness.records.flow_tables import flows_html
+from vgharness.records.log_shown import tally_of
 from vgharness.records.log_tables import LOG_TABLES, LogTableName, log_table_of
 from vgharness.records.own_network import OwnNetwork, Settings
 from vgharness.records.provenance import Machine, Provenance
@@ -223,4 +224,5 @@ __all__ = [
     "table_of",
     "tally",
     "tally_line",
+    "tally_of",
 ]

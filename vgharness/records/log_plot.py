@@ -85,7 +85,8 @@ def _mark_problems(ax: Axes, log: TrainingLog, model: str, keys: Sequence[LayerK
             ax.plot([problem.began, until], [row, row], color="#D1242F", linewidth=2, clip_on=False)
             ax.plot([problem.began], [row], color="#D1242F", marker="v", markersize=8, markeredgecolor="white",
                     clip_on=False)  # fmt: skip
-            _name(ax, problem.kind, problem.began, row)
+            if problem.kind != "nonfinite" or not log.births:  # which has a mark of its own
+                _name(ax, problem.kind, problem.began, row)
     for birth in log.births:
         if birth.model == model:
             ax.axvline(birth.step, color="#D1242F", linewidth=2, linestyle=":")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from vgharness.display.html import Column, HtmlTable
 from vgharness.display.shown import Shown
 from vgharness.display.table import Table
-from vgharness.formatting import count, escaped, listing, moment
+from vgharness.formatting import count, escaped, listing, moment, together
 from vgharness.records.flow import LayerKey
 from vgharness.records.log_tables import LogTableName, log_table_of
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from vgharness.records.training_log import Birth, LogRow, Snapshot, SnapshotQuantity, TrainingLog, TrainingProblem
+    from vgharness.records.training_log import LogRow, Snapshot, SnapshotQuantity, TrainingLog, TrainingProblem
 
 _MOST_LINES: Final = 6  # problems in print
 _COLUMNS: Final = {
@@ -80,14 +81,28 @@ def log_line(log: TrainingLog) -> str:
     """``Net, 3,000 steps, finished; 31 snapshots; 2 problems``."""
     models = listing((f"{x.name} {x.architecture}".strip() for x in log.models), most=3)
     steps = max(model.steps for model in log.models)
-    found = len(log.problems) + len(log.births)
-    healthy = "healthy" if not found else count(found, "problem")
-    return f"{models}, {count(steps, 'step')}, {log.status}; {count(len(log.snapshots), 'snapshot')}; {healthy}"
+    found = problems_in(log)
+    warnings = sum(problem.severity == "warning" for problem in found)
+    said = tally_of(len(found) - warnings, warnings, len(log.births)) if found else "healthy"
+    return f"{models}, {count(steps, 'step')}, {log.status}; {count(len(log.snapshots), 'snapshot')}; {said}"
+
+
+def tally_of(problems: int, warnings: int, births: int) -> str:
+    """``2 problems and 1 warning``; ``no problems``."""
+    many = {"problem": problems, "warning": warnings}
+    said = together([count(each, noun) for noun, each in many.items() if each]) or "no problems"
+    return f"{said}; NaN or infinity came up" if births else said
+
+
+def problems_in(log: TrainingLog) -> list[TrainingProblem]:
+    """Those of all models, in the order in which they began; a first NaN whose problem was not saved is one too."""
+    found = dict.fromkeys(problem for model in log.models for problem in log.problems_of(model.name))
+    return sorted(found, key=lambda problem: problem.began)
 
 
 def log_text(log: TrainingLog) -> str:
     """The line, and a line for each of the first problems."""
-    lines = [log_line(log), *map(birth_line, log.births), *map(problem_line, log.problems)]
+    lines = [log_line(log), *map(problem_line, problems_in(log))]
     if len(lines) > _MOST_LINES + 1:
         lines = [*lines[: _MOST_LINES + 1], f"and {len(lines) - _MOST_LINES - 1} more: .problems"]
     return "\n".join(escaped(line) for line in lines)
@@ -100,25 +115,12 @@ def problem_line(problem: TrainingProblem) -> str:
     return f"step {problem.began:,}{until}: {warning}{problem.kind}{_where(problem)}: {problem.evidence}"
 
 
-def birth_line(birth: Birth) -> str:
-    """``step 812: the first value that was not finite, backward, at fc2``."""
-    return f"step {birth.step:,}: {_first_not_finite(birth)}"
-
-
-def _first_not_finite(birth: Birth) -> str:
-    origin = birth.origin
-    where = "of the loss" if birth.loss else "at an unknown place"
-    if origin is not None:
-        operation = f" ({origin.operation})" if origin.operation else ""
-        where = f"{origin.stage}, at {origin.module or 'the model'}{operation}"
-    model = f" of {birth.model}" if birth.model else ""
-    return f"the first value that was not finite{model}, {where}"
-
-
 def log_html(log: TrainingLog) -> HtmlTable:
     """The problems, and the layers of each model at its first and its last snapshot."""
     lines = [f"{moment(log.created)}; {log.machine.device}; a snapshot every {count(log.every, 'step')}", *log.notes]
-    tables = [_problems(log)] if log.problems or log.births else []
+    again = [shlex.quote(birth.reproducer) for birth in log.births if birth.reproducer]
+    lines += [f"the first NaN is shown again by: vgharness reproduce {folder}" for folder in again]
+    tables = [_problems(log)] if problems_in(log) else []
     for model in log.models:
         own = log.of_model(model.name)
         if own:
@@ -132,18 +134,18 @@ def key_of(row: LogRow) -> LayerKey:
 
 
 def _problems(log: TrainingLog) -> HtmlTable:
-    births = [(_first_not_finite(birth), f"{birth.step:,}", "–", birth.reproducer) for birth in log.births]
     rows = [
         (
             f"{'warning: ' if x.severity == 'warning' else ''}{x.kind}{_where(x)}",
             f"{x.began:,}",
             "–" if x.ended is None else f"{x.ended:,}",
             f"{x.evidence}{f' ({x.times:,} times)' if x.times > 1 else ''}",
+            x.advice or "–",
         )
-        for x in log.problems
+        for x in problems_in(log)
     ]
-    columns = list(zip(*births, *rows, strict=True))
-    headings = ("problem", "from step", "to step", "evidence")
+    columns = list(zip(*rows, strict=True))
+    headings = ("problem", "from step", "to step", "evidence", "what usually helps")
     return HtmlTable("problems", [Column(x, cells, "text") for x, cells in zip(headings, columns, strict=True)])
 
 

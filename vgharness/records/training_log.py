@@ -102,7 +102,7 @@ class Snapshot(FiniteRecord):
     loss: what was given to ``step``.
     total_norm: ‖∂L/∂θ‖₂ of all parameters as the backward passes left it, before clipping.
     clipped_norm: the same as the optimizer got it.
-    greatest_norm: the greatest ``total_norm`` of the steps since the snapshot before it in the log.
+    greatest_norm: the greatest ``clipped_norm`` of the steps since the snapshot before it in the log.
     loss_scale: of a GradScaler, by which all gradients here are divided.
     learning_rates: of the optimizers' groups of parameters.
     skipped: whether the optimizer's step was left out, as a GradScaler does where gradients overflow.
@@ -203,18 +203,18 @@ class Birth(Record):
 
     @property
     def cause(self) -> str:
-        """What made it, as a sentence without its end: ``the forward pass of block.norm makes it, by div``."""
+        """What made it, as ``the forward pass of block.norm makes NaN or infinity, by div``."""
         if self.parameter:
             return f"the optimizer's step makes {self.parameter} NaN or infinite, of finite gradients"
         if self.loss:
             return "the model puts out finite numbers, and the loss or its gradient is not finite"
         if self.origin is None:
-            return "the batch, when it is repeated, does not show where it comes from"
+            return "where it comes from is not known"
         if self.origin.stage == "inputs":
             return "the batch itself holds NaN or infinity"
         of = "" if self.origin.module is None else f" of {self.origin.module or 'the model itself'}"
         by = f", by {self.origin.operation}" if self.origin.operation else ""
-        return f"the {self.origin.stage} pass{of} makes it{by}"
+        return f"the {self.origin.stage} pass{of} makes NaN or infinity{by}"
 
 
 class WatchedModel(Record):
@@ -299,10 +299,9 @@ class TrainingLog(ShownLog, Record):  # type: ignore[misc]  # snapshots, not pyd
         for birth in self.births:
             known = any(each.kind == "nonfinite" and each.began <= birth.noticed for each in own)
             if birth.model in ("", name) and not known:
-                layer = (birth.origin.module if birth.origin else None) or ""
-                evidence = "the first value that was not finite"
+                layer, began = birth.module or "", birth.step
                 own.append(
-                    TrainingProblem(kind="nonfinite", model=name, layer=layer, began=birth.step, evidence=evidence)
+                    TrainingProblem(kind="nonfinite", model=name, layer=layer, began=began, evidence=birth.cause)
                 )
         return tuple(sorted(own, key=lambda problem: problem.began))
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
-from vgharness.formatting import bars, count, escaped, number, percent, together
+from vgharness.formatting import bars, count, escaped, number, percent
 from vgharness.gradflow.rows import Row, table_rows
 from vgharness.gradflow.summary import FACTOR_HEADING
 from vgharness.records import (
@@ -17,6 +17,7 @@ from vgharness.records import (
     SnapshotQuantity,
     TrainingLog,
     TrainingProblem,
+    tally_of,
 )
 from vgharness.report.tables import BRANCH, Sheet, row_factor, row_notes, row_value
 
@@ -68,13 +69,6 @@ def tally(log: TrainingLog) -> str:
     return tally_of(len(log.problems) - warnings, warnings, len(log.births))
 
 
-def tally_of(problems: int, warnings: int, births: int) -> str:
-    """The same of numbers."""
-    many = {"problem": problems, "warning": warnings}
-    said = together([count(each, noun) for noun, each in many.items() if each]) or "no problems"
-    return f"{said}; NaN or infinity came up" if births else said
-
-
 def _problem(problem: TrainingProblem, *, ended: bool) -> str:
     end = f"to {problem.ended:,}" if problem.ended is not None else "to the end" if ended else "and it goes on"
     times = f", {problem.times:,} times" if problem.times > 1 else ""
@@ -88,22 +82,11 @@ def _birth(birth: Birth) -> Iterator[str]:
     model = f" of {birth.model}" if birth.model else ""
     late = f"; noticed at step {birth.noticed:,}" if birth.noticed != birth.step else ""
     yield escaped(
-        f"first NaN or infinity{model}: step {birth.step:,}, batch {birth.batch:,}: {_origin(birth)}{late}"
+        f"first NaN or infinity{model}: step {birth.step:,}, batch {birth.batch:,}: {birth.cause}{late}"
         f"{'; what shows it again:' if birth.reproducer else ''}"
     )
     if birth.reproducer:
         yield escaped(f"vgharness reproduce {shlex.quote(birth.reproducer)}")
-
-
-def _origin(birth: Birth) -> str:
-    origin = birth.origin
-    if origin is None:
-        return "in the loss, or its gradient; the outputs were finite" if birth.loss else "where was not found"
-    if origin.stage == "inputs":
-        return "in what the model was given"
-    by = f", made by {origin.operation}" if origin.operation else ""
-    module = "no module's own" if origin.module is None else str(LayerKey(origin.module))
-    return f"in the {origin.stage} pass, {module}{by}"
 
 
 # --- layers ----------------------------------------------------------------------------------------------

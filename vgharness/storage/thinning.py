@@ -22,7 +22,7 @@ class Taken:
     line: the file's.
     place: the how-manieth of its model's; set when it is added.
     marked: whether a problem began or ended near it.
-    greatest: its ``greatest_norm``: the greatest total norm since the snapshot before it that is kept.
+    greatest: its ``greatest_norm``: the greatest norm since the snapshot before it that is kept.
     """
 
     number: int

@@ -170,10 +170,14 @@ class Reporter:
         except Exception as error:
             self.note(f"{type(sink).__name__}.{what} raised {in_one_line(error)}; the training goes on")
 
-    def close(self, status: TrainingStatus, steps: dict[str, int]) -> None:
-        """Nothing more comes."""
+    def count_steps(self, steps: dict[str, int]) -> None:
+        """Takes how many each model has taken, by its name."""
         for name, own in steps.items():
             self._writer.steps(name, own)
+
+    def close(self, status: TrainingStatus, steps: dict[str, int]) -> None:
+        """Nothing more comes."""
+        self.count_steps(steps)
         for sink in self._outlets.sinks:
             self._give(sink, "close")
         for note in self._notes:

@@ -50,16 +50,17 @@ def watch(
     ...     train(model, optimizer)
     >>> watching.problems
 
-    At the first step and at every ``every``-th, gradients are measured layer by layer; at every step it is seen
-    whether they are finite, and how large.
+    At the first step and at every ``every``-th, gradients are measured layer by layer; at every step in between it is
+    seen whether they are finite, and how large. The log is read by ``vgharness show``, ``report`` and ``compare``.
 
     model: what is trained, or several models by name.
-    optimizer: whose steps count, or several: of those of one model the first's do. Without it, those that step the
-        model's parameters are found as they step.
+    optimizer: one, or several; of those that train one model the first one's steps are counted. Without it, those that
+        step the model's parameters are found as they step.
     every: how many steps lie between two snapshots.
     on_problem: ``"warn"`` with a :class:`TrainingProblemWarning`; ``"raise"`` a :class:`TrainingProblemError` where it
-        is more than a warning; a callable, which gets the problem when it begins and when it ends (what it raises is
-        said once, but for a :class:`TrainingProblemError`, which ends the training); or ``None``.
+        is more than a warning; ``None`` for nothing; or a callable, which gets each :class:`TrainingProblem` when it
+        begins and when it ends. It may raise :class:`TrainingProblemError`, which ends the training; any other
+        exception of its own is said once.
     log: the name under which it is saved, ``None`` or ``False`` for nothing saved, a :class:`Sink`, or several of them.
     layers: names, patterns or types of the layers, as of :class:`GradientProbe`.
     parameters: whether each parameter is measured by itself too.

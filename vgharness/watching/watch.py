@@ -27,6 +27,7 @@ from vgharness.watching.setting import Setting
 Loss = Tensor | float
 
 _FOREIGN_STEPS = 10  # of a model of the same shape, after which it is taken for a copy that is trained instead
+_STEPS_OF_OTHERS = 1000  # after which a model beside them that has taken none is said not to be trained
 _open: list[Watch] = []
 
 
@@ -94,12 +95,8 @@ class Watch:
         """
         if self._closed:
             return
-        seen = not self._parts or any(part.steps or part.begun for part in self._parts)
-        if status == "finished" and not seen and not self._stopped:
-            self._reporter.note(
-                "no step of the model was seen: was another one trained, or a copy? Give watch the one that is "
-                "trained, and call .step() after each step of an optimizer that is none of PyTorch's"
-            )
+        if status == "finished" and not self._stopped:
+            self._say_what_was_not_trained()
         for part in self._parts:
             self._guarded(part.close)
             self._reporter.look_for_births(part)
@@ -115,6 +112,7 @@ class Watch:
     @property
     def log(self) -> TrainingLog:
         """What there is so far."""
+        self._reporter.count_steps({part.name: part.steps for part in self._parts})
         return self._reporter.log
 
     @property
@@ -174,6 +172,8 @@ class Watch:
         own = self._of(optimizer)
         for part in own:
             part.enter_step(optimizer, closure=closure)
+        if any(part.steps == _STEPS_OF_OTHERS for part in own):
+            self._say_what_was_not_trained()
         if own:
             self._foreign = 0
         elif any(part.resembles(optimizer) for part in self._parts):
@@ -183,6 +183,16 @@ class Watch:
                 f"the last {_FOREIGN_STEPS} optimizer steps were of a model of the same shape that is not watched: if "
                 "the model was copied or swapped, watch the one that is trained"
             )
+
+    def _say_what_was_not_trained(self) -> None:
+        for part in self._parts:
+            if not (part.steps or part.begun) and any(x.requires_grad for x in part.model.parameters()):
+                which = f"model {part.name}" if part.name else "the model"
+                self._reporter.note(
+                    f"no step of {which} was seen: is its optimizer made of its own parameters, or was a copy trained? "
+                    "Give watch the one that is trained, and call .step() after each step of an optimizer that is none "
+                    "of PyTorch's"
+                )
 
     def _each_of(self, optimizer: Optimizer, what: Callable[[ModelWatch, Optimizer], None]) -> None:
         for part in self._of(optimizer):

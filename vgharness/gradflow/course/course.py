@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import math
 
-from vgharness.formatting import number
+from vgharness.formatting import count, number
+from vgharness.gradflow.course.advice import advice_on
 from vgharness.gradflow.course.flow import Look, looks_at_flow
 from vgharness.gradflow.course.history import Spike, Spikes
 from vgharness.gradflow.course.ledger import Change, Ledger, Sighting
@@ -84,7 +85,7 @@ class Course:
     ) -> list[Change]:
         """Judges what is known of one step: call it for every step of a model, in their order, at some delay.
 
-        total_norm: ‖∂L/∂θ‖₂ before clipping; NaN or infinity where it is not finite.
+        total_norm: ‖∂L/∂θ‖₂ as the optimizer gets it, after clipping; NaN or infinity where it is not finite.
         loss_scale, skipped: a GradScaler's, and whether it left the step out.
         loss: of the step.
         """
@@ -114,13 +115,14 @@ class Course:
         so that the first report has the layer; later is allowed."""
         state = self._state(birth.model, birth.step)
         layer, evidence = _of_birth(birth)
-        evidence += _growth_before(state)
+        growth = _growth_before(state)
+        evidence, advice = evidence + growth, advice_on(birth, grown=bool(growth))
         state.finite = 0
         if self._ledger.goes_on(birth.model, "nonfinite"):
-            if birth.origin is None and not birth.loss:
+            if birth.origin is None and not birth.loss and not birth.parameter:
                 return []  # no more is known than was
-            return self._ledger.rewrite(birth.model, "nonfinite", layer, evidence)
-        sighting = Sighting(layer, evidence, at_once=True, since=birth.step)
+            return self._ledger.rewrite(birth.model, "nonfinite", layer, evidence, advice)
+        sighting = Sighting(layer, evidence, at_once=True, since=birth.step, advice=advice)
         return self._ledger.look(birth.model, max(birth.noticed, birth.step), "nonfinite", {"": sighting})
 
     def _state(self, model: str, step: int) -> ModelState:
@@ -139,8 +141,9 @@ class Course:
             return self._ledger.look(state.name, scale.well_since, "loss scale", {}, ("",))
         if not scale.collapsed:
             return []
-        at = "" if scale.scale is None else f", and the loss scale has fallen to {number(scale.scale)}"
-        text = f"gradients overflow: {scale.skipped} steps in a row were left out by step {step:,}{at}"
+        at = "" if scale.scale is None else f"; the loss scale has fallen to {number(scale.scale)}"
+        left_out = f"{count(scale.skipped, 'step')} in a row" if scale.skipped > 1 else "a step"
+        text = f"gradients overflow: {left_out} left out by step {step:,}{at}"
         sighting = Sighting("", text, at_once=True, since=scale.since)
         return self._ledger.look(state.name, step, "loss scale", {"": sighting})
 
@@ -225,18 +228,7 @@ def _growth_before(state: ModelState) -> str:
 
 def _of_birth(birth: Birth) -> tuple[str, str]:
     """The layer and the evidence."""
-    origin = birth.origin
-    where = f"at step {birth.step:,}, batch {birth.batch:,}"
-    if birth.loss:
-        return "", f"the model's outputs are finite {where}, and the loss or its gradient is not"
-    if origin is None:
-        return "", f"NaN or infinity {where}; repeating the batch did not show where it came from"
-    by = f", made by {origin.operation}" if origin.operation else ""
-    if origin.stage == "inputs":
-        return "", f"the inputs of the model already hold NaN or infinity {where}"
-    if origin.module is None:
-        return "", f"NaN or infinity {where} in the {origin.stage} pass, and no module put it out{by}"
-    label = origin.module or "model"
-    if origin.stage == "backward":
-        return label, f"the backward pass makes NaN or infinity at {label} {where}{by}"
-    return label, f"{label} is the first module to put out NaN or infinity {where}{by}"
+    inside = birth.module is not None and (birth.origin is None or birth.origin.stage != "inputs")
+    remark = f"; {birth.remark}" if birth.remark else ""
+    evidence = f"{birth.cause}, at step {birth.step:,}, batch {birth.batch:,}{remark}"
+    return (birth.module or "model") if inside else "", evidence

@@ -3,7 +3,8 @@
 One snapshot's flow is judged as :func:`~vgharness.gradflow.symptoms.find_symptoms` does. What a training adds:
 
 ``missing``    At once in the first snapshot, but for one of several numbered modules of which others are used, and that
-               did not run (an expert without a token). Later where a gradient came usually (:class:`Habit`).
+               did not run (an expert without a token). Later where a gradient came usually (:class:`Habit`), or where
+               none comes to any layer any more (``backward`` is not called).
 ``dead``       Units that were saturated on every sample of several snapshots; a gradient of exactly zero that stays so
                (what starts at zero opens within three steps, as in a diagnosis), or is so for longer than usual. With
                both it is at once. Not where the loss itself is zero: then all is learned.
@@ -18,6 +19,7 @@ from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from vgharness.formatting import listing, number, percent
+from vgharness.gradflow.course.advice import ON_WHAT_IS_GIVEN
 from vgharness.gradflow.course.history import Habit, typical
 from vgharness.gradflow.course.ledger import Sighting
 from vgharness.gradflow.course.state import Layer, ModelState, Seen
@@ -71,6 +73,7 @@ def _missing(state: ModelState, now: Seen) -> Look:
     seen: dict[str, Sighting] = {}
     good: list[str] = []
     lacking = [name for name, layer in now.layers.items() if layer.lacking]
+    nothing = all(layer.lacking or layer.frozen for layer in now.layers.values())
     used = {x for name, layer in now.layers.items() if lacking and not layer.lacking for x in _without_a_number(name)}
     for name, layer in now.layers.items():
         if layer.frozen:
@@ -83,8 +86,9 @@ def _missing(state: ModelState, now: Seen) -> Look:
             continue
         # One of several numbered modules need not run where others do.
         by_turns = not layer.ran and not used.isdisjoint(_without_a_number(name))
-        if _is_missing(state, habit, ran=layer.ran, by_turns=by_turns):
-            severe = bool(layer.ran) or not (habit.came or by_turns)
+        none_at_all = nothing and habit.broken
+        if none_at_all or _is_missing(state, habit, ran=layer.ran, by_turns=by_turns):
+            severe = none_at_all or bool(layer.ran) or not (habit.came or by_turns)
             seen[name] = Sighting(layer.label, _not_came(lacking, habit), severe, at_once=True, since=habit.since)
     for name in now.snapshot.without_gradient:
         owner = _owner(name, now.layers)
@@ -161,7 +165,8 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
             continue
         if layer.lacking:
             continue
-        habit.look(now.step, there=not layer.zero)
+        unfed = layer.weight == 0 and not layer.zero
+        habit.look(now.step, there=not (layer.zero or unfed))
         # What is put out last may be sure of everything, or black at the same places in every image.
         dead = layer.dead or 0.0 if layer.zero or not layer.last else 0.0
         if dead >= MOSTLY_DEAD:
@@ -175,7 +180,15 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
             text += f", since step {habit.since:,}, in {habit.away} snapshots"
             label = symptom.layer if symptom is not None else layer.label
             zero[name] = Sighting(label, text, severe=silent, at_once=True, since=habit.since)
-        elif not layer.zero:
+        elif unfed and _stays_zero(state, habit, silent=False):
+            text = (
+                f"the gradient of {layer.label}'s weights is exactly zero since step {habit.since:,}, in {habit.away} "
+            )
+            text += "snapshots, though an error signal reaches it: all that it is given is zero"
+            zero[name] = Sighting(
+                layer.label, text, severe=False, at_once=True, since=habit.since, advice=ON_WHAT_IS_GIVEN
+            )
+        elif not (layer.zero or unfed):
             good.append(name)
     return Look("dead", {**seen, **zero}, good)
 

@@ -100,6 +100,11 @@ class Habit:
         """Steps from the first gap of the row to the last."""
         return self._until - self.since if self.away else 0
 
+    @property
+    def broken(self) -> bool:
+        """Whether it came every time before, more than once, and has not come for ``_SPAN`` steps."""
+        return self.came > 1 and not self._gaps and self.away > 1 and self.span >= _SPAN
+
     def surprises(self, *, strictly: bool = False) -> bool:
         """Whether it was there, and has not come for longer than chance has it. ``strictly``: there is no reason but
         that it does not come."""

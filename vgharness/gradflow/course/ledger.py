@@ -45,6 +45,7 @@ class Sighting(NamedTuple):
     severe: whether the training goes wrong; else it is a warning.
     at_once: whether it need not be seen again.
     since: the step where it began, where that is known.
+    advice: what helps against this one; empty: what usually does.
     """
 
     layer: str
@@ -52,6 +53,7 @@ class Sighting(NamedTuple):
     severe: bool = True
     at_once: bool = False
     since: int | None = None
+    advice: str = ""
 
 
 class Rule(NamedTuple):
@@ -173,10 +175,11 @@ class Ledger:
             del tracks[name]
         return changes
 
-    def rewrite(self, model: str, kind: TrainingProblemKind, layer: str, evidence: str) -> list[Change]:
-        """Gives the problem of a kind that goes on another layer and evidence: more is known now, and is told."""
+    def rewrite(self, model: str, kind: TrainingProblemKind, layer: str, evidence: str, advice: str) -> list[Change]:
+        """Gives the problem of a kind that goes on other words: more is known now, and is told."""
         numbers = [each.number for each in self._open.get((model, kind), ()) if each.number is not None]
-        return [self._replace(n, self._told(n, "began"), layer=layer, evidence=evidence) for n in numbers[:1]]
+        words = {"layer": layer, "evidence": evidence, "advice": advice or ADVICE[kind]}
+        return [self._replace(number, self._told(number, "began"), **words) for number in numbers[:1]]
 
     # --- begin and end -----------------------------------------------------------------------------------
 
@@ -218,7 +221,7 @@ class Ledger:
             layer=sighting.layer,
             began=began,
             evidence=sighting.evidence,
-            advice=ADVICE[kind],
+            advice=sighting.advice or ADVICE[kind],
             severity="problem" if sighting.severe else "warning",
         )
         self.problems.append(problem)

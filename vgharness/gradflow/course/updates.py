@@ -38,9 +38,21 @@ _SLOWED: Final = 0.5  # a rate under so much of the greatest one has been taken 
 def looks_at_updates(state: ModelState, now: Seen) -> list[Look]:
     """Judges the updates of one snapshot; its learning rates are in the state already."""
     moved = {name: layer for name, layer in now.layers.items() if layer.update is not None and not layer.frozen}
-    if now.snapshot.skipped or not moved or not any(rate > 0 for rate in now.snapshot.learning_rates or (1.0,)):
+    if now.snapshot.skipped or not moved:
         return []
+    if not any(rate > 0 for rate in now.snapshot.learning_rates or (1.0,)):
+        return [_without_a_rate(state, now)]
     return [_stopped(state, now, moved), *_sizes(state, now, moved)]
+
+
+def _without_a_rate(state: ModelState, now: Seen) -> Look:
+    """A schedule may begin and end with a rate of 0; one that was never more, for long, is no schedule."""
+    if max(state.rates) > 0 or now.step - state.start < LONG:
+        return Look("update too small", {}, ())
+    text = f"the learning rate has been 0 in all of {len(state.rates)} snapshots: no step changes the weights"
+    advice = "Look at the optimizer's learning rate, and at the schedule that sets it, as one that is never stepped."
+    sighting = Sighting("", text, severe=False, at_once=True, since=state.start, advice=advice)
+    return Look("update too small", {"": sighting}, ())
 
 
 def _stopped(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:

@@ -79,6 +79,8 @@ def in_words(problem: TrainingProblem) -> str:
 def birth_in_words(birth: Birth) -> str:
     """``first NaN in the backward pass of layer4 (MulBackward0)``."""
     origin = birth.origin
+    if birth.parameter:
+        return f"first NaN in the optimizer's step, of {shorten(escaped(birth.parameter), LONGEST_NAME)}"
     if origin is None:
         return "first value that is not finite" + (" in the loss or its gradient" if birth.loss else "")
     return f"first NaN {_where(origin)}"

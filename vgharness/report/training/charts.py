@@ -128,7 +128,8 @@ def _norms(plot: _Plot) -> ChartPart | None:
         return None
     remark = "‖∂L/∂θ‖₂ of all parameters"
     remark += ", before and after clipping" if is_clipped else ""
-    remark += "; greatest: of the steps since the snapshot before" if is_greater else ""
+    if is_greater:
+        remark += f"; greatest: of the steps since the snapshot before{', after clipping' if is_clipped else ''}"
     return plot.part("Total gradient norm", remark, lines, _log_axis([x for line in lines for x in line.values]))
 
 

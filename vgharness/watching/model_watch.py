@@ -14,6 +14,7 @@ from torch.optim.optimizer import Optimizer
 
 from vgharness.formatting import escaped
 from vgharness.records import LogRow
+from vgharness.watching.absent_gradients import AbsentGradients
 from vgharness.watching.optimizers import Optimizers
 from vgharness.watching.pulse import Pulse
 from vgharness.watching.scaling import LossScale, scaler_that_steps
@@ -80,6 +81,7 @@ class ModelWatch:
         self._kept = False  # whether the weights of this step are
         self._taken: _Taken | None = None  # not told yet, for its loss or another optimizer's step may come
         self._untold = Untold()
+        self._absent = AbsentGradients(self._shape.parameters)
         self._greatest = 0.0  # total norm since the last snapshot
         self._batch = -1  # of the last step
         self._prints: object = None  # of the weights, where no optimizer is known
@@ -132,7 +134,7 @@ class ModelWatch:
         if optimizer is not None:  # else the step is over, and the scaler is updated
             self._scale.expect_update()
         self.begun = True
-        self._untold.begin(self.step)
+        self._untold.begin(self.step, self._absent.changed())
         self.pulse.before_step(self.step)
         if self._is_measured() and self._reader.listens and self._is_whole():
             self._keep_weights()
@@ -236,6 +238,7 @@ class ModelWatch:
             self._reader.rest()
             self._reader = self._new_reader()
             self.optimizers = self.optimizers.of(self.model)
+            self._absent = AbsentGradients(now.parameters)
             self.changes += 1
         return whole
 

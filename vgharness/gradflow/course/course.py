@@ -24,6 +24,7 @@ snapshots (so many of the last ones), what is known of each step by steps, and n
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from vgharness.formatting import number
 from vgharness.gradflow.course.flow import Look, looks_at_flow
@@ -81,14 +82,18 @@ class Course:
         loss_scale: float | None = None,
         skipped: bool = False,
         loss: float | None = None,
+        without: Collection[str] | None = None,
     ) -> list[Change]:
         """Judges what is known of one step: call it for every step of a model, in their order, at some delay.
 
-        total_norm: ‖∂L/∂θ‖₂ before clipping; NaN or infinity where it is not finite.
+        total_norm: ‖∂L/∂θ‖₂ as the optimizer got it, clipped where it is; NaN or infinity where it is not finite. What
+            it was before clipping is in snapshots.
         loss_scale, skipped: a GradScaler's, and whether it left the step out.
         loss: of the step.
+        without: names of the parameters that ask for a gradient and got none; ``None``: the same as at the last step.
         """
         state = self._state(model, step)
+        state.presence.add(step, without)
         changes: list[Change] = []
         if loss_scale is not None or skipped:
             state.scale.add(step, loss_scale, skipped=skipped)

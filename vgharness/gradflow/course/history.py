@@ -91,9 +91,19 @@ class Habit:
             self._longest = max(self._longest, self.away)
             self.away = 0
             return
-        self.since = self.since if self.away else step
-        self._until = step
-        self.away += 1
+        self.miss(step, step, 1)
+
+    def miss(self, first: int, last: int, times: int) -> None:
+        """It did not come ``times`` times, from one step to another."""
+        if times:
+            self.since = self.since if self.away else first
+            self._until = last
+            self.away += times
+
+    def copied(self) -> Habit:
+        other = Habit()
+        other.__dict__.update(self.__dict__)
+        return other
 
     @property
     def span(self) -> int:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from vgharness.formatting import number
 from vgharness.gradflow.course.history import Growth, Habit, Losses, LossScale, Progress, Spikes
+from vgharness.gradflow.course.presence import Presence
 from vgharness.gradflow.symptoms import FAINT, VANISHED
 from vgharness.records import GradientFlow, LogRow, Snapshot, SnapshotQuantity, flow_of
 
@@ -78,6 +79,7 @@ class ModelState:
         self.spikes, self.growth, self.scale = Spikes(), Growth(), LossScale()
         self.norms: deque[float] = deque(maxlen=_HELD_NORMS)  # of the last steps whose gradients were finite
         self.finite = 0  # steps in a row whose gradients were
+        self.presence = Presence()  # of gradients, at every step
         self.gradients: dict[str, Habit] = {}  # by layer: whether a gradient comes
         self.parameters: dict[str, Habit] = {}  # the same of parameters, of those that have gone without one
         self.nonzero: dict[str, Habit] = {}  # by layer: whether it is anything but zero

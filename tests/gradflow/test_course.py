@@ -227,6 +227,45 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             10,
             [],
         ),
+        "a layer that stops, and the training ends": (
+            lambda s: Step({"b": {"relative_update": 0.0 if s > 60 else 1e-9}} if s >= 60 else {}),
+            81,
+            10,
+            [("stopped", "b", 60, None, P)],
+        ),
+        "two layers by turns": (
+            lambda s: Step({"b": STILL} if s // 40 % 2 == 0 else {"c": STILL}, more={"learning_rates": (1e-3, 1e-3)}),
+            400,
+            10,
+            [],
+        ),
+        "no rate at all": (
+            lambda s: Step(every_layer(relative_update=0.0), more={"learning_rates": (0.0, 0.0)}),
+            30,
+            10,
+            [("stopped", "", 0, None, P)],
+        ),
+        "no rate at all, and all is frozen": (
+            lambda s: Step(dict.fromkeys(LAYERS, FROZEN), more={"learning_rates": (0.0,)}),
+            300,
+            10,
+            [],
+        ),
+        "a warm-up from zero": (
+            lambda s: Step(every_layer(relative_update=1e-5 * min(s, 99)), more={"learning_rates": (1e-5 * min(s, 99),)}),
+            300,
+            1,
+            [],
+        ),
+        "a schedule that ends at zero, and steps that go on": (
+            lambda s: Step(
+                every_layer(relative_update=1e-3 if s < 100 else 0.0),
+                more={"learning_rates": (1e-3 if s < 100 else 0.0,)},
+            ),
+            200,
+            10,
+            [("stopped", "", 100, None, W)],
+        ),
         "frozen in between": (between(100, 999, Step({"b": FROZEN})), 300, 10, []),
         "a schedule that ends": (
             lambda s: Step(

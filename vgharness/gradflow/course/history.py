@@ -106,6 +106,11 @@ class Habit:
         return other
 
     @property
+    def paused(self) -> bool:
+        """Whether it has been away before."""
+        return self._gaps > 0
+
+    @property
     def span(self) -> int:
         """Steps from the first gap of the row to the last."""
         return self._until - self.since if self.away else 0

@@ -84,6 +84,8 @@ class ModelState:
         self.parameters: dict[str, Habit] = {}  # the same of parameters, of those that have gone without one
         self.nonzero: dict[str, Habit] = {}  # by layer: whether it is anything but zero
         self.moves: dict[str, Habit] = {}  # by layer: whether steps move it
+        self.unmoved: dict[str, float] = {}  # by layer: snapshots in a row with an update of exactly 0
+        self.no_rate: int | None = None  # the step since which every learning rate is 0
         self.layer_spikes: dict[str, Spikes] = {}
         self.first_weights: dict[str, float] = {}  # by layer: the first ‖∂L/∂W‖₂ over zero
         self.weights: dict[str, deque[float]] = {}  # by layer: ‖∂L/∂W‖₂ of the last snapshots

@@ -10,6 +10,8 @@ and they have been so for long.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import Final
 
@@ -32,15 +34,34 @@ _STILL: Final = 1e-8  # under what rounding leaves of a step in float32
 # scale (LayerScale); its update is relative to next to nothing.
 _SMALL_WEIGHTS: Final = 0.05
 _NOTHING_LEFT: Final = 1e-3  # of a layer's first gradient
+_EVERYTHING: Final = "every layer"  # is no name of a layer
+_STEPS_OF_NO_RATE: Final = 10
+# A layer that moved in so many snapshots, in each of them, and whose update is exactly 0 in the last two, over so many
+# steps: what its optimizer changes is below the weights' last digit, or it has the layer no more.
+_MOVED, _STEPS_OF_NO_MOVE = 3, 8
 _SLOWED: Final = 0.5  # a rate under so much of the greatest one has been taken down by a schedule
 
 
 def looks_at_updates(state: ModelState, now: Seen) -> list[Look]:
     """Judges the updates of one snapshot; its learning rates are in the state already."""
     moved = {name: layer for name, layer in now.layers.items() if layer.update is not None and not layer.frozen}
-    if now.snapshot.skipped or not moved or not any(rate > 0 for rate in now.snapshot.learning_rates or (1.0,)):
+    if now.snapshot.skipped or not moved:
         return []
-    return [_stopped(state, now, moved), *_sizes(state, now, moved)]
+    if now.snapshot.learning_rates and not any(rate > 0 for rate in now.snapshot.learning_rates):
+        return [_at_rate_zero(state, now, moved)]
+    state.no_rate = None
+    return [Look("stopped", {}, (_EVERYTHING,)), _stopped(state, now, moved), *_sizes(state, now, moved)]
+
+
+def _at_rate_zero(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:
+    """Nothing moves, for every learning rate is 0. A warm-up begins there, and a schedule may end there, for a step."""
+    state.no_rate = now.step if state.no_rate is None else state.no_rate
+    still = all((layer.update or 0.0) <= _STILL for layer in moved.values())
+    if not still or now.step - state.no_rate < _STEPS_OF_NO_RATE:
+        return Look("stopped", {}, ())
+    ever = state.no_rate > state.start
+    text = f"no step changes any layer, for every learning rate is 0 since step {state.no_rate:,}"
+    return Look("stopped", {_EVERYTHING: Sighting("", text, not ever, at_once=True, since=state.no_rate)}, ())
 
 
 def _stopped(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:
@@ -48,7 +69,8 @@ def _stopped(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:
     good = [name for name, layer in now.layers.items() if layer.frozen]
     still = {name for name, layer in moved.items() if (layer.update or 0.0) <= _STILL}
     rates = now.snapshot.learning_rates
-    scheduled = any(rate == 0 for rate in rates) or (len(still) == len(moved) and _slowed(state, now, 1e-3))
+    scheduled = any(rate == 0 for rate in rates) or _slowed(state, now, 1e-3)
+    others_turn = any(state.moves[name].away for name in moved.keys() - still if name in state.moves)
     for name, layer in reversed(moved.items()):
         habit = state.moves.setdefault(name, Habit())
         if name not in still:
@@ -58,11 +80,15 @@ def _stopped(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:
         if scheduled or (layer.weight or 0.0) <= _NOTHING_LEFT * state.first_weights.get(name, 0.0):
             continue  # nothing comes that could move it: all is learned, or it is said elsewhere
         habit.look(now.step, there=False)
-        if habit.surprises():
+        if habit.away == 1:  # where others begin to move that did not, it is their turn
+            state.unmoved[name] = -math.inf if others_turn else 0
+        exact = layer.update == 0 and not _slowed(state, now, _SLOWED)
+        state.unmoved[name] = state.unmoved[name] + 1 if exact else min(state.unmoved[name], 0)
+        surely = state.unmoved[name] >= 2 and habit.came >= _MOVED and not habit.paused
+        if habit.surprises() or (surely and habit.span >= _STEPS_OF_NO_MOVE):
             text = (
                 f"steps do not change {layer.label} any more (‖ΔW‖₂ ÷ ‖W‖₂ is {number(layer.update)} in "
-                f"{habit.away} snapshots), though a gradient comes (‖∂L/∂W‖₂ {number(layer.weight)}) and the learning "
-                f"rate is {number(max(rates, default=None))}"
+                f"{habit.away} snapshots), though a gradient comes (‖∂L/∂W‖₂ {number(layer.weight)}) and {_told(rates)}"
             )
             seen[name] = Sighting(layer.label, text, at_once=True, since=habit.since)
     return Look("stopped", seen, good)
@@ -104,6 +130,13 @@ def far_too_large(state: ModelState, so: str) -> Sighting:
     began, middle = in_a_row[-1]
     text = f"‖ΔW‖₂ ÷ ‖W‖₂ was {number(middle)} at step {began:,} in the median layer, and {so}"
     return Sighting("", text, at_once=True, since=began)
+
+
+def _told(rates: Sequence[float]) -> str:
+    lowest, highest = min(rates, default=None), max(rates, default=None)
+    if lowest != highest:
+        return f"the learning rates of the optimizer's groups are {number(lowest)} to {number(highest)}"
+    return f"the learning rate is {number(highest)}"
 
 
 def _judged(moved: dict[str, Layer]) -> list[Layer]:

@@ -34,6 +34,11 @@ class Losses:
         self._most_first = first
         self._recent: deque[float] = deque(maxlen=recent)
 
+    def begin_anew(self) -> None:
+        """What comes from now on is another loss."""
+        self.seen, self._first = 0, []
+        self._recent.clear()
+
     def add(self, loss: float | None) -> None:
         if loss is None or not math.isfinite(loss):
             return
@@ -165,6 +170,11 @@ class Spikes:
         self._over: list[float] = []
         self._back: list[int] = []
 
+    @property
+    def pending(self) -> bool:
+        """Whether the last values may be one."""
+        return self._pending is not None
+
     def add(self, step: int, value: float) -> Spike | None:
         """The spike that is known by now, if it has just become known."""
         if not (0 < value < math.inf):
@@ -211,10 +221,11 @@ _STAYS: Final = 10  # values over the line, and they count as the new level
 
 
 class Growth:
-    """Whether the gradient's norm has grown for good: from its lowest level, in medians of ten steps, to now; or within
-    a few steps from the greatest of the last ones."""
+    """Whether the gradient's norm has grown for good: from its lowest level, in medians of ``block`` steps, to now; or
+    within a few steps from the greatest of the last ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, block: int = 10) -> None:
+        self._most = block
         self.lowest = self.now = 0.0
         self.since: int | None = None  # the step from which on it is over ten times the lowest
         self._block: list[float] = []
@@ -231,7 +242,7 @@ class Growth:
         if not self._block:
             self._began = step
         self._block.append(value)
-        if len(self._block) < _BLOCK:
+        if len(self._block) < self._most:
             return False
         self.now, self._block = median(self._block), []
         self.lowest = min(self.lowest or self.now, self.now)
@@ -263,9 +274,6 @@ class Growth:
         else:
             self._past.append(value)
         self._run = []
-
-
-_BLOCK: Final = 10
 
 
 def typical(values: Iterable[float]) -> float:

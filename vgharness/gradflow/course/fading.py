@@ -9,6 +9,7 @@ that for a hundredth of it. What converges falls by the same factor over and ove
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -19,7 +20,7 @@ _LEVEL: Final = 5  # blocks, whose median is a level
 _PAST: Final = 40  # blocks that are remembered: a level that is longer ago is none of now
 _FADED: Final = 100.0
 _BACK: Final = 10.0
-_HELD: Final = 3.0  # blocks over a third of a level are at it
+_HELD: Final = 3.0  # times as much or as little as a level is still at it
 _STAYS: Final = 2  # blocks
 _LONGEST_BREAK: Final = 10  # blocks
 _RISEN: Final = 0.1  # of the loss
@@ -74,21 +75,36 @@ class Fading:
         blocks = list(self._blocks)
         if len(blocks) < _LEVEL + _STAYS or blocks[-1].norm * _FADED >= max(block.norm for block in blocks):
             return None
-        starts = range(len(blocks) - _LEVEL + 1)
-        level, at = max((median(x.norm for x in blocks[i : i + _LEVEL]), i) for i in starts)
-        if not all(block.norm * _FADED < level for block in blocks[-_STAYS:]):
+        falls = [fall for at in range(len(blocks) - _LEVEL + 1) if (fall := _fall(blocks, at)) is not None]
+        if not falls:
             return None
-        at_level = [i for i, block in enumerate(blocks) if block.norm * _HELD >= level]
-        fallen = next(i for i in range(at_level[-1], len(blocks)) if blocks[i].norm * _FADED < level)
-        took = fallen - at_level[-1]
-        is_break = len(at_level) >= _LEVEL and took <= min(len(at_level), _LONGEST_BREAK)
-        progress, told = _progress([x.loss for x in blocks[at : at + _LEVEL]], [x.loss for x in blocks[-_STAYS:]])
-        if progress == "fallen" or not (is_break or progress == "risen"):
+        fall = max(falls, key=lambda each: (each.is_break, each.since))
+        before, now = blocks[fall.at : fall.at + _LEVEL], blocks[-_STAYS:]
+        progress, told = _progress([block.loss for block in before], [block.loss for block in now])
+        if progress == "fallen" or not (fall.is_break or progress == "risen"):
             return None
-        self._told = level
-        since = blocks[at_level[-1] + 1].since
-        text = f"‖∂L/∂θ‖₂ of the whole model has fallen from {number(level)} to {number(blocks[-1].norm)}, {told}"
-        return Faded(since, text, severe=is_break and progress != "unknown")
+        self._told = fall.level
+        text = f"‖∂L/∂θ‖₂ of the whole model has fallen from {number(fall.level)} to {number(now[-1].norm)}, {told}"
+        return Faded(fall.since, text, severe=fall.is_break and progress != "unknown")
+
+
+class _Fall(NamedTuple):
+    at: int  # block, from which on the level was held
+    level: float
+    since: int
+    is_break: bool
+
+
+def _fall(blocks: Sequence[_Block], at: int) -> _Fall | None:
+    """From the level of the blocks from ``at`` on, if the last ones are so far below it."""
+    level = median(block.norm for block in blocks[at : at + _LEVEL])
+    if not all(block.norm * _FADED < level for block in blocks[-_STAYS:]):
+        return None
+    at_level = [i for i, block in enumerate(blocks) if level <= block.norm * _HELD <= _HELD**2 * level]
+    fallen = next(i for i in range(at_level[-1], len(blocks)) if blocks[i].norm * _FADED < level)
+    took = fallen - at_level[-1]
+    is_break = len(at_level) >= _LEVEL and took <= min(len(at_level), _LONGEST_BREAK)
+    return _Fall(at, level, blocks[at_level[-1] + 1].since, is_break)
 
 
 def _progress(before: list[float | None], now: list[float | None]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -460,6 +461,21 @@ def test_a_copy_that_is_trained_instead_is_said(training: Training, watch: Watch
         with pytest.warns(vgharness.WatchWarning, match="same shape that is not watched"):
             other.run(11)
     assert watching.log.models[0].steps == 1
+
+
+def test_an_ensemble_is_no_copy_that_is_trained_instead(training: Training, watch: Watching) -> None:
+    members = [training, *(Training() for _ in range(11))]
+    aside = Training()
+    thread = threading.Thread(target=aside.run, args=(30,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with watch(training.model, training.optimizer), watch(members[1].model, members[1].optimizer):
+            for _ in range(12):
+                for member in members:
+                    member.run(1)
+            members[1].run(30)  # which is watched too
+            thread.start()
+            thread.join()
 
 
 def test_copies_and_saved_models_carry_no_hooks(training: Training, watch: Watching) -> None:

@@ -59,6 +59,7 @@ class ModelWatch:
     called: whether the user has called ``step`` since the last step of the optimizer.
     losses: that were given there.
     changes: how often the model got other parameters.
+    kept_by: what lives as long as the model, whose hooks lead here.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class ModelWatch:
         self.step = setting.start
         self.begun = self.hooked = False
         self.changes = 0
+        self.kept_by: object = None
         self.called, self.losses = True, list[float]()
         self._loss: float | None = None  # of the last step
         self._due = self._full_due = setting.start  # from which step on one is measured

@@ -501,3 +501,15 @@ def test_a_weight_average_changes_nothing(training: Training, watch: Watching) -
             with torch.no_grad():
                 average(torch.ones(4, 6))
     assert [snapshot.batch for snapshot in watching.log.snapshots] == [0, 1, 2]
+
+
+def test_which_parameters_got_a_gradient_is_told_of_every_step(training: Training, watch: Watching) -> None:
+    """A layer that is cut off between two snapshots is known by the step."""
+    first: nn.Module = training.model[0]
+    with watch(training.model, training.optimizer, every=40, on_problem=None) as watching:
+        training.run(50)
+        first.register_forward_hook(lambda module, inputs, output: output.detach())
+        training.run(31)
+    (problem,) = watching.problems
+    assert (problem.kind, problem.layer, problem.began) == ("missing", "0", 50)
+    assert "in 50 steps before" in problem.evidence

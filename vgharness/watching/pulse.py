@@ -35,7 +35,7 @@ class Beat(NamedTuple):
 
     step: which.
     batch: the last training forward pass before it.
-    total_norm: ‖∂L/∂θ‖₂ of all parameters.
+    total_norm: ‖∂L/∂θ‖₂ of all parameters as the optimizer gets it, after clipping.
     finite: whether all gradients are.
     """
 

@@ -296,7 +296,19 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
         ),
         "no rate at all": (
             lambda s: Step(every_layer(relative_update=0.0), more={"learning_rates": (0.0, 0.0)}),
-            30,
+            110,
+            10,
+            [("stopped", "", 0, None, P)],
+        ),
+        "a first epoch at a rate of zero": (
+            lambda s: Step(every_layer(relative_update=1e-3 * (s >= 25)), more={"learning_rates": (1e-3 * (s >= 25),)}),
+            200,
+            10,
+            [("stopped", "", 0, 30, W)],
+        ),
+        "weights that round every step away": (
+            lambda s: Step(every_layer(relative_update=0.0), more={"learning_rates": (1e-6,)}),
+            110,
             10,
             [("stopped", "", 0, None, P)],
         ),

@@ -196,8 +196,8 @@ class Course:
             text = f"‖∂L/∂θ‖₂ has grown from {number(before)} to {number(now)} in {step - since + 1} steps"
             if state.updates and state.updates[-1][1] > FAR_TOO_LARGE:
                 return self._too_large(state, step, far_too_large(state, text))
-            sighting = Sighting(state.fastest_growing(), text, at_once=True, since=since)
-            return self._ledger.look(state.name, step, "exploding", {"": sighting})
+            burst = Sighting(state.fastest_growing(), text, at_once=True, since=since)
+            return self._ledger.look(state.name, step, "exploding", {"": burst})
         if (wrong := gone_wrong(state)) is not None:
             return self._too_large(state, step, wrong)
         if not new or state.spikes.pending:  # whether that is another level will be known soon

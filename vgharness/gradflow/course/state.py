@@ -93,7 +93,7 @@ class ModelState:
         self.nonzero: dict[str, Habit] = {}  # by layer: whether it is anything but zero
         self.moves: dict[str, Habit] = {}  # by layer: whether steps move it
         self.unmoved: dict[str, float] = {}  # by layer: snapshots in a row with an update of exactly 0
-        self.no_rate: int | None = None  # the step since which every learning rate is 0
+        self.unmoved_since: int | None = None  # the step since which no layer moves
         self.layer_spikes: dict[str, Spikes] = {}
         self.first_weights: dict[str, float] = {}  # by layer: the first ‖∂L/∂W‖₂ over zero
         self.weights: dict[str, deque[float]] = {}  # by layer: ‖∂L/∂W‖₂ of the last snapshots

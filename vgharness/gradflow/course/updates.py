@@ -35,7 +35,7 @@ _STILL: Final = 1e-8  # under what rounding leaves of a step in float32
 _SMALL_WEIGHTS: Final = 0.05
 _NOTHING_LEFT: Final = 1e-3  # of a layer's first gradient
 _EVERYTHING: Final = "every layer"  # is no name of a layer
-_STEPS_OF_NO_RATE: Final = 10
+_STEPS_OF_NOTHING: Final = 10
 # A layer that moved in so many snapshots, in each of them, and whose update is exactly 0 in the last two, over so many
 # steps: what its optimizer changes is below the weights' last digit, or it has the layer no more.
 _MOVED, _STEPS_OF_NO_MOVE = 3, 8
@@ -47,21 +47,31 @@ def looks_at_updates(state: ModelState, now: Seen) -> list[Look]:
     moved = {name: layer for name, layer in now.layers.items() if layer.update is not None and not layer.frozen}
     if now.snapshot.skipped or not moved:
         return []
-    if now.snapshot.learning_rates and not any(rate > 0 for rate in now.snapshot.learning_rates):
-        return [_at_rate_zero(state, now, moved)]
-    state.no_rate = None
+    still = _nothing_moves(state, now, moved)
+    if still is not None:
+        return [still]
     return [Look("stopped", {}, (_EVERYTHING,)), _stopped(state, now, moved), *_sizes(state, now, moved)]
 
 
-def _at_rate_zero(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:
-    """Nothing moves, for every learning rate is 0. A warm-up begins there, and a schedule may end there, for a step."""
-    state.no_rate = now.step if state.no_rate is None else state.no_rate
+def _nothing_moves(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look | None:
+    """No layer moves, for every learning rate is 0, or has moved since the start, whatever the learning rate is.
+
+    A warm-up begins at a rate of 0, for a step or an epoch, and a schedule may end there: at first that is a warning.
+    """
+    rates = now.snapshot.learning_rates
+    at_zero = bool(rates) and not any(rate > 0 for rate in rates)
     still = all((layer.update or 0.0) <= _STILL for layer in moved.values())
-    if not still or now.step - state.no_rate < _STEPS_OF_NO_RATE:
+    never = not any(habit.came for habit in state.moves.values()) and any(layer.weight for layer in moved.values())
+    if not at_zero and not (still and never and not state.resumed and not _explained(state, now)):
+        state.unmoved_since = None
+        return None
+    state.unmoved_since = since = now.step if state.unmoved_since is None else state.unmoved_since
+    if not still or now.step - since < _STEPS_OF_NOTHING:
         return Look("stopped", {}, ())
-    ever = state.no_rate > state.start
-    text = f"no step changes any layer, for every learning rate is 0 since step {state.no_rate:,}"
-    return Look("stopped", {_EVERYTHING: Sighting("", text, not ever, at_once=True, since=state.no_rate)}, ())
+    why = f"every learning rate is 0 since step {since:,}" if at_zero else f"{_told(rates)}, and each weight is rounded to what it was"
+    text = f"no step changes any layer: {why}"
+    severe = since == state.start and now.step - since >= LONG
+    return Look("stopped", {_EVERYTHING: Sighting("", text, severe, at_once=True, since=since)}, ())
 
 
 def _stopped(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:

@@ -143,7 +143,7 @@ class ModelState:
         """From ``step`` on it is another loss, and what was before says nothing of it."""
         self.losses.begin_anew()
         self.losses_of_snapshots.begin_anew()
-        self.growth, self.fading = Growth(), Fading()
+        self.growth, self.growth_of_snapshots, self.fading = Growth(), Growth(block=3), Fading()
         for at, loss in self.last_losses:
             if at >= step:
                 self.losses.add(loss)

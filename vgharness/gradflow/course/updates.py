@@ -68,7 +68,11 @@ def _nothing_moves(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Loo
     state.unmoved_since = since = now.step if state.unmoved_since is None else state.unmoved_since
     if not still or now.step - since < _STEPS_OF_NOTHING:
         return Look("stopped", {}, ())
-    why = f"every learning rate is 0 since step {since:,}" if at_zero else f"{_told(rates)}, and each weight is rounded to what it was"
+    why = (
+        f"every learning rate is 0 since step {since:,}"
+        if at_zero
+        else f"{_told(rates)}, and each weight is rounded to what it was"
+    )
     text = f"no step changes any layer: {why}"
     severe = since == state.start and now.step - since >= LONG
     return Look("stopped", {_EVERYTHING: Sighting("", text, severe, at_once=True, since=since)}, ())

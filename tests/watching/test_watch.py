@@ -2,6 +2,7 @@
 
 import copy
 import io
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -483,6 +484,21 @@ def test_a_copy_that_is_trained_instead_is_said(training: Training, watch: Watch
     assert watching.log.models[0].steps == 1
 
 
+def test_an_ensemble_is_no_copy_that_is_trained_instead(training: Training, watch: Watching) -> None:
+    members = [training, *(Training() for _ in range(11))]
+    aside = Training()
+    thread = threading.Thread(target=aside.run, args=(30,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with watch(training.model, training.optimizer), watch(members[1].model, members[1].optimizer):
+            for _ in range(12):
+                for member in members:
+                    member.run(1)
+            members[1].run(30)  # which is watched too
+            thread.start()
+            thread.join()
+
+
 def test_copies_and_saved_models_carry_no_hooks(training: Training, watch: Watching) -> None:
     with watch(training.model, training.optimizer, every=1) as watching:
         training.run(2)
@@ -506,3 +522,15 @@ def test_a_weight_average_changes_nothing(training: Training, watch: Watching) -
             with torch.no_grad():
                 average(torch.ones(4, 6))
     assert [snapshot.batch for snapshot in watching.log.snapshots] == [0, 1, 2]
+
+
+def test_which_parameters_got_a_gradient_is_told_of_every_step(training: Training, watch: Watching) -> None:
+    """A layer that is cut off between two snapshots is known by the step."""
+    first: nn.Module = training.model[0]
+    with watch(training.model, training.optimizer, every=40, on_problem=None) as watching:
+        training.run(50)
+        first.register_forward_hook(lambda module, inputs, output: output.detach())
+        training.run(31)
+    (problem,) = watching.problems
+    assert (problem.kind, problem.layer, problem.began) == ("missing", "0", 50)
+    assert "in 50 steps before" in problem.evidence

@@ -35,7 +35,7 @@ from torch.optim.optimizer import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from vgharness.probe.graph import links, nodes_of
-from vgharness.probe.hooks import subscribe, unsubscribe
+from vgharness.probe.hooks import subscribe, unsubscribe, weakly
 from vgharness.probe.layers import LayerChoice, find_layers
 from vgharness.probe.norms import FlatBuffer, constant, norm_parts, stacked, tensors_in
 from vgharness.probe.on_request import output_scales, parameter_gradients, through_time
@@ -131,9 +131,10 @@ class GradientProbe:
         if not self._entered:
             self._stale = True
             subscribe(self, steps=self._updates)
+            grown = weakly(self._on_accumulate)
             for weight in {id(w): w for layer in self._layers.values() for w in layer.weights}.values():
                 if weight.requires_grad:
-                    self._handles.append(weight.register_post_accumulate_grad_hook(self._on_accumulate))  # type: ignore[no-untyped-call]
+                    self._handles.append(weight.register_post_accumulate_grad_hook(grown))  # type: ignore[no-untyped-call]
         self._entered += 1
         return self
 

@@ -98,6 +98,7 @@ class Reporter:
             loss_scale=watched.loss_scale(),
             skipped=told.skipped,
             loss=told.loss,
+            without=told.without,
         )
 
     def note(self, text: str) -> None:

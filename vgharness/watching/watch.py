@@ -14,19 +14,18 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from vgharness.errors import UsageError
 from vgharness.formatting import count, in_one_line, listing
 from vgharness.probe.hooks import subscribe, unsubscribe
 from vgharness.records import TrainingLog, TrainingProblem, TrainingStatus
+from vgharness.watching.losses import Loss, numbers_of
 from vgharness.watching.model_watch import ModelWatch
 from vgharness.watching.notices import TrainingProblemError
 from vgharness.watching.reporting import Reporter
 from vgharness.watching.setting import Setting
-
-Loss = Tensor | float
 
 # Of one optimizer of a model of the same shape, after which it is taken for a copy that is trained instead.
 _FOREIGN_STEPS = 10
@@ -88,7 +87,7 @@ class Watch:
         """
         if self._closed:
             raise UsageError("this watch is closed: call step() before close(), or make another watch")
-        losses = {part.name: _number(_of(part, loss), part) for part in self._parts}
+        losses = numbers_of(loss, self._parts)
         self._act(lambda: self._step(losses))
 
     def before_step(self, optimizer: Optimizer) -> None:
@@ -320,28 +319,6 @@ def _in_backward_pass() -> bool:
 def _owns(optimizer: Optimizer, model: nn.Module) -> bool:
     own = {id(parameter) for parameter in model.parameters()}
     return any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"])
-
-
-def _of(part: ModelWatch, loss: Loss | Mapping[str, Loss] | None) -> Loss | None:
-    if not isinstance(loss, Mapping):
-        return loss
-    return loss.get(part.name)
-
-
-def _number(loss: Loss | None, part: ModelWatch) -> float | None:
-    """On the host; one that lies on a GPU only where its step is measured, as the host waits for it."""
-    if loss is None:
-        return None
-    if isinstance(loss, Tensor):
-        if loss.numel() != 1:
-            raise UsageError(f"loss: give one number, not a tensor of {loss.numel()}: its mean, as it is trained by")
-        if loss.device.type != "cpu" and not part.measured:
-            return None
-        loss = loss.detach().item()
-    try:
-        return float(loss)
-    except (TypeError, ValueError):
-        raise UsageError(f"loss: give a number or a tensor of one, not {type(loss).__name__}") from None
 
 
 def _status_of(error: BaseException | None) -> TrainingStatus:

@@ -57,6 +57,7 @@ QUIET: dict[str, tuple[Absent, int, int, bool]] = {
     "each drawn at random": (lambda s: B if HALF[s] else (), 2000, 10, True),
     "one in three is not used": (lambda s: B if THIRD[s] else (), 2000, 1, True),
     "used once in 16 steps": (lambda s: B if s % 16 else (), 400, 8, True),
+    "used once in 50 steps": (lambda s: B if s % 50 else (), 400, 10, True),
     "a second phase without it": (lambda s: B if s >= 300 else (), 370, 10, False),
 }
 

@@ -115,10 +115,11 @@ def test_a_watch_lives_as_long_as_its_model_and_no_longer(tmp_path: Path, steps:
         path = vgharness.watch(training.model, training.optimizer, every=2, storage=tmp_path).path
         gc.collect()
         training.run(steps)
-        watching, model = weakref.ref(vgharness.Watch.of(training.model)), weakref.ref(training.model)  # type: ignore[arg-type]
+        watching = weakref.ref(vgharness.Watch.of(training.model))  # type: ignore[arg-type]
+        model, weight = weakref.ref(training.model), weakref.ref(next(training.model.parameters()))
         del training
         gc.collect()
-    assert (watching(), model()) == (None, None)
+    assert (watching(), model(), weight()) == (None, None, None)
     assert path is not None
     log = load_training_log(path)
     assert (log.status, log.models[0].steps) == ("finished", steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -106,16 +105,11 @@ class GradientSizes:
         self._measured, self._versions, self._grown, self._queued = [], {}, {}, False
 
     def _when_grown(self, name: str) -> Callable[[Tensor], None]:
-        this = weakref.ref(self)  # what a parameter's hooks hold is never collected with its model
-
         def grown(parameter: Tensor) -> None:
-            own = this()
-            if own is None:
-                return
-            own._grown[name] = None
-            if not own._queued:
-                own._queued = True
-                _at_the_end(own._settle)
+            self._grown[name] = None
+            if not self._queued:
+                self._queued = True
+                _at_the_end(self._settle)
 
         return grown
 

@@ -104,3 +104,9 @@ def test_functions_fit_on_a_screen() -> None:
 def test_modules_can_be_read_in_one_sitting() -> None:
     lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
     assert {path: length for path, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest imports each by its name alone, and collects neither where two have the same."""
+    names = [path.name for path in (PACKAGE.parent / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -636,8 +636,8 @@ def test_watch_shows_the_page_while_it_trains_and_ends_with_that_of_the_run(monk
         while len(begun) == 2 and "1 of 6 networks done" not in seen and time.monotonic() < until:
             seen = Path("reports/index.html").read_text()
 
-    monkeypatch.setattr("vgharness.cli.watch._LEAST_SECONDS", 0.0)
-    monkeypatch.setattr("vgharness.cli.watch._SHARE", 1.0)
+    monkeypatch.setattr("vgharness.cli.watched_page._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("vgharness.cli.watched_page._SHARE", 1.0)
     monkeypatch.setattr(StudyProgress, "cell_started", look)
     Path("reports").mkdir()
     Path("reports/index.html").write_text("an earlier page")

@@ -49,6 +49,11 @@ def scatter(step: int) -> float:
     return float(2.0 ** math.sin(step * step))
 
 
+def fades(loss: Callable[[int], float | None]) -> At:
+    """A norm that falls to a thousandth from step 100 on, within 20 steps."""
+    return lambda step: Step(norm=scatter(step) * 0.7 ** min(20, max(0, step - 99)), loss=loss(step))
+
+
 def cases() -> dict[str, tuple[At, int, int, Told]]:
     """By name: what happens, how many steps, every, what is told."""
     shut = {"b": {**ZERO, "dead_units": 1.0}, "a": ZERO}
@@ -118,12 +123,6 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             60,
             10,
             [("dead", "a", 0, None, W)],
-        ),
-        "a learning rate of 0": (
-            lambda s: Step(more={"learning_rates": (0.0,)}),
-            200,
-            10,
-            [("update too small", "", 0, None, W)],
         ),
         "a learning rate of 0 at first and at last": (
             lambda s: Step(more={"learning_rates": (0.0 if s < 50 or s > 500 else 0.1,)}),
@@ -238,11 +237,61 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
         "hard batches now and then": (lambda s: Step(norm=scatter(s) * (4.0 if s % 37 == 0 else 1.0)), 500, 10, []),
         "another level": (lambda s: Step(norm=scatter(s) * (40.0 if s >= 150 else 1.0), loss=learning(s)), 400, 10, []),
         "another level, and ruined": (
-            lambda s: Step(norm=scatter(s) * (40.0 if s >= 150 else 1.0), loss=1.0 if s < 150 else 9.0),
+            lambda s: Step(norm=scatter(s) * (40.0 if s >= 150 else 1.0), loss=1.0 if s <= 150 else 9.0),
             300,
             10,
             [("spike", "", 150, None, P)],
         ),
+        "an unlucky batch that ruins it": (
+            lambda s: Step(
+                norm=scatter(s) * (40.0 if s >= 150 else 1.0), loss=900.0 if s == 150 else 1.0 + 8 * (s > 150)
+            ),
+            300,
+            10,
+            [("spike", "", 150, None, P)],
+        ),
+        "another loss": (
+            lambda s: Step(
+                norm=scatter(s) * (1e5 if s >= 150 else 1.0),
+                loss=learning(s) if s < 150 else 60.0 * 0.995 ** (s - 150),
+            ),
+            400,
+            10,
+            [("spike", "", 150, 159, W)],
+        ),
+        "clipped, and it explodes": (
+            lambda s: Step(
+                norm=1.0,
+                more={"total_norm": 2.0 * 1.1 ** max(0, s - 100), "clipped_norm": 1.0},
+                loss=2.0 * 1.05 ** max(0, s - 100),
+            ),
+            300,
+            10,
+            [("exploding", "", 120, None, P)],
+        ),
+        # --- the whole gradient fades
+        "fades, and the loss rises": (
+            fades(lambda s: 0.7 if s < 100 else 0.9),
+            250,
+            10,
+            [("vanishing", "", 100, None, P)],
+        ),
+        "fades, no loss": (fades(lambda s: None), 250, 10, [("vanishing", "", 100, None, W)]),
+        "fades for a while": (
+            lambda s: Step(norm=1e-3 if 100 <= s < 150 else 1.0, loss=0.7),
+            250,
+            10,
+            [("vanishing", "", 100, 159, P)],
+        ),
+        "fades, and it is learned": (fades(lambda s: 0.7 if s < 100 else 0.7 * 0.8 ** (s - 100)), 250, 10, []),
+        "fades by and by, and the loss rises": (
+            lambda s: Step(norm=0.97**s, loss=0.5 + 0.001 * s),
+            300,
+            10,
+            [("vanishing", "", 60, None, W)],
+        ),
+        "converges": (lambda s: Step(norm=0.9**s, loss=0.5 + 0.5 * 0.9**s), 250, 10, []),
+        "converges, and no loss": (lambda s: Step(norm=min(1.0, 10 * 0.9**s)), 250, 10, []),
         "the first steps": (lambda s: Step(norm=100.0 if s == 3 else scatter(s)), 100, 10, []),
         "one layer's spike": (
             lambda s: Step({"b": {"weight_l2": 500.0}} if s == 200 else {}),
@@ -251,12 +300,71 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             [("spike", "b", 200, 210, W)],
         ),
         # --- steps
+        "a layer whose steps end under its weights' last digit": (
+            lambda s: Step({"b": STILL if s >= 100 else {"relative_update": 1e-2 * 0.9**s}}),
+            300,
+            10,
+            [("stopped", "b", 100, None, W)],
+        ),
         "a layer that stops": (between(100, 999, Step({"b": STILL})), 300, 10, [("stopped", "b", 100, None, P)]),
         "a rate of zero": (
             lambda s: Step({"b": STILL} if s >= 100 else {}, more={"learning_rates": (1e-3, 0.0)}),
             300,
             10,
             [],
+        ),
+        "a layer that stops, and the training ends": (
+            lambda s: Step({"b": {"relative_update": 0.0 if s > 60 else 1e-9}} if s >= 60 else {}),
+            81,
+            10,
+            [("stopped", "b", 60, None, P)],
+        ),
+        "two layers by turns": (
+            lambda s: Step({"b": STILL} if s // 40 % 2 == 0 else {"c": STILL}, more={"learning_rates": (1e-3, 1e-3)}),
+            400,
+            10,
+            [],
+        ),
+        "no rate at all": (
+            lambda s: Step(every_layer(relative_update=0.0), more={"learning_rates": (0.0, 0.0)}),
+            110,
+            10,
+            [("stopped", "", 0, None, P)],
+        ),
+        "a first epoch at a rate of zero": (
+            lambda s: Step(every_layer(relative_update=1e-3 * (s >= 25)), more={"learning_rates": (1e-3 * (s >= 25),)}),
+            200,
+            10,
+            [("stopped", "", 0, 30, W)],
+        ),
+        "weights that round every step away": (
+            lambda s: Step(every_layer(relative_update=0.0), more={"learning_rates": (1e-6,)}),
+            110,
+            10,
+            [("stopped", "", 0, None, P)],
+        ),
+        "no rate at all, and all is frozen": (
+            lambda s: Step(dict.fromkeys(LAYERS, FROZEN), more={"learning_rates": (0.0,)}),
+            300,
+            10,
+            [],
+        ),
+        "a warm-up from zero": (
+            lambda s: Step(
+                every_layer(relative_update=1e-5 * min(s, 99)), more={"learning_rates": (1e-5 * min(s, 99),)}
+            ),
+            300,
+            1,
+            [],
+        ),
+        "a schedule that ends at zero, and steps that go on": (
+            lambda s: Step(
+                every_layer(relative_update=1e-3 if s < 100 else 0.0),
+                more={"learning_rates": (1e-3 if s < 100 else 0.0,)},
+            ),
+            200,
+            10,
+            [("stopped", "", 100, None, W)],
         ),
         "frozen in between": (between(100, 999, Step({"b": FROZEN})), 300, 10, []),
         "a schedule that ends": (

@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from vgharness.models import DeepCNN
+from vgharness.probe.outputs import output_sizes
 from vgharness.probe.passes import COLUMNS
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import ACTIVATIONS, QUANTITIES, Activation, GradientFlow, LayerGradient, State
@@ -250,6 +251,18 @@ def test_the_norm_of_millions_of_numbers_is_accurate() -> None:
     norm = outgoing.double().norm().item()
     assert row.signal_l2 == pytest.approx(norm, rel=1e-5)
     assert row.signal_rms == pytest.approx(norm / math.sqrt(outgoing.numel()), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 1023, 1024, 5000])
+def test_zeros_are_counted_exactly(size: int) -> None:
+    numbers = torch.relu(noise(size))
+    numbers[0] = -0.0
+    for tensor in (numbers, numbers.double(), numbers.to(torch.bfloat16), numbers.expand(3, size).mT):
+        (found,) = output_sizes(tensor)
+        assert found.zeros == sum(value == 0 for value in tensor.reshape(-1).tolist())
+    for full in (torch.full((size,), math.nan), torch.full((size,), 1e-40), torch.full((size,), 1j)):
+        (found,) = output_sizes(full)
+        assert found.zeros == 0
 
 
 def test_double_precision_is_kept_beside_a_layer_without_values() -> None:

@@ -94,7 +94,7 @@ def test_the_parts_of_a_step_of_ten_networks_keep_to_their_budgets(
 ) -> None:
     monkeypatch.setattr(passes, "_MOST_WEIGHTS", passes._MOST_WEIGHTS_ON_A_GPU)
     # A CPU takes three operations for a norm where a GPU takes one.
-    monkeypatch.setattr("vgharness.probe.probe.norm", lambda signal: torch.linalg.vector_norm(signal.detach()))
+    monkeypatch.setattr("vgharness.probe.probe.norm_parts", lambda signal: torch.linalg.vector_norm(signal.detach()))
     cells = [cell.model_copy(update={"seed": seed, "depth": 4}) for seed in range(5) for cell in pack_cells(2)]
     pack = Pack(cells, images, "fp32")
     pack.rehearse(1)

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,27 @@ def test_step_gives_the_loss_and_counts_no_step_twice(training: Training, watch:
     watching.close()
     assert watching.log.models[0].steps == 5
     assert [snapshot.loss for snapshot in watching.log.snapshots] == pytest.approx(losses[::2], rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_long_gradients_and_weights_are_measured_as_short_ones_are(watch: Watching, dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.Linear(6, 600), nn.Linear(600, 600), nn.Linear(600, 3)).to(dtype)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer, parameters=True) as watching:
+        model(torch.randn(16, 6, generator=torch.Generator().manual_seed(0)).to(dtype)).square().sum().backward()
+        grads = {name: parameter.grad.double() for name, parameter in model.named_parameters()}
+        norms = {name: parameter.detach().double().norm().item() for name, parameter in model.named_parameters()}
+        optimizer.step()
+    snapshot = last(watching)
+    assert snapshot.total_norm == pytest.approx(torch.cat([x.flatten() for x in grads.values()]).norm().item(), 1e-5)
+    for at, name in enumerate(("0", "1", "2")):
+        grad = grads[f"{name}.weight"]
+        assert snapshot.values["weight_l2"][at] == pytest.approx(grad.norm().item(), 1e-5)
+        assert snapshot.values["weight_mean_abs"][at] == pytest.approx(grad.abs().mean().item(), 1e-5)
+        assert snapshot.values["weight_norm"][at] == pytest.approx(norms[f"{name}.weight"], 1e-5)
+    for name, norm in norms.items():
+        assert snapshot.parameters[name].grad_l2 == pytest.approx(grads[name].norm().item(), 1e-5)
+        assert snapshot.parameters[name].norm == pytest.approx(norm, 1e-5)
 
 
 def test_a_snapshot_holds_what_a_probe_measures(watch: Watching) -> None:
@@ -462,6 +484,21 @@ def test_a_copy_that_is_trained_instead_is_said(training: Training, watch: Watch
     assert watching.log.models[0].steps == 1
 
 
+def test_an_ensemble_is_no_copy_that_is_trained_instead(training: Training, watch: Watching) -> None:
+    members = [training, *(Training() for _ in range(11))]
+    aside = Training()
+    thread = threading.Thread(target=aside.run, args=(30,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with watch(training.model, training.optimizer), watch(members[1].model, members[1].optimizer):
+            for _ in range(12):
+                for member in members:
+                    member.run(1)
+            members[1].run(30)  # which is watched too
+            thread.start()
+            thread.join()
+
+
 def test_copies_and_saved_models_carry_no_hooks(training: Training, watch: Watching) -> None:
     with watch(training.model, training.optimizer, every=1) as watching:
         training.run(2)
@@ -485,3 +522,15 @@ def test_a_weight_average_changes_nothing(training: Training, watch: Watching) -
             with torch.no_grad():
                 average(torch.ones(4, 6))
     assert [snapshot.batch for snapshot in watching.log.snapshots] == [0, 1, 2]
+
+
+def test_which_parameters_got_a_gradient_is_told_of_every_step(training: Training, watch: Watching) -> None:
+    """A layer that is cut off between two snapshots is known by the step."""
+    first: nn.Module = training.model[0]
+    with watch(training.model, training.optimizer, every=40, on_problem=None) as watching:
+        training.run(50)
+        first.register_forward_hook(lambda module, inputs, output: output.detach())
+        training.run(31)
+    (problem,) = watching.problems
+    assert (problem.kind, problem.layer, problem.began) == ("missing", "0", 50)
+    assert "in 50 steps before" in problem.evidence

@@ -1,5 +1,8 @@
 """How a watch begins and ends: what it refuses, who is told, and what the log says of a training that was cut short."""
 
+import gc
+import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,19 @@ def poison(training: Training) -> None:
         ({"every": 2.5}, "every=2.5"),
         ({"every": True}, "every=True"),
         ({"start": -1}, "start=-1"),
+        ({"start": 1.5}, "start=1.5"),
+        ({"storage": 5}, "storage=5: give the path of a folder"),
+        ({"storage": None}, "storage=None"),
+        ({"parameters": "all"}, "parameters='all': give True or False"),
+        ({"layers": 5}, "layers=5"),
+        ({"layers": [5]}, r"layers=\[5\]"),
+        ({"on_problem": 1}, "on_problem=1"),
+        ({"on_problem": torch.ones(2)}, "on_problem=tensor"),
+        ({"optimizer": [None]}, "not NoneType"),
+        ({"model": None}, "not NoneType"),
+        ({"model": [nn.Linear(2, 2)]}, "not list"),
+        ({"model": {1: nn.Linear(2, 2)}}, "model 1"),
+        ({"log": {"a": 1}}, "log={'a': 1}"),
         ({"log": "a/b"}, "run name 'a/b'"),
         ({"log": 3}, "log=3: give a name"),
         ({"log": ["a", "b"]}, "two names"),
@@ -88,6 +104,25 @@ def test_of_several_models_the_one_that_is_never_trained_is_told(tmp_path: Path)
 def test_a_model_given_under_two_names_is_refused(training: Training, watch: Watching) -> None:
     with pytest.raises(UsageError, match="under two names"):
         watch({"a": training.model, "b": training.model})
+
+
+@pytest.mark.parametrize("steps", [0, 3, 4])  # the next step is measured, or is not
+def test_a_watch_lives_as_long_as_its_model_and_no_longer(tmp_path: Path, steps: int) -> None:
+    """As where a cell of a notebook is run again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        training = Training()
+        path = vgharness.watch(training.model, training.optimizer, every=2, storage=tmp_path).path
+        gc.collect()
+        training.run(steps)
+        watching = weakref.ref(vgharness.Watch.of(training.model))  # type: ignore[arg-type]
+        model, weight = weakref.ref(training.model), weakref.ref(next(training.model.parameters()))
+        del training
+        gc.collect()
+    assert (watching(), model(), weight()) == (None, None, None)
+    assert path is not None
+    log = load_training_log(path)
+    assert (log.status, log.models[0].steps) == ("finished", steps)
 
 
 def test_after_its_end_nothing_is_taken(training: Training, watch: Watching) -> None:

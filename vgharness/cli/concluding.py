@@ -19,7 +19,7 @@ from vgharness.system.files import shown, write_whole
 from vgharness.system.terminal import complain
 
 if TYPE_CHECKING:
-    from vgharness.cli.watch import WatchedPage
+    from vgharness.cli.watched_page import WatchedPage
 
 _PROGRAM = "vgharness.full"
 

@@ -210,7 +210,7 @@ def _run(screen: Console, options: Options, conclusion: Conclusion) -> Run:
     task = _task(screen, options, claims, asks=not options.yes)
     from vgharness.claims.outlook import outlooks
     from vgharness.cli.progress import decoding
-    from vgharness.cli.watch import WatchedPage
+    from vgharness.cli.watched_page import WatchedPage
     from vgharness.data.images import load_images
     from vgharness.report.outlook_table import outlook_lines
     from vgharness.study.progress import StudyProgress

@@ -53,8 +53,8 @@ def vgharness(
 ) -> None:
     """Is what is said about a network's gradients true?
 
-    A training is watched from Python, by vgharness.watch(model, optimizer): README, "While it trains, and in a
-    notebook". In pytest, the fixture gradflow guards a model.
+    A training is watched from Python, by vgharness.watch(model, optimizer): README, "While it trains".
+    In pytest, the fixture gradflow guards a model.
     """
 
 

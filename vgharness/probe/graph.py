@@ -14,8 +14,9 @@ _Key = TypeVar("_Key")
 def nodes_of(tensor: Tensor) -> tuple[Node, ...]:
     """The graph's nodes that stand for ``tensor``, as it is now: its own, and that of the tensor that it is a view of,
     to which an in-place operation on the view would lead."""
-    base = tensor._base if tensor._is_view() else None
-    return tuple(x.grad_fn for x in (tensor, base) if x is not None and x.grad_fn is not None)
+    own, base = tensor.grad_fn, tensor._base
+    under = None if base is None else base.grad_fn
+    return tuple(node for node in (own, under) if node is not None)
 
 
 def nodes_from(loss: Tensor) -> list[Node]:

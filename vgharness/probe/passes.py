@@ -73,11 +73,14 @@ class SaturatedUnits(NamedTuple):
 
 
 class ForwardPass:
-    """One run of a layer: by number of the backward pass through it, norm and number of elements of each signal.
+    """One run of a layer: by number of the backward pass through it, :func:`norm_parts` and number of elements of each
+    signal.
 
     ``repeated``: one that checkpointing has run again, whose place among the others is not yet known. ``feeds``: what
     its output goes into, where that was followed.
     """
+
+    __slots__ = ("feeds", "layer", "nodes", "outputs", "recurrent", "repeated", "saturated", "signals")
 
     def __init__(self, layer: LayerState, *, repeated: bool = False) -> None:
         self.layer, self.repeated = layer, repeated
@@ -174,8 +177,8 @@ class Row:
         """‖∂L/∂h‖₂, a scalar on its device."""
         if not self.signals:
             return None
-        lengths = [length for length, _ in self.signals]
-        return lengths[0] if len(lengths) == 1 else norm_of([length[None] for length in lengths])
+        parts = [part for part, _ in self.signals]
+        return parts[0] if len(parts) == 1 and not parts[0].dim() else norm_of([part.reshape(-1) for part in parts])
 
     def saturation(self) -> Tensor | None:
         """The mean over the units of all activations that follow this forward pass."""

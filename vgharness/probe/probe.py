@@ -35,9 +35,9 @@ from torch.optim.optimizer import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from vgharness.probe.graph import links, nodes_of
-from vgharness.probe.hooks import subscribe, unsubscribe
+from vgharness.probe.hooks import subscribe, unsubscribe, weakly
 from vgharness.probe.layers import LayerChoice, find_layers
-from vgharness.probe.norms import FlatBuffer, constant, norm, stacked, tensors_in
+from vgharness.probe.norms import FlatBuffer, constant, norm_parts, stacked, tensors_in
 from vgharness.probe.on_request import output_scales, parameter_gradients, through_time
 from vgharness.probe.outputs import output_sizes, output_spread
 from vgharness.probe.passes import (
@@ -131,9 +131,10 @@ class GradientProbe:
         if not self._entered:
             self._stale = True
             subscribe(self, steps=self._updates)
+            grown = weakly(self._on_accumulate)
             for weight in {id(w): w for layer in self._layers.values() for w in layer.weights}.values():
                 if weight.requires_grad:
-                    self._handles.append(weight.register_post_accumulate_grad_hook(self._on_accumulate))  # type: ignore[no-untyped-call]
+                    self._handles.append(weight.register_post_accumulate_grad_hook(grown))  # type: ignore[no-untyped-call]
         self._entered += 1
         return self
 
@@ -183,7 +184,7 @@ class GradientProbe:
             forward.recurrent = RecurrentPass(module, inputs, keywords, output)
         if self._outputs:
             forward.outputs = output_sizes(output)
-        for tensor in tensors_in(output):
+        for tensor in (output,) if type(output) is Tensor else tensors_in(output):
             if tensor.requires_grad:
                 self._receive_signal_of(self._window, forward, tensor)
                 forward.nodes += nodes_of(tensor)
@@ -199,7 +200,7 @@ class GradientProbe:
             if window not in self._windows:
                 self._windows.append(window)
             window.place(forward)
-            forward.signals.setdefault(backward, []).append((norm(signal), signal.numel()))
+            forward.signals.setdefault(backward, []).append((norm_parts(signal), signal.numel()))
 
         tensor.register_hook(receive)  # type: ignore[no-untyped-call]
 

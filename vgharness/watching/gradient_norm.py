@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from vgharness.probe.norms import norm
+from vgharness.probe.norms import norm_parts
 
 _LONG: Final = 2**16  # elements, from which a CPU adds up so many squares that short rows are more accurate
 
@@ -52,7 +52,7 @@ class GradientNorm:
         if exact:
             norms = [_norms([gradient], _widest(gradient.device)) for gradient in long]
         else:
-            norms = [torch.stack([norm(gradient) for gradient in long])] if long else []
+            norms = [torch.cat([norm_parts(gradient).reshape(-1) for gradient in long])] if long else []
         for (device, dtype), parameters in self._groups.items():
             gradients = _gradients(parameters)
             if gradients:
@@ -61,9 +61,9 @@ class GradientNorm:
         widest = _widest(self._device)
         if not norms:
             return torch.zeros((), dtype=widest, device=self._device)
-        total: Tensor = torch.linalg.vector_norm(
-            torch.cat([each.to(self._device, widest, non_blocking=True) for each in norms])
-        )
+        if len(norms) > 1:
+            norms = [torch.cat([each.to(self._device, widest, non_blocking=True) for each in norms])]
+        total: Tensor = torch.linalg.vector_norm(norms[0].to(self._device, non_blocking=True), dtype=widest)
         return total
 
 

@@ -14,6 +14,7 @@ from torch.optim.optimizer import Optimizer
 
 from vgharness.formatting import escaped
 from vgharness.records import LogRow
+from vgharness.watching.absent_gradients import AbsentGradients
 from vgharness.watching.optimizers import Optimizers
 from vgharness.watching.pulse import Pulse
 from vgharness.watching.scaling import LossScale, scaler_that_steps
@@ -58,6 +59,7 @@ class ModelWatch:
     called: whether the user has called ``step`` since the last step of the optimizer.
     losses: that were given there.
     changes: how often the model got other parameters.
+    kept_by: what lives as long as the model, whose hooks lead here.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ModelWatch:
         self.step = setting.start
         self.begun = self.hooked = False
         self.changes = 0
+        self.kept_by: object = None
         self.called, self.losses = True, list[float]()
         self._loss: float | None = None  # of the last step
         self._due = self._full_due = setting.start  # from which step on one is measured
@@ -80,6 +83,7 @@ class ModelWatch:
         self._kept = False  # whether the weights of this step are
         self._taken: _Taken | None = None  # not told yet, for its loss or another optimizer's step may come
         self._untold = Untold()
+        self._absent = AbsentGradients(self._shape.parameters)
         self._greatest = 0.0  # total norm since the last snapshot
         self._batch = -1  # of the last step
         self._prints: object = None  # of the weights, where no optimizer is known
@@ -132,7 +136,7 @@ class ModelWatch:
         if optimizer is not None:  # else the step is over, and the scaler is updated
             self._scale.expect_update()
         self.begun = True
-        self._untold.begin(self.step)
+        self._untold.begin(self.step, self._absent.changed())
         self.pulse.before_step(self.step)
         if self._is_measured() and self._reader.listens and self._is_whole():
             self._keep_weights()
@@ -236,6 +240,7 @@ class ModelWatch:
             self._reader.rest()
             self._reader = self._new_reader()
             self.optimizers = self.optimizers.of(self.model)
+            self._absent = AbsentGradients(now.parameters)
             self.changes += 1
         return whole
 

@@ -32,8 +32,9 @@ class Numbers:
             return {}
         tensors = [*self._scalars.values(), *(vector for _, vector in self._vectors)]
         device = tensors[0].device
-        parts = [stacked([x.to(device) for x in self._scalars.values()])] if self._scalars else []
-        parts += [vector.to(device) for _, vector in self._vectors]
+        tensors = [x if x.device == device else x.to(device) for x in tensors]
+        parts = [stacked(tensors[: len(self._scalars)])] if self._scalars else []
+        parts += tensors[len(self._scalars) :]
         values: list[float] = torch.cat([part.to(wide_dtype(device)) for part in parts]).tolist()
         return dict(zip(keys, values, strict=True))
 

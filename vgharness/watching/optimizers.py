@@ -34,12 +34,15 @@ class Optimizers:
 
     def meet(self, optimizer: Optimizer) -> bool:
         """It is about to step. Whether it is a new one beside those that were given."""
+        if self.leads(optimizer):  # as nearly always
+            self._alone = 0
+            return False
         new = all(optimizer is not known for known in self)
         if new:
             self._known = [*(ref for ref in self._known if ref() is not None), weakref.ref(optimizer)]
         lead = self._lead() if self._lead is not None else None
         given = any(ref() is optimizer for ref in self._given)
-        self._alone = 0 if optimizer is lead else self._alone + 1
+        self._alone += 1
         if lead is None or (self._alone >= _STEPS_ALONE and not given):
             self._lead, self._alone = weakref.ref(optimizer), 0
         return new and bool(self._given)

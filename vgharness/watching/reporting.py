@@ -98,6 +98,7 @@ class Reporter:
             loss_scale=watched.loss_scale(),
             skipped=told.skipped,
             loss=told.loss,
+            without=told.without,
         )
 
     def note(self, text: str) -> None:
@@ -125,6 +126,8 @@ class Reporter:
         A callable that raises :class:`TrainingProblemError`, or what is no ``Exception`` such as ``KeyboardInterrupt``,
         ends it too; anything else that it raises is said once.
         """
+        if not (self._changes or self._notes):
+            return None  # as after most steps
         for change in self._take_changes():
             self._writer.problem(change.number, change.problem)
             if change.what != "again":

@@ -15,12 +15,12 @@ from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from vgharness.probe.layers import LayerChoice
-from vgharness.probe.norms import FlatBuffer
+from vgharness.probe.norms import FlatBuffer, norm
 from vgharness.probe.passes import Row
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import LayerKey, LogRow
 from vgharness.watching.dead_units import DeadUnits
-from vgharness.watching.gradients import GradientSizes, portions
+from vgharness.watching.gradients import GradientSizes, long_ones, portions
 from vgharness.watching.idle import idle_rows
 from vgharness.watching.numbers import Numbers
 from vgharness.watching.scaling import LossScale
@@ -86,10 +86,11 @@ class SnapshotReader:
         rows, spread = self._probe.take()
         reading = Reading(rows, full=full)
         numbers = reading.numbers
-        reading.sizes = self._gradients.take()
-        for name, size in reading.sizes.items():
-            numbers.put(("l2", name), size.l2)
-            numbers.put(("l1", name), size.l1)
+        sizes = self._gradients.take()
+        reading.gradients = sizes.versions
+        for names, l2, l1 in sizes.measured:
+            numbers.put_all([("l2", name) for name in names], l2)
+            numbers.put_all([("l1", name) for name in names], l1)
         self._read_changed(reading, optimizer, within_step=within_step)
         parameters = self._parameters.items()
         reading.without_gradient = tuple(name for name, p in parameters if p.requires_grad and p.grad is None)
@@ -104,15 +105,16 @@ class SnapshotReader:
 
     def _read_changed(self, reading: Reading, optimizer: Optimizer | None, *, within_step: bool) -> None:
         """What has become of the gradients since the backward passes."""
-        if not reading.sizes:
+        if not reading.gradients:
             return
-        if self._scale.used or self._gradients.changed(reading.sizes):  # unscaling is not counted as a change
+        if self._scale.used or self._gradients.changed(reading.gradients):  # unscaling is not counted as a change
             norms = [torch.linalg.vector_norm(own) for own in self._gradients.now()]
             for at, norm in enumerate(norms):
                 reading.numbers.put(("changed", at), norm)
             reading.changed = len(norms)
             reading.still_scaled = optimizer is not None and self._scale.is_on(optimizer, within_step=within_step)
-        reading.numbers.put("scale", self._scale.tensor(next(iter(reading.sizes.values())).l2.device))
+        if self._scale.used:
+            reading.numbers.put("scale", self._scale.tensor(self._parameters[next(iter(reading.gradients))].device))
 
     def _read_outputs(self, at: int, row: Row, numbers: Numbers) -> None:
         numbers.put(("saturated", at), row.saturation())
@@ -125,7 +127,10 @@ class SnapshotReader:
         layers = {row.layer for row in rows}
         wanted = {self._names[id(w)]: w for layer in layers for w in layer.weights if id(w) in self._names}
         wanted = self._parameters if self._each else wanted
-        for names in portions(wanted):
+        long = long_ones(wanted)
+        for name in long:
+            numbers.put(("norm", name), norm(wanted[name]))
+        for names in portions({name: w for name, w in wanted.items() if name not in long}):
             norms = self._buffer.fill([[wanted[name]] for name in names]).norms()
             numbers.put_all([("norm", name) for name in names], norms)
         for name, parameter in wanted.items():
@@ -144,7 +149,7 @@ class SnapshotReader:
         """The fields of a snapshot that come from the device, and its rows; waits for the device."""
         values = Values(reading, self._names)
         reached = [row for row in reading.rows if row.reached]
-        unseen = not reached and reading.sizes  # the modules ran where no hook sees them: compiled since, for one
+        unseen = not reached and reading.gradients  # the modules ran where no hook sees them: compiled since, for one
         return {
             "states": values.states(),
             "values": values.columns(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ from vgharness.watching.watch import Watch
 Log = str | bool | Sink | None
 
 _NAME: Final = "training"
+_ON_PROBLEM: Final = ("warn", "raise")
 
 
 def watch(
@@ -70,11 +72,12 @@ def watch(
 
     Raises :class:`~vgharness.errors.UsageError` for what cannot be watched.
     """
+    _check_types(layers, parameters, storage)
     models = _models(model, layers)
     optimizers = _optimizers(optimizer, models)
     _check_numbers(every, start)
-    if not (on_problem in ("warn", "raise", None) or callable(on_problem)):
-        raise UsageError(f"on_problem={on_problem!r}: give 'warn', 'raise', a callable or None")
+    if not (on_problem is None or callable(on_problem) or (isinstance(on_problem, str) and on_problem in _ON_PROBLEM)):
+        raise UsageError(f"on_problem={_shown(on_problem)}: give 'warn', 'raise', a callable or None")
     setting = Setting(every, start, layers, parameters, _enabled(scaler), alone=len(models) == 1)
     name, sinks = _outlets(log)
     outlets = Outlets(name, RunStore(Path(storage).absolute()), sinks, on_problem, quiet=_is_not_first())
@@ -98,7 +101,7 @@ def _by_name(model: nn.Module | Mapping[str, nn.Module]) -> dict[str, nn.Module]
         raise UsageError(f"model: give an nn.Module, or several by name, not {type(model).__name__}")
     for name, own in models.items():
         if not isinstance(name, str) or not isinstance(own, nn.Module):
-            raise UsageError(f"model {name!r}: give an nn.Module by its name, not {type(own).__name__}")
+            raise UsageError(f"model {_shown(name)}: give an nn.Module by its name, not {type(own).__name__}")
     if len({id(own) for own in models.values()}) < len(models):
         raise UsageError("model: one model is given under two names; give each once")
     return dict(models)
@@ -152,11 +155,27 @@ def _enabled(scaler: Any) -> torch.amp.GradScaler | None:
     return scaler if scaler is not None and scaler.is_enabled() else None
 
 
+def _check_types(layers: Any, parameters: Any, storage: Any) -> None:
+    several = [layers] if isinstance(layers, str | type) else layers
+    if several is not None and not (
+        isinstance(several, list | tuple | set | frozenset) and all(isinstance(each, str | type) for each in several)
+    ):
+        raise UsageError(f"layers={_shown(layers)}: give a layer's name, a pattern or a type, or a list of these")
+    if not isinstance(parameters, bool):
+        raise UsageError(f"parameters={_shown(parameters)}: give True or False")
+    if not isinstance(storage, str | os.PathLike):
+        raise UsageError(f"storage={_shown(storage)}: give the path of a folder")
+
+
+def _shown(value: object) -> str:
+    return escaped(" ".join(repr(value).split()))[:60]
+
+
 def _check_numbers(every: Any, start: Any) -> None:
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise UsageError(f"every={every!r}: give a whole number of steps, 1 or more")
+        raise UsageError(f"every={_shown(every)}: give a whole number of steps, 1 or more")
     if isinstance(start, bool) or not isinstance(start, int) or start < 0:
-        raise UsageError(f"start={start!r}: give the number of the first step, 0 or more")
+        raise UsageError(f"start={_shown(start)}: give the number of the first step, 0 or more")
 
 
 def _outlets(log: Any) -> tuple[str | None, tuple[Sink, ...]]:
@@ -171,7 +190,7 @@ def _outlets(log: Any) -> tuple[str | None, tuple[Sink, ...]]:
         elif all(callable(getattr(each, name, None)) for name in ("snapshot", "problem", "close")):
             sinks.append(each)
         else:
-            raise UsageError(f"log={each!r}: give a name, None, or a sink with snapshot(), problem() and close()")
+            raise UsageError(f"log={_shown(each)}: give a name, None, or a sink with snapshot(), problem() and close()")
     if len(names) > 1:
         raise UsageError(f"log: two names, {names[0]!r} and {names[1]!r}: a training is saved once")
     for name in names:

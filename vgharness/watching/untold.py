@@ -15,12 +15,14 @@ class Told(NamedTuple):
     total_norm: of the gradients that its optimizer got; infinity where it was left out unseen.
     skipped: whether it was left out.
     loss: where one was given.
+    without: names of the parameters that ask for a gradient and got none; ``None``: the same as at the last step.
     """
 
     step: int
     total_norm: float
     skipped: bool
     loss: float | None
+    without: tuple[str, ...] | None
 
 
 class Untold:
@@ -33,10 +35,13 @@ class Untold:
         self._if_finite: set[int] = set()  # that were taken only if their gradients are finite
         self._not_finite: set[int] = set()
         self._losses: dict[int, float] = {}
+        self._without: dict[int, tuple[str, ...]] = {}
 
-    def begin(self, step: int) -> None:
-        """A beat will come of ``step``."""
+    def begin(self, step: int, without: tuple[str, ...] | None) -> None:
+        """A beat will come of ``step``; ``without`` as of :class:`Told`."""
         self._awaited.add(step)
+        if without is not None:
+            self._without[step] = without
 
     def beat(self, beat: Beat) -> None:
         self._norms[beat.step] = beat.total_norm
@@ -62,6 +67,7 @@ class Untold:
         before = min(self._awaited, default=math.inf)
         for step in sorted(step for step in self._norms if step < before):
             skipped = step in self._skipped or step in self._if_finite & self._not_finite
-            yield Told(step, self._norms.pop(step), skipped, self._losses.pop(step, None))
+            without = self._without.pop(step, None)
+            yield Told(step, self._norms.pop(step), skipped, self._losses.pop(step, None), without)
             for steps in (self._skipped, self._if_finite, self._not_finite):
                 steps.discard(step)

@@ -11,7 +11,6 @@ from torch import nn
 
 from vgharness.probe.passes import LayerState, Row
 from vgharness.records import ParameterSnapshot, SnapshotQuantity, State
-from vgharness.watching.gradients import GradientSize
 from vgharness.watching.numbers import Numbers, finite
 from vgharness.watching.weights import sampled_share
 
@@ -26,6 +25,8 @@ _FULL: Final[tuple[SnapshotQuantity, ...]] = (
     "idle_rows",
     "dead_units",
 )
+_OF_WEIGHTS: Final[tuple[SnapshotQuantity, ...]] = ("weight_l2", "weight_mean_abs", "relative_update")
+_OF_WEIGHTS_FULL: Final[tuple[SnapshotQuantity, ...]] = (*_OF_WEIGHTS, "weight_norm", "idle_rows")
 
 
 class Reading:
@@ -34,7 +35,7 @@ class Reading:
     full: whether all was measured.
     rows: of the layers.
     numbers: what is on the device, by key.
-    sizes: by name of a parameter, of the gradients as backward passes left them.
+    gradients: versions of the gradients that were measured as backward passes left them, by name of the parameter.
     changed: how many norms make up that of all gradients as the optimizer got them; 0: nothing was done to them since.
     still_scaled: whether they were divided by the loss's scale then no more than before.
     without_gradient: names of parameters that ask for one and have none.
@@ -44,7 +45,7 @@ class Reading:
     def __init__(self, rows: list[Row], *, full: bool) -> None:
         self.rows, self.full = rows, full
         self.numbers = Numbers()
-        self.sizes: dict[str, GradientSize] = {}
+        self.gradients: dict[str, int] = {}
         self.changed = 0
         self.still_scaled = False
         self.without_gradient: tuple[str, ...] = ()
@@ -72,7 +73,7 @@ class Values:
     @property
     def total_norm(self) -> float | None:
         """As backward passes left it."""
-        return self._length(("l2", name) for name in self._reading.sizes)
+        return self._length(("l2", name) for name in self._reading.gradients)
 
     @property
     def clipped_norm(self) -> float | None:
@@ -95,34 +96,28 @@ class Values:
 
     @cached_property
     def _columns(self) -> dict[SnapshotQuantity, list[float | None]]:
-        rows = list(enumerate(self._reading.rows))
-        wanted = _FULL if self._reading.full else _BRIEF
-        return {name: [self._raw(name, at, row) for at, row in rows] for name in wanted}
+        rows = self._reading.rows
+        signals = [self._divided(("signal", at)) for at in range(len(rows))]
+        means = [x if x is None else x / row.root_numel for x, row in zip(signals, rows, strict=True)]
+        columns: dict[SnapshotQuantity, list[float | None]] = {"signal_l2": signals, "signal_rms": means}
+        for name in _OF_WEIGHTS_FULL if self._reading.full else _OF_WEIGHTS:
+            columns[name] = [self._of_weights[row.layer][name] for row in rows]
+        if self._reading.full:
+            columns["saturated"] = [self._found.get(("saturated", at)) for at in range(len(rows))]
+            columns["dead_units"] = [self._found.get(("dead", at)) for at in range(len(rows))]
+            columns["output_rms"], columns["output_zeros"] = map(
+                list, zip(*(self._of_outputs(at, row) for at, row in enumerate(rows)), strict=True)
+            )
+        return {name: columns[name] for name in (_FULL if self._reading.full else _BRIEF)}
 
-    def _raw(self, quantity: SnapshotQuantity, at: int, row: Row) -> float | None:
-        match quantity:
-            case "signal_l2":
-                return self._divided(("signal", at))
-            case "signal_rms":
-                signal = self._divided(("signal", at))
-                return None if signal is None else signal / row.root_numel
-            case "output_rms" | "output_zeros":
-                return self._of_outputs(quantity, at, row)
-            case "saturated":
-                return self._found.get(("saturated", at))
-            case "dead_units":
-                return self._found.get(("dead", at))
-            case _:
-                return self._of_weights[row.layer].get(quantity)
-
-    def _of_outputs(self, quantity: SnapshotQuantity, at: int, row: Row) -> float | None:
+    def _of_outputs(self, at: int, row: Row) -> tuple[float | None, float | None]:
+        """Their root mean square, and their share of zeros."""
         numel = sum(size.numel for size in row.outputs)
         if not numel:
-            return None
+            return None, None
         places = range(len(row.outputs))
-        if quantity == "output_zeros":
-            return sum(self._found["zeros", at, place] for place in places) / numel
-        return math.hypot(*(self._found["length", at, place] for place in places)) / math.sqrt(numel)
+        zeros = sum(self._found["zeros", at, place] for place in places)
+        return math.hypot(*(self._found["length", at, place] for place in places)) / math.sqrt(numel), zeros / numel
 
     @cached_property
     def _of_weights(self) -> dict[LayerState, dict[SnapshotQuantity, float | None]]:
@@ -130,7 +125,7 @@ class Values:
 
     def _weights_of(self, layer: LayerState) -> dict[SnapshotQuantity, float | None]:
         weights = {self._names[id(w)]: w for w in layer.weights if id(w) in self._names}
-        graded = {name: w for name, w in weights.items() if ("l2", name) in self._found}
+        graded = {name: w for name, w in weights.items() if name in self._reading.gradients}
         sums = [self._found["l1", name] for name in graded]
         numel = sum(w.numel() for w in graded.values())
         rows = {name: len(w) for name, w in weights.items() if ("idle", name) in self._found}
@@ -150,7 +145,7 @@ class Values:
     def _parameter(self, name: str, parameter: nn.Parameter) -> ParameterSnapshot:
         idle = self._found.get(("idle", name))
         return ParameterSnapshot(
-            grad_l2=self._divided(("l2", name)),
+            grad_l2=self._divided(("l2", name)) if name in self._reading.gradients else None,
             norm=self._found.get(("norm", name)),
             relative_update=self._update({name: parameter}),
             idle_rows=None if idle is None else idle / len(parameter),

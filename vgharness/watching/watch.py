@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,29 +14,35 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from vgharness.errors import UsageError
 from vgharness.formatting import count, in_one_line, listing
 from vgharness.probe.hooks import subscribe, unsubscribe
 from vgharness.records import TrainingLog, TrainingProblem, TrainingStatus
+from vgharness.watching.losses import Loss, numbers_of
 from vgharness.watching.model_watch import ModelWatch
 from vgharness.watching.notices import TrainingProblemError
 from vgharness.watching.reporting import Reporter
 from vgharness.watching.setting import Setting
 
-Loss = Tensor | float
-
-_FOREIGN_STEPS = 10  # of a model of the same shape, after which it is taken for a copy that is trained instead
+# Of one optimizer of a model of the same shape, after which it is taken for a copy that is trained instead.
+_FOREIGN_STEPS = 10
 _STEPS_OF_OTHERS = 1000  # after which a model beside them that has taken none is said not to be trained
-_open: list[Watch] = []
+# The models hold their watch, and nothing else does: it goes when they do.
+_open: list[weakref.ref[Watch]] = []
+
+
+def _all_open() -> list[Watch]:
+    return [watch for ref in _open if (watch := ref()) is not None]
 
 
 class Watch:
     """What :func:`vgharness.watch` gives: it watches from then on, until :meth:`close` or the end of its ``with``.
 
-    Where neither comes, the log is closed when the process ends; one that is killed leaves a log that can be read.
+    Where neither comes, the log is closed when the model is there no more, or when the process ends; one that is killed
+    leaves a log that can be read.
     """
 
     def __init__(
@@ -46,7 +54,9 @@ class Watch:
             for name, model in models.items()
         ]
         self._owners: weakref.WeakKeyDictionary[Optimizer, tuple[int, list[ModelWatch]]] = weakref.WeakKeyDictionary()
-        self._foreign = 0  # steps in a row of a model of the same shape
+        # Steps of models of the same shape since the last one of these, in the same thread.
+        self._foreign: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self._thread = threading.get_ident()
         self._closed = self._stopped = False
         self._process = os.getpid()
         self._observer = _Steps(self)
@@ -54,9 +64,10 @@ class Watch:
 
     def _open(self) -> None:
         for part in self._parts:
+            part.kept_by = self
             part.open()
         subscribe(self._observer, forwards=False, steps=True)
-        _open.append(self)
+        _open.append(weakref.ref(self))
         try:
             self._settle()
         except Warning:  # where warnings are errors
@@ -76,7 +87,7 @@ class Watch:
         """
         if self._closed:
             raise UsageError("this watch is closed: call step() before close(), or make another watch")
-        losses = {part.name: _number(_of(part, loss), part) for part in self._parts}
+        losses = numbers_of(loss, self._parts)
         self._act(lambda: self._step(losses))
 
     def before_step(self, optimizer: Optimizer) -> None:
@@ -128,7 +139,7 @@ class Watch:
     @classmethod
     def of(cls, model: nn.Module) -> Watch | None:
         """The one that is open on ``model``, if there is one."""
-        return next((watch for watch in _open if any(x is model for x in watch.models.values())), None)
+        return next((watch for watch in _all_open() if any(x is model for x in watch.models.values())), None)
 
     @property
     def models(self) -> dict[str, nn.Module]:
@@ -149,6 +160,12 @@ class Watch:
         of = listing(f"{part.name or type(part.model).__name__} at step {part.step:,}" for part in self._parts)
         end = ", closed" if self._closed else ""
         return f"<Watch of {of or 'nothing'}: {count(len(self.problems), 'problem')}{end}>"
+
+    def __del__(self) -> None:
+        """The models are there no more: their training is over."""
+        with contextlib.suppress(Exception):  # there is nobody to be told
+            if not self._closed and self._process == os.getpid():
+                self.close()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Watch:
         """What holds a watch may be copied; it stays the one of its training."""
@@ -175,10 +192,19 @@ class Watch:
         if any(part.steps == _STEPS_OF_OTHERS for part in own):
             self._say_what_was_not_trained()
         if own:
-            self._foreign = 0
-        elif any(part.resembles(optimizer) for part in self._parts):
-            self._foreign += 1
-        if self._foreign == _FOREIGN_STEPS:
+            self._foreign.clear()
+            self._thread = threading.get_ident()
+        elif threading.get_ident() == self._thread:
+            self._enter_foreign(optimizer)
+
+    def _enter_foreign(self, optimizer: Optimizer) -> None:
+        """Members of an ensemble are of the same shape, and step by turns, or are watched too."""
+        steps = self._foreign.get(optimizer, 0) + 1
+        if steps > _FOREIGN_STEPS or not any(part.resembles(optimizer) for part in self._parts):
+            return
+        self._foreign[optimizer] = steps
+        watched = any(watch._of(optimizer) for watch in _all_open())
+        if steps == _FOREIGN_STEPS and not watched:
             self._reporter.note(
                 f"the last {_FOREIGN_STEPS} optimizer steps were of a model of the same shape that is not watched: if "
                 "the model was copied or swapped, watch the one that is trained"
@@ -256,8 +282,7 @@ class Watch:
 
     def _leave(self) -> None:
         unsubscribe(self._observer)
-        if self in _open:
-            _open.remove(self)
+        _open[:] = [ref for ref in _open if ref() is not self]
 
     def _end(self, status: TrainingStatus) -> None:
         self._closed = True
@@ -268,13 +293,17 @@ class _Steps:
     """Observes optimizer steps for a watch, whose own methods of these names are for frameworks."""
 
     def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+        self._watch = weakref.ref(watch)
 
     def before_step(self, optimizer: Optimizer, *, closure: bool) -> None:
-        self._watch._entered(optimizer, closure=closure)
+        watch = self._watch()
+        if watch is not None:
+            watch._entered(optimizer, closure=closure)
 
     def after_step(self, optimizer: Optimizer) -> None:
-        self._watch._left(optimizer)
+        watch = self._watch()
+        if watch is not None:
+            watch._left(optimizer)
 
     def before_forward(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Not subscribed to."""
@@ -292,28 +321,6 @@ def _owns(optimizer: Optimizer, model: nn.Module) -> bool:
     return any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"])
 
 
-def _of(part: ModelWatch, loss: Loss | Mapping[str, Loss] | None) -> Loss | None:
-    if not isinstance(loss, Mapping):
-        return loss
-    return loss.get(part.name)
-
-
-def _number(loss: Loss | None, part: ModelWatch) -> float | None:
-    """On the host; one that lies on a GPU only where its step is measured, as the host waits for it."""
-    if loss is None:
-        return None
-    if isinstance(loss, Tensor):
-        if loss.numel() != 1:
-            raise UsageError(f"loss: give one number, not a tensor of {loss.numel()}: its mean, as it is trained by")
-        if loss.device.type != "cpu" and not part.measured:
-            return None
-        loss = loss.detach().item()
-    try:
-        return float(loss)
-    except (TypeError, ValueError):
-        raise UsageError(f"loss: give a number or a tensor of one, not {type(loss).__name__}") from None
-
-
 def _status_of(error: BaseException | None) -> TrainingStatus:
     if error is None:
         return "finished"
@@ -323,6 +330,6 @@ def _status_of(error: BaseException | None) -> TrainingStatus:
 @atexit.register
 def _close_all() -> None:
     """When the process ends; the interpreter keeps the exception that ended it."""
-    for watch in list(_open):
+    for watch in _all_open():
         if watch._process == os.getpid():
             watch.close(_status_of(getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)))

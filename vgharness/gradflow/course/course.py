@@ -9,7 +9,8 @@ snapshots (so many of the last ones), what is known of each step by steps, and n
 ``not optimized``     it gets one, and no optimizer has it
 ``dead``              a gradient that stays exactly zero, or units that no sample switches on
 ``exploding``         as a diagnosis says of a snapshot; or the norm has grown 1,000-fold and the loss has risen
-``vanishing``         as a diagnosis says of a snapshot, while it keeps the network from learning
+``vanishing``         as a diagnosis says of a snapshot, while it keeps the network from learning; or the norm has
+                      fallen to a hundredth, and the loss has not
 ``spike``             the norm of a step, or of a layer, far over the run's own past
 ``stopped``           a layer that moved does not, though a gradient comes and the learning rate is not 0
 ``update too large``  steps of over 3e-2 of the weights while the loss rises (this is what a learning rate that is too
@@ -24,11 +25,12 @@ snapshots (so many of the last ones), what is known of each step by steps, and n
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from vgharness.formatting import count, number
 from vgharness.gradflow.course.advice import advice_on
 from vgharness.gradflow.course.flow import Look, looks_at_flow
-from vgharness.gradflow.course.history import Spike, Spikes
+from vgharness.gradflow.course.history import Growth, Spike, Spikes
 from vgharness.gradflow.course.ledger import Change, Ledger, Sighting
 from vgharness.gradflow.course.state import ModelState, Seen
 from vgharness.gradflow.course.updates import FAR_TOO_LARGE, far_too_large, gone_wrong, looks_at_updates
@@ -39,6 +41,8 @@ __all__ = ["Change", "Course"]
 # Of the norm, for good. A network that leaves a plateau grows its gradients as much, and its loss falls meanwhile.
 _GROWN = 1e3
 _GROWN_WITHOUT_A_LOSS = 1e6
+_CLIPPED = 0.99  # a norm under so much of what it was
+_WHOLE = "the whole"  # model; is no name of a layer
 _FINITE_STEPS = 10  # so many finite ones are a good look
 # A layer's own norm, of which a run has thousands: rarer than the whole norm's.
 _LAYER_SPIKE, _LAYER_HISTORY = 30.0, 10
@@ -68,6 +72,7 @@ class Course:
             state.rates.append(max(snapshot.learning_rates))
         state.losses_of_snapshots.add(snapshot.loss)
         looks = [*looks_at_flow(state, now), *self._layer_spikes(state, now), *looks_at_updates(state, now)]
+        looks += self._grown_before_clipping(state, snapshot)
         if not snapshot.skipped:
             state.remember(now)
         state.snapshots += 1
@@ -82,14 +87,18 @@ class Course:
         loss_scale: float | None = None,
         skipped: bool = False,
         loss: float | None = None,
+        without: Collection[str] | None = None,
     ) -> list[Change]:
         """Judges what is known of one step: call it for every step of a model, in their order, at some delay.
 
-        total_norm: ‖∂L/∂θ‖₂ as the optimizer gets it, after clipping; NaN or infinity where it is not finite.
+        total_norm: ‖∂L/∂θ‖₂ as the optimizer got it, clipped where it is; NaN or infinity where it is not finite. What
+            it was before clipping is in snapshots.
         loss_scale, skipped: a GradScaler's, and whether it left the step out.
         loss: of the step.
+        without: names of the parameters that ask for a gradient and got none; ``None``: the same as at the last step.
         """
         state = self._state(model, step)
+        state.presence.add(step, without)
         changes: list[Change] = []
         if loss_scale is not None or skipped:
             state.scale.add(step, loss_scale, skipped=skipped)
@@ -106,9 +115,10 @@ class Course:
         state.norms.append(total_norm)
         if state.finite % _FINITE_STEPS == 0:
             changes += self._ledger.look(model, step, "nonfinite", {}, ("",))
-        state.losses.add(loss)
+        state.add_loss(step, loss)
         changes += self._growth(state, step, total_norm, loss)
-        return [*changes, *self._spike(state, state.spikes.add(step, total_norm))]
+        changes += self._fading(state, step, total_norm, loss)
+        return [*changes, *self._spike(state, step, state.spikes.add(step, total_norm))]
 
     def born(self, birth: Birth) -> list[Change]:
         """Takes in where the first value that is not finite came from. Call it before :meth:`stepped` for that step,
@@ -147,7 +157,16 @@ class Course:
         sighting = Sighting("", text, at_once=True, since=scale.since)
         return self._ledger.look(state.name, step, "loss scale", {"": sighting})
 
-    def _spike(self, state: ModelState, spike: Spike | None) -> list[Change]:
+    def _fading(self, state: ModelState, step: int, total_norm: float, loss: float | None) -> list[Change]:
+        if not state.fading.add(step, total_norm, loss):
+            return []
+        faded = state.fading.faded()
+        if faded is not None:
+            sighting = Sighting("", faded.evidence, faded.severe, at_once=True, since=faded.since)
+            return self._ledger.look(state.name, step, "vanishing", {_WHOLE: sighting})
+        return self._ledger.look(state.name, step, "vanishing", {}, (_WHOLE,)) if state.fading.back else []
+
+    def _spike(self, state: ModelState, step: int, spike: Spike | None) -> list[Change]:
         if spike is None:
             return []
         name, back = state.name, spike.back
@@ -158,7 +177,15 @@ class Course:
             f"‖∂L/∂θ‖₂ was {number(spike.value)} at step {spike.step:,}, {number(spike.value / spike.usual)} times the "
             f"median of the steps before ({number(spike.usual)})"
         )
-        if back is None:
+        jump = state.jump_of_the_loss(spike.step) if back is None else None
+        if jump is not None:
+            before, now = jump
+            text += (
+                f"; the loss went from {number(before)} to {number(now)} at that step: another loss or task, if meant"
+            )
+            state.begin_anew(spike.step)
+            back = step  # what is usual from now on
+        elif back is None:
             text += f"; it has not come back, and {state.told_losses()}"
         sighting = Sighting("", text, severe=back is None, at_once=True, since=spike.step)
         changes = self._ledger.look(name, spike.step, "spike", {"": sighting})
@@ -167,27 +194,40 @@ class Course:
     def _growth(self, state: ModelState, step: int, total_norm: float, loss: float | None) -> list[Change]:
         growth = state.growth
         new = growth.add(step, total_norm)
-        if growth.burst is not None and not state.losses.falls_short(loss):
+        if growth.burst is not None and not state.losses.falls_short(loss) and state.rises_from(growth.burst[0], loss):
             since, before, now = growth.burst
             text = f"‖∂L/∂θ‖₂ has grown from {number(before)} to {number(now)} in {step - since + 1} steps"
             if state.updates and state.updates[-1][1] > FAR_TOO_LARGE:
                 return self._too_large(state, step, far_too_large(state, text))
-            return self._exploding(state, step, text, since)
+            burst = Sighting(state.fastest_growing(), text, at_once=True, since=since)
+            return self._ledger.look(state.name, step, "exploding", {"": burst})
         if (wrong := gone_wrong(state)) is not None:
             return self._too_large(state, step, wrong)
-        if not new:
+        if not new or state.spikes.pending:  # whether that is another level will be known soon
             return []
+        sighting = self._grown(state, growth)
+        return [] if sighting is None else self._ledger.look(state.name, step, "exploding", {"": sighting})
+
+    def _grown(self, state: ModelState, growth: Growth) -> Sighting | None:
+        """A norm that has grown for good, while the loss has risen."""
         progress, told = state.progress, state.told_losses()
         if growth.factor < (_GROWN_WITHOUT_A_LOSS if progress == "unknown" else _GROWN):
-            return []
+            return None
         if progress not in ("worse", "unknown"):
-            return []
+            return None
         text = f"‖∂L/∂θ‖₂ has grown {number(growth.factor)}-fold, from {number(growth.lowest)} to {number(growth.now)}"
-        return self._exploding(state, step, f"{text}{', and ' if told else ''}{told}", growth.since)
+        text += f"{', and ' if told else ''}{told}"
+        return Sighting(state.fastest_growing(), text, at_once=True, since=growth.since)
 
-    def _exploding(self, state: ModelState, step: int, text: str, since: int | None) -> list[Change]:
-        sighting = Sighting(state.fastest_growing(), text, at_once=True, since=since)
-        return self._ledger.look(state.name, step, "exploding", {"": sighting})
+    def _grown_before_clipping(self, state: ModelState, snapshot: Snapshot) -> list[Look]:
+        """Where gradients are clipped, no step but a snapshot's has the norm that they came with."""
+        total, clipped = snapshot.total_norm, snapshot.clipped_norm
+        if not total or snapshot.skipped:
+            return []
+        state.clips = state.clips or (clipped is not None and clipped < _CLIPPED * total)
+        state.growth_of_snapshots.add(snapshot.step, total)
+        sighting = self._grown(state, state.growth_of_snapshots) if state.clips else None
+        return [] if sighting is None else [Look("exploding", {"": sighting}, ())]
 
     def _too_large(self, state: ModelState, step: int, sighting: Sighting) -> list[Change]:
         return self._ledger.look(state.name, step, "update too large", {"": sighting})
@@ -200,7 +240,8 @@ class Course:
         if now.snapshot.skipped:
             return []
         for name, layer in now.layers.items():
-            spikes = state.layer_spikes.setdefault(name, Spikes(_LAYER_SPIKE, _LAYER_HISTORY, confirm=2))
+            if (spikes := state.layer_spikes.get(name)) is None:
+                spikes = state.layer_spikes[name] = Spikes(_LAYER_SPIKE, _LAYER_HISTORY, confirm=2)
             spike = spikes.add(now.step, layer.weight or 0.0)
             if spike is None or spike.back is None:
                 continue

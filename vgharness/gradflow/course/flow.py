@@ -3,8 +3,9 @@
 One snapshot's flow is judged as :func:`~vgharness.gradflow.symptoms.find_symptoms` does. What a training adds:
 
 ``missing``    At once in the first snapshot, but for one of several numbered modules of which others are used, and that
-               did not run (an expert without a token). Later where a gradient came usually (:class:`Habit`), or where
-               none comes to any layer any more (``backward`` is not called).
+               did not run (an expert without a token). Later where a gradient came usually (:class:`Habit`; of what
+               runs all the same, every step counts: :class:`Presence`), or where none comes to any layer any more
+               (``backward`` is not called).
 ``dead``       Units that were saturated on every sample of several snapshots; a gradient of exactly zero that stays so
                (what starts at zero opens within three steps, as in a diagnosis), or is so for longer than usual. With
                both it is at once. Not where the loss itself is zero: then all is learned.
@@ -22,6 +23,7 @@ from vgharness.formatting import listing, number, percent
 from vgharness.gradflow.course.advice import ON_WHAT_IS_GIVEN
 from vgharness.gradflow.course.history import Habit, typical
 from vgharness.gradflow.course.ledger import Sighting
+from vgharness.gradflow.course.presence import Absence
 from vgharness.gradflow.course.state import Layer, ModelState, Seen
 from vgharness.gradflow.symptoms import EXPLODED, FAINT, SATURATED, ProblemKind, Quote, Symptom, find_symptoms
 from vgharness.records import TrainingProblemKind
@@ -79,15 +81,19 @@ def _missing(state: ModelState, now: Seen) -> Look:
         if layer.frozen:
             good.append(name)
             continue
-        habit = state.gradients.setdefault(name, Habit())
+        habit = state.gradients[name]
         habit.look(now.step, there=not layer.lacking)
         if not layer.lacking:
             good.append(name)
             continue
         # One of several numbered modules need not run where others do.
         by_turns = not layer.ran and not used.isdisjoint(_without_a_number(name))
+        own = [x for x in now.snapshot.without_gradient if layer.ran and _owner(x, now.layers) == name]
+        absence = state.presence.surprising(own)
         none_at_all = nothing and habit.broken
-        if none_at_all or _is_missing(state, habit, ran=layer.ran, by_turns=by_turns):
+        if absence is not None:
+            seen[name] = Sighting(layer.label, _not_came(lacking, absence), at_once=True, since=absence.since)
+        elif none_at_all or _is_missing(state, habit, ran=layer.ran, by_turns=by_turns):
             severe = none_at_all or bool(layer.ran) or not (habit.came or by_turns)
             seen[name] = Sighting(layer.label, _not_came(lacking, habit), severe, at_once=True, since=habit.since)
     for name in now.snapshot.without_gradient:
@@ -97,8 +103,10 @@ def _missing(state: ModelState, now: Seen) -> Look:
         came = state.snapshots if owner is None else max(0, state.gradients[owner].came - 1)
         habit = state.parameters.setdefault(name, Habit(came))
         habit.look(now.step, there=False)
-        if _is_missing(state, habit, ran=True, by_turns=False):
-            seen[name] = Sighting(name, _not_came([name], habit), at_once=True, since=habit.since)
+        absence = state.presence.surprising([name])
+        if absence is not None or _is_missing(state, habit, ran=True, by_turns=False):
+            row = absence or habit
+            seen[name] = Sighting(name, _not_came([name], row), at_once=True, since=row.since)
     for name in state.parameters.keys() - {*now.snapshot.without_gradient}:
         if (owner := _owner(name, now.layers)) is None or not now.layers[owner].lacking:
             state.parameters[name].look(now.step, there=True)
@@ -127,8 +135,9 @@ def _owner(parameter: str, layers: Mapping[str, Layer]) -> str | None:
     return name if name in layers else None
 
 
-def _not_came(names: Collection[str], habit: Habit) -> str:
-    before = f", which came in {habit.came} snapshots before" if habit.came else ""
+def _not_came(names: Collection[str], row: Habit | Absence) -> str:
+    of = "steps" if isinstance(row, Absence) else "snapshots"
+    before = f", which came in {row.came:,} {of} before" if row.came else ""
     return f"no gradient came to {listing([name or 'model' for name in reversed(list(names))], most=3)}{before}"
 
 
@@ -159,7 +168,7 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
     good = []
     silent = symptom is not None
     for name, layer in reversed(now.layers.items()):
-        habit = state.nonzero.setdefault(name, Habit())
+        habit = state.nonzero[name]
         if layer.frozen:
             good.append(name)
             continue

@@ -34,6 +34,11 @@ class Losses:
         self._most_first = first
         self._recent: deque[float] = deque(maxlen=recent)
 
+    def begin_anew(self) -> None:
+        """What comes from now on is another loss."""
+        self.seen, self._first = 0, []
+        self._recent.clear()
+
     def add(self, loss: float | None) -> None:
         if loss is None or not math.isfinite(loss):
             return
@@ -91,9 +96,24 @@ class Habit:
             self._longest = max(self._longest, self.away)
             self.away = 0
             return
-        self.since = self.since if self.away else step
-        self._until = step
-        self.away += 1
+        self.miss(step, step, 1)
+
+    def miss(self, first: int, last: int, times: int) -> None:
+        """It did not come ``times`` times, from one step to another."""
+        if times:
+            self.since = self.since if self.away else first
+            self._until = last
+            self.away += times
+
+    def copied(self) -> Habit:
+        other = Habit()
+        other.__dict__.update(self.__dict__)
+        return other
+
+    @property
+    def paused(self) -> bool:
+        """Whether it has been away before."""
+        return self._gaps > 0
 
     @property
     def span(self) -> int:
@@ -155,6 +175,11 @@ class Spikes:
         self._over: list[float] = []
         self._back: list[int] = []
 
+    @property
+    def pending(self) -> bool:
+        """Whether the last values may be one."""
+        return self._pending is not None
+
     def add(self, step: int, value: float) -> Spike | None:
         """The spike that is known by now, if it has just become known."""
         if not (0 < value < math.inf):
@@ -201,10 +226,11 @@ _STAYS: Final = 10  # values over the line, and they count as the new level
 
 
 class Growth:
-    """Whether the gradient's norm has grown for good: from its lowest level, in medians of ten steps, to now; or within
-    a few steps from the greatest of the last ones."""
+    """Whether the gradient's norm has grown for good: from its lowest level, in medians of ``block`` steps, to now; or
+    within a few steps from the greatest of the last ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, block: int = 10) -> None:
+        self._most = block
         self.lowest = self.now = 0.0
         self.since: int | None = None  # the step from which on it is over ten times the lowest
         self._block: list[float] = []
@@ -221,7 +247,7 @@ class Growth:
         if not self._block:
             self._began = step
         self._block.append(value)
-        if len(self._block) < _BLOCK:
+        if len(self._block) < self._most:
             return False
         self.now, self._block = median(self._block), []
         self.lowest = min(self.lowest or self.now, self.now)
@@ -253,9 +279,6 @@ class Growth:
         else:
             self._past.append(value)
         self._run = []
-
-
-_BLOCK: Final = 10
 
 
 def typical(values: Iterable[float]) -> float:

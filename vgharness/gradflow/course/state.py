@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Sequence
 from functools import cached_property
+from statistics import median
 from typing import Final, NamedTuple
 
 from vgharness.formatting import number
+from vgharness.gradflow.course.fading import Fading
 from vgharness.gradflow.course.history import Growth, Habit, Losses, LossScale, Progress, Spikes
+from vgharness.gradflow.course.presence import Presence
 from vgharness.gradflow.symptoms import FAINT, VANISHED
 from vgharness.records import GradientFlow, LogRow, Snapshot, SnapshotQuantity, flow_of
 
@@ -16,6 +19,8 @@ _HELD_RATES: Final = 200  # learning rates of the last snapshots
 _HELD_WEIGHTS: Final = 10
 _HELD_SPIKES: Final = 20
 _HELD_NORMS: Final = 20
+_HELD_LOSSES: Final = 30
+_REGIME: Final = 10  # losses before a jump that it is over
 
 
 class Layer(NamedTuple):
@@ -75,13 +80,21 @@ class ModelState:
         self.snapshots = 0
         self.losses = Losses(first=3, recent=10, needed=10)  # of every step
         self.losses_of_snapshots = Losses(first=2, recent=3, needed=5)  # where none come with the steps
+        self.last_losses: deque[tuple[int, float]] = deque(maxlen=_HELD_LOSSES)  # by step
         self.spikes, self.growth, self.scale = Spikes(), Growth(), LossScale()
+        self.fading = Fading()
+        self.growth_of_snapshots = Growth(block=3)  # of norms before clipping, which only snapshots have
+        self.clips = False
         self.norms: deque[float] = deque(maxlen=_HELD_NORMS)  # of the last steps whose gradients were finite
         self.finite = 0  # steps in a row whose gradients were
-        self.gradients: dict[str, Habit] = {}  # by layer: whether a gradient comes
+        self.presence = Presence()  # of gradients, at every step
+        self.gradients: defaultdict[str, Habit] = defaultdict(Habit)  # by layer: whether a gradient comes
         self.parameters: dict[str, Habit] = {}  # the same of parameters, of those that have gone without one
-        self.nonzero: dict[str, Habit] = {}  # by layer: whether it is anything but zero
-        self.moves: dict[str, Habit] = {}  # by layer: whether steps move it
+        self.nonzero: defaultdict[str, Habit] = defaultdict(Habit)  # by layer: whether it is anything but zero
+        self.moves: defaultdict[str, Habit] = defaultdict(Habit)  # by layer: whether steps move it
+        self.last_moves: dict[str, float] = {}  # by layer: the last update of more than rounding
+        self.unmoved: dict[str, float] = {}  # by layer: snapshots in a row with an update of exactly 0
+        self.unmoved_since: int | None = None  # the step since which no layer moves
         self.layer_spikes: dict[str, Spikes] = {}
         self.first_weights: dict[str, float] = {}  # by layer: the first ‖∂L/∂W‖₂ over zero
         self.weights: dict[str, deque[float]] = {}  # by layer: ‖∂L/∂W‖₂ of the last snapshots
@@ -103,6 +116,38 @@ class ModelState:
         """``the loss went from 2.3 to 0.4`` in numbers; empty without losses."""
         losses = self.losses if self.losses.seen else self.losses_of_snapshots
         return f"the loss was {number(losses.lowest_start)} at first and is {number(losses.now)}" if losses.seen else ""
+
+    def add_loss(self, step: int, loss: float | None) -> None:
+        self.losses.add(loss)
+        if loss is not None:
+            self.last_losses.append((step, loss))
+
+    def jump_of_the_loss(self, step: int) -> tuple[float, float] | None:
+        """From what to what the loss jumped at ``step`` itself, to stay about there: it is another loss or task, while
+        weights that a step has ruined show at the next one. ``None``: it did not, or is not known."""
+        before = [loss for at, loss in self.last_losses if at < step][-_REGIME:]
+        after = [loss for at, loss in self.last_losses if at > step]
+        first = next((loss for at, loss in self.last_losses if at == step), None)
+        if first is None or not before or not after or first <= max(before) + 0.5 * abs(max(before)):
+            return None
+        usual, now = median(before), median(after)
+        jump = first - usual
+        return (usual, now) if first - jump * 2 / 3 <= now <= first + jump / 2 else None
+
+    def rises_from(self, step: int, loss: float | None) -> bool:
+        """Whether ``loss`` is above that of ``step``, as of an explosion, or neither is known; another loss or task has
+        its own level at once."""
+        first = next((given for at, given in self.last_losses if at == step), None)
+        return first is None or loss is None or loss > first + 0.5 * abs(first)
+
+    def begin_anew(self, step: int) -> None:
+        """From ``step`` on it is another loss, and what was before says nothing of it."""
+        self.losses.begin_anew()
+        self.losses_of_snapshots.begin_anew()
+        self.growth, self.growth_of_snapshots, self.fading = Growth(), Growth(block=3), Fading()
+        for at, loss in self.last_losses:
+            if at >= step:
+                self.losses.add(loss)
 
     def remember(self, now: Seen) -> None:
         """Keeps the layers' weight gradients of a snapshot."""
@@ -129,6 +174,8 @@ def _layer(name: str, snapshot: Snapshot, places: Sequence[int], last: Collectio
         return [x for i in places if of_rows and (x := of_rows[i]) is not None]
 
     def greatest(quantity: SnapshotQuantity) -> float | None:
+        if len(places) == 1 and quantity in snapshot.values:  # as nearly always
+            return snapshot.values[quantity][places[0]]
         return max(values(quantity), default=None)
 
     weight, unreached = greatest("weight_l2"), name in snapshot.missed

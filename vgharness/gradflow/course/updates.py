@@ -10,12 +10,14 @@ and they have been so for long.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import Final
 
 from vgharness.formatting import number
 from vgharness.gradflow.course.flow import LONG, Look
-from vgharness.gradflow.course.history import Habit, typical
+from vgharness.gradflow.course.history import typical
 from vgharness.gradflow.course.ledger import Sighting
 from vgharness.gradflow.course.state import Layer, ModelState, Seen
 
@@ -32,6 +34,17 @@ _STILL: Final = 1e-8  # under what rounding leaves of a step in float32
 # scale (LayerScale); its update is relative to next to nothing.
 _SMALL_WEIGHTS: Final = 0.05
 _NOTHING_LEFT: Final = 1e-3  # of a layer's first gradient
+# A layer whose steps had become no more than this before they were none has come to rest: what is left of them is under
+# the last digit of its weights. That may be what was wanted, which a step that is missing from one on is not.
+_ROUNDED_AWAY: Final = 1e-5
+_ON_THE_RATE: Final = (
+    "Look at the optimizer's learning rate, and at the schedule that sets it, as one that is never stepped."
+)
+_EVERYTHING: Final = "every layer"  # is no name of a layer
+_STEPS_OF_NOTHING: Final = 10
+# A layer that moved in so many snapshots, in each of them, and whose update is exactly 0 in the last two, over so many
+# steps: what its optimizer changes is below the weights' last digit, or it has the layer no more.
+_MOVED, _STEPS_OF_NO_MOVE = 3, 8
 _SLOWED: Final = 0.5  # a rate under so much of the greatest one has been taken down by a schedule
 
 
@@ -40,19 +53,36 @@ def looks_at_updates(state: ModelState, now: Seen) -> list[Look]:
     moved = {name: layer for name, layer in now.layers.items() if layer.update is not None and not layer.frozen}
     if now.snapshot.skipped or not moved:
         return []
-    if not any(rate > 0 for rate in now.snapshot.learning_rates or (1.0,)):
-        return [_without_a_rate(state, now)]
-    return [_stopped(state, now, moved), *_sizes(state, now, moved)]
+    still = _nothing_moves(state, now, moved)
+    if still is not None:
+        return [still]
+    return [Look("stopped", {}, (_EVERYTHING,)), _stopped(state, now, moved), *_sizes(state, now, moved)]
 
 
-def _without_a_rate(state: ModelState, now: Seen) -> Look:
-    """A schedule may begin and end with a rate of 0; one that was never more, for long, is no schedule."""
-    if max(state.rates) > 0 or now.step - state.start < LONG:
-        return Look("update too small", {}, ())
-    text = f"the learning rate has been 0 in all of {len(state.rates)} snapshots: no step changes the weights"
-    advice = "Look at the optimizer's learning rate, and at the schedule that sets it, as one that is never stepped."
-    sighting = Sighting("", text, severe=False, at_once=True, since=state.start, advice=advice)
-    return Look("update too small", {"": sighting}, ())
+def _nothing_moves(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look | None:
+    """No layer moves, for every learning rate is 0, or has moved since the start, whatever the learning rate is.
+
+    A warm-up begins at a rate of 0, for a step or an epoch, and a schedule may end there: at first that is a warning.
+    """
+    rates = now.snapshot.learning_rates
+    at_zero = bool(rates) and not any(rate > 0 for rate in rates)
+    still = all((layer.update or 0.0) <= _STILL for layer in moved.values())
+    never = not any(habit.came for habit in state.moves.values()) and any(layer.weight for layer in moved.values())
+    if not at_zero and not (still and never and not state.resumed and not _explained(state, now)):
+        state.unmoved_since = None
+        return None
+    state.unmoved_since = since = now.step if state.unmoved_since is None else state.unmoved_since
+    if not still or now.step - since < _STEPS_OF_NOTHING:
+        return Look("stopped", {}, ())
+    why = (
+        f"every learning rate is 0 since step {since:,}"
+        if at_zero
+        else f"{_told(rates)}, and each weight is rounded to what it was"
+    )
+    text = f"no step changes any layer: {why}"
+    severe = since == state.start and now.step - since >= LONG
+    sighting = Sighting("", text, severe, at_once=True, since=since, advice=_ON_THE_RATE if at_zero else "")
+    return Look("stopped", {_EVERYTHING: sighting}, ())
 
 
 def _stopped(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:
@@ -60,23 +90,30 @@ def _stopped(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look:
     good = [name for name, layer in now.layers.items() if layer.frozen]
     still = {name for name, layer in moved.items() if (layer.update or 0.0) <= _STILL}
     rates = now.snapshot.learning_rates
-    scheduled = any(rate == 0 for rate in rates) or (len(still) == len(moved) and _slowed(state, now, 1e-3))
+    scheduled = any(rate == 0 for rate in rates) or _slowed(state, now, 1e-3)
+    others_turn = any(state.moves[name].away for name in moved.keys() - still if name in state.moves)
     for name, layer in reversed(moved.items()):
-        habit = state.moves.setdefault(name, Habit())
+        habit = state.moves[name]
         if name not in still:
             habit.look(now.step, there=True)
+            state.last_moves[name] = layer.update or 0.0
             good.append(name)
             continue
         if scheduled or (layer.weight or 0.0) <= _NOTHING_LEFT * state.first_weights.get(name, 0.0):
             continue  # nothing comes that could move it: all is learned, or it is said elsewhere
         habit.look(now.step, there=False)
-        if habit.surprises():
+        if habit.away == 1:  # where others begin to move that did not, it is their turn
+            state.unmoved[name] = -math.inf if others_turn else 0
+        exact = layer.update == 0 and not _slowed(state, now, _SLOWED)
+        state.unmoved[name] = state.unmoved[name] + 1 if exact else min(state.unmoved[name], 0)
+        surely = state.unmoved[name] >= 2 and habit.came >= _MOVED and not habit.paused
+        if habit.surprises() or (surely and habit.span >= _STEPS_OF_NO_MOVE):
             text = (
                 f"steps do not change {layer.label} any more (‖ΔW‖₂ ÷ ‖W‖₂ is {number(layer.update)} in "
-                f"{habit.away} snapshots), though a gradient comes (‖∂L/∂W‖₂ {number(layer.weight)}) and the learning "
-                f"rate is {number(max(rates, default=None))}"
+                f"{habit.away} snapshots), though a gradient comes (‖∂L/∂W‖₂ {number(layer.weight)}) and {_told(rates)}"
             )
-            seen[name] = Sighting(layer.label, text, at_once=True, since=habit.since)
+            severe = state.last_moves.get(name, math.inf) > _ROUNDED_AWAY
+            seen[name] = Sighting(layer.label, text, severe, at_once=True, since=habit.since)
     return Look("stopped", seen, good)
 
 
@@ -116,6 +153,13 @@ def far_too_large(state: ModelState, so: str) -> Sighting:
     began, middle = in_a_row[-1]
     text = f"‖ΔW‖₂ ÷ ‖W‖₂ was {number(middle)} at step {began:,} in the median layer, and {so}"
     return Sighting("", text, at_once=True, since=began)
+
+
+def _told(rates: Sequence[float]) -> str:
+    lowest, highest = min(rates, default=None), max(rates, default=None)
+    if lowest != highest:
+        return f"the learning rates of the optimizer's groups are {number(lowest)} to {number(highest)}"
+    return f"the learning rate is {number(highest)}"
 
 
 def _judged(moved: dict[str, Layer]) -> list[Layer]:

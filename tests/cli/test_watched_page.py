@@ -10,8 +10,8 @@ import pytest
 from factories import make_result, make_run
 
 from vgharness.claims.loading import load_claims
-from vgharness.cli import watch
-from vgharness.cli.watch import WatchedPage
+from vgharness.cli import watched_page as watch
+from vgharness.cli.watched_page import WatchedPage
 from vgharness.records import CellResult, Rounds, Run
 from vgharness.report.study_page import INTERIM_MARK, render
 from vgharness.study.judging import judged

@@ -62,8 +62,8 @@ def looks_at_updates(state: ModelState, now: Seen) -> list[Look]:
 def _nothing_moves(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look | None:
     """No layer moves, for every learning rate is 0, or has moved since the start, whatever the learning rate is.
 
-    A warm-up begins at a rate of 0, for a step or an epoch: at first that is a warning. A schedule may end there: of what
-    has moved it is one after many steps.
+    A warm-up begins at a rate of 0, for a step or an epoch: at first that is a warning. A schedule may end there: of
+    what has moved it is one after many steps.
     """
     rates = now.snapshot.learning_rates
     at_zero = bool(rates) and not any(rate > 0 for rate in rates)

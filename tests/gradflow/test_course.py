@@ -357,12 +357,21 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
             1,
             [],
         ),
+        "a schedule that ends at zero": (
+            lambda s: Step(
+                every_layer(relative_update=1e-3 if s < 100 else 0.0),
+                more={"learning_rates": (1e-3 if s < 100 else 0.0,)},
+            ),
+            190,
+            10,
+            [],
+        ),
         "a schedule that ends at zero, and steps that go on": (
             lambda s: Step(
                 every_layer(relative_update=1e-3 if s < 100 else 0.0),
                 more={"learning_rates": (1e-3 if s < 100 else 0.0,)},
             ),
-            200,
+            201,
             10,
             [("stopped", "", 100, None, W)],
         ),

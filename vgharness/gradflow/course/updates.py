@@ -62,7 +62,8 @@ def looks_at_updates(state: ModelState, now: Seen) -> list[Look]:
 def _nothing_moves(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Look | None:
     """No layer moves, for every learning rate is 0, or has moved since the start, whatever the learning rate is.
 
-    A warm-up begins at a rate of 0, for a step or an epoch, and a schedule may end there: at first that is a warning.
+    A warm-up begins at a rate of 0, for a step or an epoch: at first that is a warning. A schedule may end there: of
+    what has moved it is one after many steps.
     """
     rates = now.snapshot.learning_rates
     at_zero = bool(rates) and not any(rate > 0 for rate in rates)
@@ -72,7 +73,7 @@ def _nothing_moves(state: ModelState, now: Seen, moved: dict[str, Layer]) -> Loo
         state.unmoved_since = None
         return None
     state.unmoved_since = since = now.step if state.unmoved_since is None else state.unmoved_since
-    if not still or now.step - since < _STEPS_OF_NOTHING:
+    if not still or now.step - since < (_STEPS_OF_NOTHING if since == state.start else LONG):
         return Look("stopped", {}, ())
     why = (
         f"every learning rate is 0 since step {since:,}"

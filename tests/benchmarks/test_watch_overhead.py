@@ -1,6 +1,6 @@
 """That every way of watching is timed on the same network for the same steps; never a time."""
 
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,19 +9,38 @@ import torch
 import vgharness
 from vgharness.benchmarks import watch_overhead
 from vgharness.benchmarks.timing import Ratio
-from vgharness.benchmarks.watch_overhead import WatchCost, time_steps, watch_cost
+from vgharness.benchmarks.watch_overhead import WatchCost, step_times, watch_cost
 
 pytestmark = pytest.mark.fast
 
 
-def test_all_ways_train_the_same_network_for_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | None, int]]:
+    """Each process is a thread of this one, with a training of its own; fills with (every, steps) as they train."""
+    turns: list[tuple[int | None, int]] = []
+
+    class Process(ThreadPoolExecutor):
+        def submit(self, function: Any, *arguments: Any) -> Any:
+            if function is watch_overhead.begin:
+                self.own, self.every = watch_overhead._Training(*arguments), arguments[3]
+                return super().submit(lambda: None)
+            watch_overhead._begun[:] = [self.own]
+            if function is watch_overhead.train:
+                turns.append((self.every, arguments[0]))
+            return super().submit(function, *arguments)
+
+    monkeypatch.setattr(watch_overhead, "isolated_process", lambda configured: Process(1))
+    monkeypatch.setattr(watch_overhead, "_TURN", 1)
+    return turns
+
+
+def test_all_ways_train_the_same_network_for_the_same_steps(
+    monkeypatch: pytest.MonkeyPatch, in_turn: list[tuple[int | None, int]]
+) -> None:
     watched: dict[int, Any] = {}
     steps: list[int] = []
 
-    class Watching(nullcontext[Any]):
-        def __enter__(self) -> Any:
-            return self
-
+    class Watching:
         def step(self, loss: Any = None) -> None:
             assert loss.isfinite()
             steps.append(1)
@@ -32,25 +51,23 @@ def test_all_ways_train_the_same_network_for_the_same_steps(monkeypatch: pytest.
         return Watching()
 
     monkeypatch.setattr(vgharness, "watch", watch, raising=False)
-    monkeypatch.setattr(watch_overhead, "_TURN", 1)
-    times = time_steps("script", torch.device("cpu"), 2, 2)
+    times = step_times("script", torch.device("cpu"), 2, 2)
     assert list(watched) == [1, 10, 100]
     assert {every: len(seconds) for every, seconds in times.items()} == {None: 2, 1: 2, 10: 2, 100: 2}
-    assert len(steps) == 3 * 21  # the first turn does not count
+    assert in_turn == [(None, 1), (1, 1), (10, 1), (100, 1)] * 21  # the first turn does not count
+    assert len(steps) == 3 * 21
     for model in watched.values():
         assert all(torch.equal(a, b) for a, b in zip(model.parameters(), watched[1].parameters(), strict=True))
 
 
-def test_times_and_memory_are_those_of_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    def isolated(function: Any, network: str, device: Any, batch_size: int, last: Any) -> Any:
-        assert (network, device, batch_size) == ("script", torch.device("cpu"), 2)
-        if function is time_steps:
-            return {None: [2.0] * last, 1: [3.0] * last, 10: [2.2] * last, 100: [2.0] * last}
-        return 10 + (last or 0)
-
-    monkeypatch.setattr(watch_overhead, "_isolated", isolated)
+def test_memory_is_that_of_a_training(monkeypatch: pytest.MonkeyPatch, in_turn: list[tuple[int | None, int]]) -> None:
+    monkeypatch.setattr(watch_overhead, "peak_memory", lambda device: len(in_turn))
+    times = {None: [2.0] * 2, 1: [3.0] * 2, 10: [2.2] * 2, 100: [2.0] * 2}
+    monkeypatch.setattr(watch_overhead, "step_times", lambda *_: times)
     cost = watch_cost("script", torch.device("cpu"), batch_size=2, rounds=2)
-    assert (cost.memory, cost.watched_memory, cost.step_seconds, cost.ratios[1].median) == (10, 11, 0.02, 1.5)
+    assert in_turn == [(None, 12), (1, 12)]
+    assert (cost.memory, cost.watched_memory, cost.ratios[1].median) == (1, 2, 1.5)
+    assert cost.step_seconds == 2.0 / 10  # ten turns of one step
 
 
 def test_a_goal_is_held_against_the_median() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from vgharness.benchmarks.trainings.cases import each_word
 from vgharness.benchmarks.trainings.networks import LanguageModel
 from vgharness.models import DeepCNN
 from vgharness.records import Count, Machine, Name, Record
+from vgharness.system.device import LAYOUT, synchronize
 
 EVERY: Final = (1, 10, 100)
 MOST: Final[Mapping[int, float]] = {1: 1.10, 10: 1.03}  # a step's time over one that is not watched, by ``every``
@@ -76,7 +79,7 @@ class _Network(NamedTuple):
 
 
 def _images(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    inputs = torch.randn(count, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    inputs = torch.randn(count, 3, 32, 32, device=device).contiguous(memory_format=LAYOUT)
     return inputs, torch.randint(10, (count,), device=device)
 
 
@@ -94,10 +97,9 @@ NETWORKS: Final[Mapping[str, _Network]] = {
 
 
 def watch_cost(network: str, device: torch.device, *, batch_size: int = 128, rounds: int = 5) -> WatchCost:
-    """Measures training steps (forward, backward, Adam) of one of :data:`NETWORKS` on random numbers, in processes of
-    their own: 100 in each of ``rounds`` for each way, in turns of ten."""
-    # This process stays small all the while: one that it starts counts its memory as its own at first.
-    times = _isolated(time_steps, network, device, batch_size, rounds)
+    """Measures training steps (forward, backward, Adam) of one of :data:`NETWORKS` on random numbers: 100 in each of
+    ``rounds`` for each way, in turns of ten."""
+    times = step_times(network, device, batch_size, rounds)
     return WatchCost(
         network=network,
         device=str(device),
@@ -105,64 +107,77 @@ def watch_cost(network: str, device: torch.device, *, batch_size: int = 128, rou
         rounds=rounds,
         step_seconds=statistics.median(times[None]) / (_TURN * _TURNS),
         ratios={every: ratio(times[every], times[None]) for every in EVERY},
-        memory=_isolated(memory_of_training, network, device, batch_size, None),
-        watched_memory=_isolated(memory_of_training, network, device, batch_size, 1),
+        memory=memory_of_training(network, device, batch_size, None),
+        watched_memory=memory_of_training(network, device, batch_size, 1),
     )
 
 
-def time_steps(network: str, device: torch.device, batch_size: int, rounds: int) -> dict[int | None, list[float]]:
-    """Times each way in this process: the seconds of each round, by ``every``, and without a watch (``None``)."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ways = (None, *EVERY)
-        arms: dict[str, Arm] = {
-            str(every): partial(_Training(network, device, batch_size, every, folder, stack).steps, _TURN)
-            for every in ways
-        }
-        times = take_turns(arms, rounds * _TURNS, device)
-        return {every: _by_round(times[str(every)]) for every in ways}
+def step_times(network: str, device: torch.device, batch_size: int, rounds: int) -> dict[int | None, list[float]]:
+    """Times each way in a process of its own, in turns: what a watch hooks into is the whole process's, so that a
+    network that is not watched would pay for others that are. Gives the seconds of each round by ``every``, and without
+    a watch (``None``)."""
+    ways = (None, *EVERY)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        arms: dict[str, Arm] = {}
+        for every in ways:
+            process = stack.enter_context(isolated_process(configured=False))
+            process.submit(begin, network, device, batch_size, every, Path(folder)).result()
+            arms[str(every)] = partial(_turn_in, process)
+        times = take_turns(arms, rounds * _TURNS, torch.device("cpu"))  # each turn waits for its own device
+    return {every: _by_round(times[str(every)]) for every in ways}
 
 
 def memory_of_training(network: str, device: torch.device, batch_size: int, every: int | None) -> int:
-    """Trains some steps in this process, and returns the most bytes that were in use."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        _Training(network, device, batch_size, every, folder, stack).steps(_MEMORY_STEPS)
-        return peak_memory(device)
+    """Trains some steps in a process of its own, and returns the most bytes that were in use there. This process stays
+    small all the while: one that it starts counts its memory as its own at first."""
+    with tempfile.TemporaryDirectory() as folder, isolated_process(configured=False) as process:
+        process.submit(begin, network, device, batch_size, every, Path(folder)).result()
+        process.submit(train, _MEMORY_STEPS).result()
+        return process.submit(peak_memory, device).result()
+
+
+def _turn_in(process: Executor) -> float:
+    return process.submit(train, _TURN).result()
 
 
 def _by_round(turns: Sequence[float]) -> list[float]:
     return [sum(turns[i : i + _TURNS]) for i in range(0, len(turns), _TURNS)]
 
 
-def _isolated(function: Callable[..., Any], *arguments: Any) -> Any:
-    with isolated_process(configured=False) as process:
-        return process.submit(function, *arguments).result()
+# --- in the process that trains ----------------------------------------------------------------------------
+
+_begun: list[_Training] = []  # the one of this process
+
+
+def begin(network: str, device: torch.device, batch_size: int, every: int | None, folder: Path) -> None:
+    """Makes the network that this process trains; ``every``: with which it is watched, saved to ``folder``."""
+    _begun[:] = [_Training(network, device, batch_size, every, folder)]
+
+
+def train(steps: int) -> float:
+    """Trains so many steps, and returns the seconds that they took."""
+    (training,) = _begun
+    synchronize(training.device)
+    started = time.perf_counter()
+    training.steps(steps)
+    synchronize(training.device)
+    return time.perf_counter() - started
 
 
 class _Training:
-    """One network's training; ``every``: with which it is watched, saved to ``folder``, until ``stack`` is left."""
+    """One network's training, watched until its process ends."""
 
-    def __init__(
-        self,
-        network: str,
-        device: torch.device,
-        batch_size: int,
-        every: int | None,
-        folder: Path,
-        stack: ExitStack,
-    ) -> None:
+    def __init__(self, network: str, device: torch.device, batch_size: int, every: int | None, folder: Path) -> None:
         torch.manual_seed(0)
         make, batch, self._loss = NETWORKS[network]
+        self.device = device
         self._batch = batch(batch_size, device)
-        self._model: nn.Module = make().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model: nn.Module = make().to(device, memory_format=LAYOUT)  # type: ignore[call-overload]
         self._optimizer = torch.optim.Adam(self._model.parameters(), fused=True)
         self._watch: Any = None
         if every is not None:
-            self._watch = stack.enter_context(
-                vgharness.watch(
-                    self._model, self._optimizer, every=every, on_problem=_ignore, log="bench", storage=folder
-                )
+            self._watch = vgharness.watch(
+                self._model, self._optimizer, every=every, on_problem=_ignore, log="bench", storage=folder
             )
 
     def steps(self, count: int) -> None:

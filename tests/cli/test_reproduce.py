@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from vgharness.cli.main import app
-from vgharness.watching.pulse import Pulse
+from vgharness.watching.first_nan.pulse import Pulse
 
 MODEL = """
 import torch
@@ -96,7 +96,7 @@ import torch
 from torch import nn
 
 import vgharness
-from vgharness.watching.pulse import Pulse
+from vgharness.watching.first_nan.pulse import Pulse
 
 WIDTH = 3
 x = Path("trained").write_text(Path("trained").read_text() + "x" if Path("trained").exists() else "x")

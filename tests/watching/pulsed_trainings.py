@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vgharness.watching.pulse import Pulse
+from vgharness.watching.first_nan.pulse import Pulse
 
 WIDTH = 4
 

@@ -17,7 +17,7 @@ import torch.distributed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vgharness.watching.pulse import Pulse
+from vgharness.watching.first_nan.pulse import Pulse
 
 
 class Log(nn.Module):

@@ -13,7 +13,7 @@ from pulsed_trainings import WIDTH, Does, around, batches, length, logarithm, sa
 from torch import Tensor, nn
 
 from vgharness.records import NonfiniteOrigin
-from vgharness.watching.pulse import Pulse
+from vgharness.watching.first_nan.pulse import Pulse
 
 pytestmark = pytest.mark.fast
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from vgharness.errors import UsageError
 from vgharness.records import NonfiniteOrigin
-from vgharness.watching.reproducer import BATCH, MODEL, WEIGHTS
-from vgharness.watching.reproduction import load_facts, show_again
+from vgharness.watching.first_nan.reproducer import BATCH, MODEL, WEIGHTS
+from vgharness.watching.first_nan.reproduction import load_facts, show_again
 
 pytestmark = pytest.mark.fast
 
@@ -156,7 +156,7 @@ def test_a_disk_that_fills_leaves_no_half_folder(tmp_path: Path, monkeypatch: py
     def full(*args: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("vgharness.watching.reproducer.write_text", full)
+    monkeypatch.setattr("vgharness.watching.first_nan.reproducer.write_text", full)
     notes: list[str] = []
     pulse = train(
         around(log=Does(logarithm)), batches(BAD, zero_row), folder=lambda: tmp_path / "born", note=notes.append

@@ -226,7 +226,7 @@ def test_a_sink_that_breaks_is_said_once_and_ends_no_training(training: Training
 def test_what_breaks_in_watching_is_said_and_ends_no_training(
     training: Training, watch: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vgharness.watching.snapshots import SnapshotReader
+    from vgharness.watching.measuring.snapshots import SnapshotReader
 
     monkeypatch.setattr(SnapshotReader, "read", lambda *args, **settings: 1 / 0)
     watching = watch(training.model, training.optimizer)

@@ -38,7 +38,7 @@ def reproduce(
     """
     with usage_errors("vgharness reproduce"):
         from vgharness.check.model_source import load_factory
-        from vgharness.watching.reproduction import show_again
+        from vgharness.watching.first_nan.reproduction import show_again
 
         found = show_again(folder, None if model is None else load_factory(model), device)
         birth, cause = found.facts.birth, found.cause

@@ -14,15 +14,15 @@ from torch.optim.optimizer import Optimizer
 
 from vgharness.formatting import escaped
 from vgharness.records import LogRow
-from vgharness.watching.absent_gradients import AbsentGradients
+from vgharness.watching.first_nan.pulse import Pulse
+from vgharness.watching.measuring.absent_gradients import AbsentGradients
+from vgharness.watching.measuring.snapshots import FULL_EVERY, SnapshotReader
+from vgharness.watching.measuring.values import Reading
 from vgharness.watching.optimizers import Optimizers
-from vgharness.watching.pulse import Pulse
 from vgharness.watching.scaling import LossScale, scaler_that_steps
 from vgharness.watching.setting import Setting
 from vgharness.watching.shape import Shape
-from vgharness.watching.snapshots import FULL_EVERY, SnapshotReader
 from vgharness.watching.untold import Told, Untold
-from vgharness.watching.values import Reading
 
 
 class Listener(Protocol):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vgharness.watching.pulse import Beat
+from vgharness.watching.first_nan.pulse import Beat
 
 
 class Told(NamedTuple):

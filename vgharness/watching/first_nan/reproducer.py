@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from vgharness.formatting import in_one_line
 from vgharness.records import Birth, Count, Record
 from vgharness.system.files import shown, write_text
-from vgharness.watching.forward_passes import ForwardPass, copied
-from vgharness.watching.stand_in import HOOKS, is_ours, set_state, standing_in
+from vgharness.watching.first_nan.forward_passes import ForwardPass, copied
+from vgharness.watching.first_nan.stand_in import HOOKS, is_ours, set_state, standing_in
 
 FACTS, WEIGHTS, BATCH, MODEL, SCRIPT = "reproduce.json", "weights.pt", "batch.pt", "model.pkl", "script.py"
 MAINS: Final = ("__main__", "__mp_main__")  # the training script, here and in processes that it starts

@@ -19,13 +19,13 @@ from vgharness.probe.norms import FlatBuffer, norm
 from vgharness.probe.passes import Row
 from vgharness.probe.probe import GradientProbe
 from vgharness.records import LayerKey, LogRow
-from vgharness.watching.dead_units import DeadUnits
-from vgharness.watching.gradients import GradientSizes, long_ones, portions
-from vgharness.watching.idle import idle_rows
-from vgharness.watching.numbers import Numbers
+from vgharness.watching.measuring.dead_units import DeadUnits
+from vgharness.watching.measuring.gradients import GradientSizes, long_ones, portions
+from vgharness.watching.measuring.idle import idle_rows
+from vgharness.watching.measuring.numbers import Numbers
+from vgharness.watching.measuring.values import Reading, Values
+from vgharness.watching.measuring.weights import WeightSamples
 from vgharness.watching.scaling import LossScale
-from vgharness.watching.values import Reading, Values
-from vgharness.watching.weights import WeightSamples
 
 FULL_EVERY: Final = 10  # steps, at least
 

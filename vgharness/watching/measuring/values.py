@@ -11,8 +11,8 @@ from torch import nn
 
 from vgharness.probe.passes import LayerState, Row
 from vgharness.records import ParameterSnapshot, SnapshotQuantity, State
-from vgharness.watching.numbers import Numbers, finite
-from vgharness.watching.weights import sampled_share
+from vgharness.watching.measuring.numbers import Numbers, finite
+from vgharness.watching.measuring.weights import sampled_share
 
 _GRADIENTS: Final[tuple[SnapshotQuantity, ...]] = ("signal_l2", "signal_rms", "weight_l2", "weight_mean_abs")
 _BRIEF: Final[tuple[SnapshotQuantity, ...]] = (*_GRADIENTS, "relative_update")

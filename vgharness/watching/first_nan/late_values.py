@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vgharness.watching.forward_passes import ForwardPass
+from vgharness.watching.first_nan.forward_passes import ForwardPass
 
 
 class Values(NamedTuple):

@@ -1,4 +1,4 @@
-"""Reads a folder that :mod:`vgharness.watching.reproducer` wrote, and runs the pass in it again."""
+"""Reads a folder that :mod:`vgharness.watching.first_nan.reproducer` wrote, and runs the pass in it again."""
 
 from __future__ import annotations
 
@@ -19,10 +19,20 @@ from vgharness.formatting import in_one_line, listing
 from vgharness.gradflow.randomness import GeneratorStates
 from vgharness.records import FROM_FILE, first_of
 from vgharness.system.files import shown
-from vgharness.watching.birth import Cause, find_cause
-from vgharness.watching.forward_passes import Autocast, ForwardPass
-from vgharness.watching.reproducer import BATCH, FACTS, HOOK, MAINS, MODEL, SCRIPT, WEIGHTS, Facts, named_tensors
-from vgharness.watching.script_part import GIVE_MODEL, ScriptPart
+from vgharness.watching.first_nan.birth import Cause, find_cause
+from vgharness.watching.first_nan.forward_passes import Autocast, ForwardPass
+from vgharness.watching.first_nan.reproducer import (
+    BATCH,
+    FACTS,
+    HOOK,
+    MAINS,
+    MODEL,
+    SCRIPT,
+    WEIGHTS,
+    Facts,
+    named_tensors,
+)
+from vgharness.watching.first_nan.script_part import GIVE_MODEL, ScriptPart
 
 
 class Shown(NamedTuple):

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.autograd import Variable
 
 from vgharness.records import Birth
-from vgharness.watching.birth import Cause, find_cause, finite_without_scale, nonfinite_parameter, uses_nan
-from vgharness.watching.forward_passes import PassRecorder
-from vgharness.watching.gradient_norm import GradientNorm
-from vgharness.watching.late_values import KeptWeights, Look, Values
-from vgharness.watching.reproducer import Reproducer
-from vgharness.watching.stand_in import unwrapped
+from vgharness.watching.first_nan.birth import Cause, find_cause, finite_without_scale, nonfinite_parameter, uses_nan
+from vgharness.watching.first_nan.forward_passes import PassRecorder
+from vgharness.watching.first_nan.gradient_norm import GradientNorm
+from vgharness.watching.first_nan.late_values import KeptWeights, Look, Values
+from vgharness.watching.first_nan.reproducer import Reproducer
+from vgharness.watching.first_nan.stand_in import unwrapped
 
 _DELAY: Final = 3  # steps after which a GPU's values are waited for
 _MOST_PENDING: Final = 8  # looks that no step came after; the first of them tells where it began

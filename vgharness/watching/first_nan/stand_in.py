@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vgharness.gradflow.randomness import GeneratorStates
 from vgharness.probe.norms import tensors_in
-from vgharness.watching.forward_passes import ForwardPass, buffers_of
+from vgharness.watching.first_nan.forward_passes import ForwardPass, buffers_of
 
 HOOKS = (
     "_forward_pre_hooks",

@@ -16,8 +16,8 @@ from vgharness.probe.graph import nodes_from
 from vgharness.probe.norms import tensors_in
 from vgharness.probe.origin import Found, find_origin_of_pass
 from vgharness.records import NonfiniteOrigin
-from vgharness.watching.forward_passes import ForwardPass, copied
-from vgharness.watching.stand_in import CannotRepeatError, as_it_ran, is_distributed, set_state, standing_in
+from vgharness.watching.first_nan.forward_passes import ForwardPass, copied
+from vgharness.watching.first_nan.stand_in import CannotRepeatError, as_it_ran, is_distributed, set_state, standing_in
 
 
 class Cause(NamedTuple):

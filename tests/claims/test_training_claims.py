@@ -199,6 +199,17 @@ def test_what_a_log_lacks_is_named(read: Any, text: str, log: TrainingLog, reaso
     assert (found.outcome, reason in found.reason) == ("not run", True), found.reason
 
 
+def test_of_a_clipped_training_the_norm_between_snapshots_is_known_after_clipping_alone(read: Any) -> None:
+    """At each snapshot it is 1.5 before and 1 after; between them it may have been anything before."""
+    clipped = [changed(log, lambda each: {"clipped_norm": 1.0, "greatest_norm": 1.0}) for log in three()]
+    text = 'quantity = "{}"\nover = {{ steps = [0, "last"], take = "greatest" }}\naccept = {{ at_most = {} }}'
+    assert read(text.format("total_norm", 10), *clipped).outcome == "inconclusive"
+    assert read(text.format("total_norm", 1), *clipped).outcome == "not reproduced"
+    assert read(text.format("clipped_norm", 1.1), *clipped).outcome == "reproduced"
+    burst = [changed(log, lambda each: {"greatest_norm": 5.0} if each.step == 500 else {}) for log in clipped]
+    assert read(text.format("clipped_norm", 1.1), *burst).outcome == "not reproduced"
+
+
 def test_a_step_that_a_grad_scaler_left_out_is_held_against_nothing(read: Any) -> None:
     left_out = {"skipped": True, "total_norm": math.inf, "states": ("nonfinite",) * 4}
     left_out["values"] = {"relative_update": (0.0,) * 4, "weight_l2": (None,) * 4}

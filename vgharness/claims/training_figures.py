@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -24,6 +24,8 @@ _ENDED: Final = {
 }
 _SHARES: Final = ("saturated", "output_zeros", "dead_units")  # of those layers alone that have an activation
 _GRADIENT_CAME: Final = ("ok", "zero")
+_NORMS: Final = ("total_norm", "clipped_norm")  # of all gradients
+_ROUNDING: Final = 1e-3  # clipping changes a norm by more
 
 
 class _Value(NamedTuple):
@@ -79,7 +81,16 @@ def _over(spec: ReadingSpec, over: Epochs, watched: Watched) -> Figure:
     # What was greatest since the snapshot before may have been so at a step before the first that is meant.
     within = [each.greatest for each in values if each.before is None or each.before >= first - 1]
     low = max([*(each.value for each in values), *within])
-    return Figure(low, low, max(low, *(each.greatest for each in values)))
+    high = max(low, *(each.greatest for each in values))
+    return Figure(low, low, math.inf if _is_cut_off(spec, watched, values) else high)
+
+
+def _is_cut_off(spec: ReadingSpec, watched: Watched, values: Sequence[_Value]) -> bool:
+    """Whether only the clipped norm is known of steps between snapshots: the norm before clipping may have been any."""
+    if spec.quantity != "total_norm" or all(each.before in (None, each.step - 1) for each in values):
+        return False
+    norms = [(x.total_norm, x.clipped_norm) for x in _snapshots(watched)]
+    return any(total and clipped is not None and clipped < (1 - _ROUNDING) * total for total, clipped in norms)
 
 
 def _first_step(spec: ReadingSpec, watched: Watched) -> Figure:
@@ -100,13 +111,13 @@ def _first_step(spec: ReadingSpec, watched: Watched) -> Figure:
 
 
 def _values(spec: ReadingSpec, watched: Watched) -> Iterator[_Value]:
-    """At each snapshot that has one. Only of the total norm it is known how great it was between two of them."""
+    """At each snapshot that has one. Only of the norm of all gradients it is known how great it was between two."""
     before: int | None = None
     for snapshot in _snapshots(watched):
         value = _value(spec, watched, snapshot)
         if value is not None:
-            between = snapshot.greatest_norm if spec.quantity == "total_norm" else None
-            if spec.quantity == "total_norm" and "greatest_norm" in snapshot.nonfinite:
+            between = snapshot.greatest_norm if spec.quantity in _NORMS else None
+            if spec.quantity in _NORMS and "greatest_norm" in snapshot.nonfinite:
                 between = math.inf
             yield _Value(snapshot.step, value, value if between is None else max(value, between), before)
         before = snapshot.step

@@ -181,6 +181,18 @@ def cases() -> dict[str, tuple[At, int, int, Told]]:
         "a head that starts at zero": (between(0, 2, Step({"a": ZERO, "b": ZERO, "c": ZERO})), 60, 1, []),
         "zero from the start on": (lambda s: Step({"a": ZERO, "b": ZERO}), 300, 100, [("dead", "b", 0, None, P)]),
         "one batch whose loss is zero": (between(100, 100, Step(dict.fromkeys(LAYERS, ZERO), loss=0.0)), 200, 10, []),
+        "all is learned, or nothing comes any more, and no loss is given": (
+            between(100, 999, Step(dict.fromkeys(LAYERS, ZERO))),
+            400,
+            10,
+            [("dead", "d", 100, None, W)],
+        ),
+        "nothing comes any more, and the loss is not zero": (
+            lambda s: Step(dict.fromkeys(LAYERS, ZERO) if s >= 100 else {}, loss=1.0),
+            400,
+            10,
+            [("dead", "d", 100, None, P)],
+        ),
         "all is learned": (between(100, 999, Step(dict.fromkeys(LAYERS, ZERO), loss=0.0)), 400, 10, []),
         # --- too small and too large
         "vanishing, and level": (

@@ -167,6 +167,7 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
     zero: dict[str, Sighting] = {}
     good = []
     silent = symptom is not None
+    open_loss = _may_be_learned(state, now)
     for name, layer in reversed(now.layers.items()):
         habit = state.nonzero[name]
         if layer.frozen:
@@ -188,7 +189,8 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
             text = _words(symptom, now) if symptom is not None else f"the gradient at {layer.label} is exactly zero"
             text += f", since step {habit.since:,}, in {habit.away} snapshots"
             label = symptom.layer if symptom is not None else layer.label
-            zero[name] = Sighting(label, text, severe=silent, at_once=True, since=habit.since)
+            text += "; a loss that has become zero does that too: give watch the loss" if open_loss else ""
+            zero[name] = Sighting(label, text, severe=silent and not open_loss, at_once=True, since=habit.since)
         elif unfed and _stays_zero(state, habit, silent=False):
             text = (
                 f"the gradient of {layer.label}'s weights is exactly zero since step {habit.since:,}, in {habit.away} "
@@ -200,6 +202,15 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
         elif not (layer.zero or unfed):
             good.append(name)
     return Look("dead", {**seen, **zero}, good)
+
+
+def _may_be_learned(state: ModelState, now: Seen) -> bool:
+    """Whether nothing comes to any layer, something did before, and no loss is given that would say why: one with a
+    margin (a hinge) is exactly zero once all is learned."""
+    trained = {name: layer for name, layer in now.layers.items() if not layer.frozen and not layer.lacking}
+    without_loss = not (state.losses.seen or state.losses_of_snapshots.seen)
+    came = any(state.nonzero[name].came for name in trained)
+    return without_loss and came and all(layer.zero for layer in trained.values())
 
 
 def _stays_zero(state: ModelState, habit: Habit, *, silent: bool) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vgharness.errors import UsageError
+from vgharness.gradflow.comparison import compare
 from vgharness.gradflow.measurement import measure
 from vgharness.gradflow.sample import FlowSample
 from vgharness.models import MLP, DeepCNN
@@ -341,3 +342,19 @@ def test_names_in_an_assertion_are_shown_as_they_are() -> None:
     assert len(lines) == 5
     assert r"a\n> b" in lines[3]
     assert r"c\x1b[31m" in lines[4]
+
+
+def test_two_measurements_are_compared_as_sessions_are() -> None:
+    def measured(activation: Any) -> FlowSample:
+        def batch(seed: int) -> tuple[Tensor, Tensor]:
+            return torch.randn(16, 8), torch.randint(4, (16,))
+
+        return measure(lambda: MLP([8, 8, 4], activation), batch, functional.cross_entropy, seeds=3)
+
+    sigmoid, relu = measured("sigmoid"), measured("relu")
+    found = compare(sigmoid, relu)
+    assert found.changes
+    assert found == compare(sigmoid.record, relu.record)
+    assert "\nfc1: " in str(found)
+    with pytest.raises(UsageError, match="two sessions, or two of what measure gives, not int"):
+        compare(sigmoid, 3)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ import numpy as np
 
 from vgharness.display.html import HtmlTable
 from vgharness.display.shown import Shown
+from vgharness.errors import UsageError
 from vgharness.formatting import count, number, relative_change
 from vgharness.gradflow.comparison_tables import comparison_html, comparison_line, comparison_text
 from vgharness.gradflow.judging import Judged, judge, number_of_decisions, reason
@@ -34,6 +35,8 @@ from vgharness.statistics import mean_over_seeds, scale_of, share_changed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from vgharness.gradflow.sample import FlowSample  # imports torch
 
 ChangeOutcome = Literal["unchanged", "within", "changed", "inconclusive", "not finite", "regression"]
 
@@ -166,15 +169,27 @@ class Comparison(Shown[Change], Record):  # type: ignore[misc]  # changes, not p
 
 
 def compare(
-    before: Session,
-    after: Session,
+    before: Session | Sample | FlowSample,
+    after: Session | Sample | FlowSample,
     limits: Sequence[Limit] = (),
     fail_on: Fails = (),
     decisions: int | None = None,
 ) -> Comparison:
-    """Compares two sessions: as :func:`compare_samples`, with notes on what else differs between them."""
-    found = compare_samples(before.samples, after.samples, limits, fail_on, decisions)
-    return found.changed(notes=tuple(_notes(before, after)))
+    """Compares two sessions, or two measurements: as :func:`compare_samples`, of sessions with notes on what else
+    differs between them. Raises :class:`~vgharness.errors.UsageError` for anything else."""
+    found = compare_samples(_samples(before), _samples(after), limits, fail_on, decisions)
+    if isinstance(before, Session) and isinstance(after, Session):
+        return found.changed(notes=tuple(_notes(before, after)))
+    return found
+
+
+def _samples(given: Session | Sample | FlowSample) -> tuple[Sample, ...]:
+    if isinstance(given, Session):
+        return given.samples
+    own = given if isinstance(given, Sample) else getattr(given, "record", None)
+    if not isinstance(own, Sample):
+        raise UsageError(f"compare: give two sessions, or two of what measure gives, not {type(given).__name__}")
+    return (own,)
 
 
 def compare_samples(

@@ -29,7 +29,7 @@ def comparison_line(comparison: Comparison) -> str:
 
 def comparison_text(comparison: Comparison) -> str:
     """The line, and what is worst of it."""
-    worth = [f"{x.sample}: {x}" for x in in_order(comparison) if x.outcome not in ("within", "unchanged")]
+    worth = [f"{_of(x)}{x}" for x in in_order(comparison) if x.outcome not in ("within", "unchanged")]
     said = [*worth, *map(str, comparison.appearances), *comparison.notes]
     more = [f"and {len(said) - _MOST_LINES} more"] if len(said) > _MOST_LINES else []
     return "\n".join(escaped(line) for line in (comparison_line(comparison), *said[:_MOST_LINES], *more))
@@ -39,7 +39,7 @@ def comparison_html(comparison: Comparison) -> HtmlTable:
     """A row for each change, the worst first; the bars are of the values now."""
     rows = in_order(comparison)
     columns = [
-        Column("layer", [f"{x.sample}: {x.layer or 'all layers'}" for x in rows], "text"),
+        Column("layer", [f"{_of(x)}{x.layer or 'all layers'}" for x in rows], "text"),
         Column("quantity", [x.quantity for x in rows], "text"),
         Column("outcome", [x.outcome for x in rows], "text"),
         Column("before", [x.before for x in rows]),
@@ -51,6 +51,11 @@ def comparison_html(comparison: Comparison) -> HtmlTable:
     ]
     lines = [*map(str, comparison.appearances), *comparison.notes]
     return HtmlTable(f"comparison: {comparison_line(comparison)}", columns, lines)
+
+
+def _of(change: Change) -> str:
+    """What :func:`measure` gives outside of a test has no name."""
+    return f"{change.sample}: " if change.sample else ""
 
 
 def in_order(comparison: Comparison) -> list[Change]:

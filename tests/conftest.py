@@ -1,7 +1,9 @@
 """What every test shares."""
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,3 +43,14 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("deep")
     if config.getoption("-m") not in ("full", "deep"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_watched_any_more() -> Iterator[None]:
+    """A watch that is open hooks into the whole process, so into what the tests after it measure."""
+    yield
+    hooks = sys.modules.get("vgharness.probe.hooks")
+    if hooks is not None and (hooks._handles or hooks._step_handles):
+        gc.collect()  # of models that are gone the hooks go with the next change
+        hooks.unsubscribe(object())
+        assert not [*hooks._handles, *hooks._step_handles], "a probe or a watch was left open: close it"

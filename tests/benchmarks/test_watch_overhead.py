@@ -1,5 +1,6 @@
 """That every way of watching is timed on the same network for the same steps; never a time."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,14 +16,16 @@ pytestmark = pytest.mark.fast
 
 
 @pytest.fixture
-def in_turn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | None, int]]:
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int | None, int]]]:
     """Each process is a thread of this one, with a training of its own; fills with (every, steps) as they train."""
     turns: list[tuple[int | None, int]] = []
+    trainings: list[Any] = []
 
     class Process(ThreadPoolExecutor):
         def submit(self, function: Any, *arguments: Any) -> Any:
             if function is watch_overhead.begin:
                 self.own, self.every = watch_overhead._Training(*arguments), arguments[3]
+                trainings.append(self.own)
                 return super().submit(lambda: None)
             watch_overhead._begun[:] = [self.own]
             if function is watch_overhead.train:
@@ -31,7 +34,11 @@ def in_turn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | None, int]]:
 
     monkeypatch.setattr(watch_overhead, "isolated_process", lambda configured: Process(1))
     monkeypatch.setattr(watch_overhead, "_TURN", 1)
-    return turns
+    yield turns
+    watch_overhead._begun.clear()
+    for training in trainings:
+        if training._watch is not None:
+            training._watch.close()
 
 
 def test_all_ways_train_the_same_network_for_the_same_steps(
@@ -44,6 +51,8 @@ def test_all_ways_train_the_same_network_for_the_same_steps(
         def step(self, loss: Any = None) -> None:
             assert loss.isfinite()
             steps.append(1)
+
+        def close(self) -> None: ...
 
     def watch(model: Any, optimizer: Any, *, every: int, on_problem: Any, log: str, storage: Any) -> Any:
         assert storage.is_dir()

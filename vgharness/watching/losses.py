@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -12,13 +12,15 @@ from vgharness.watching.model_watch import ModelWatch
 Loss = Tensor | float
 
 
-def numbers_of(loss: Loss | Mapping[str, Loss] | None, models: Sequence[ModelWatch]) -> dict[str, float | None]:
+def numbers_of(loss: Loss | Mapping[str, Loss] | None, models: Iterable[ModelWatch]) -> dict[str, float | None]:
     """By model, the loss that was given for it: one for all of them, or each its own; ``None`` where there is none.
 
     Raises :class:`~vgharness.errors.UsageError` for what is no number.
     """
-    own = {watched.name: loss.get(watched.name) if isinstance(loss, Mapping) else loss for watched in models}
-    return {watched.name: _number(own[watched.name], watched) for watched in models}
+    return {
+        watched.name: _number(loss.get(watched.name) if isinstance(loss, Mapping) else loss, watched)
+        for watched in models
+    }
 
 
 def _number(loss: Loss | None, watched: ModelWatch) -> float | None:

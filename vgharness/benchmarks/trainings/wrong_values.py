@@ -28,11 +28,11 @@ def _with_an_empty_sample(batch: Labelled) -> Labelled:
     return torch.cat([torch.zeros_like(inputs[:1]), inputs[1:]]), targets
 
 
-def nan_forward(watch: Watch, variant: Variant) -> list[float]:
-    """A sample that is zero reaches a logarithm."""
+def _fit_with_an_empty_sample(
+    watch: Watch, variant: Variant, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> list[float]:
+    """Trains on vectors, one of which is zero in the batch of the step where it goes wrong."""
     batches = vectors(variant.seed)
-    model = mlp(3, nn.Tanh, {variant.place: LogEnergy()}, bias=False)
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     with watch(model, optimizer) as watching:
         return fit(
             watching,
@@ -41,6 +41,13 @@ def nan_forward(watch: Watch, variant: Variant) -> list[float]:
             lambda step: _with_an_empty_sample(batches(step)) if step == variant.at else batches(step),
             range(variant.at + _AFTER),
         )
+
+
+def nan_forward(watch: Watch, variant: Variant) -> list[float]:
+    """A sample that is zero reaches a logarithm."""
+    model = mlp(3, nn.Tanh, {variant.place: LogEnergy()}, bias=False)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    return _fit_with_an_empty_sample(watch, variant, model, optimizer)
 
 
 def nan_forward_label(variant: Variant) -> Label:
@@ -49,17 +56,9 @@ def nan_forward_label(variant: Variant) -> Label:
 
 def nan_backward(watch: Watch, variant: Variant) -> list[float]:
     """A sample that is zero is divided by its length: finite forward, NaN backward."""
-    batches = vectors(variant.seed)
     model = mlp(3, nn.Tanh, {variant.place: UnitLength()}, bias=False)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    with watch(model, optimizer) as watching:
-        return fit(
-            watching,
-            model,
-            optimizer,
-            lambda step: _with_an_empty_sample(batches(step)) if step == variant.at else batches(step),
-            range(variant.at + _AFTER),
-        )
+    return _fit_with_an_empty_sample(watch, variant, model, optimizer)
 
 
 def nan_backward_label(variant: Variant) -> Label:

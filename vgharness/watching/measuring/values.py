@@ -10,21 +10,12 @@ from typing import Final
 from torch import nn
 
 from vgharness.probe.passes import LayerState, Row
-from vgharness.records import ParameterSnapshot, SnapshotQuantity, State
+from vgharness.records import SNAPSHOT_QUANTITIES, ParameterSnapshot, SnapshotQuantity, State
 from vgharness.watching.measuring.numbers import Numbers, finite
 from vgharness.watching.measuring.weights import sampled_share
 
 _GRADIENTS: Final[tuple[SnapshotQuantity, ...]] = ("signal_l2", "signal_rms", "weight_l2", "weight_mean_abs")
 _BRIEF: Final[tuple[SnapshotQuantity, ...]] = (*_GRADIENTS, "relative_update")
-_FULL: Final[tuple[SnapshotQuantity, ...]] = (
-    *_BRIEF,
-    "saturated",
-    "output_rms",
-    "output_zeros",
-    "weight_norm",
-    "idle_rows",
-    "dead_units",
-)
 _OF_WEIGHTS: Final[tuple[SnapshotQuantity, ...]] = ("weight_l2", "weight_mean_abs", "relative_update")
 _OF_WEIGHTS_FULL: Final[tuple[SnapshotQuantity, ...]] = (*_OF_WEIGHTS, "weight_norm", "idle_rows")
 
@@ -108,7 +99,7 @@ class Values:
             columns["output_rms"], columns["output_zeros"] = map(
                 list, zip(*(self._of_outputs(at, row) for at, row in enumerate(rows)), strict=True)
             )
-        return {name: columns[name] for name in (_FULL if self._reading.full else _BRIEF)}
+        return {name: columns[name] for name in (SNAPSHOT_QUANTITIES if self._reading.full else _BRIEF)}
 
     def _of_outputs(self, at: int, row: Row) -> tuple[float | None, float | None]:
         """Their root mean square, and their share of zeros."""

@@ -207,10 +207,10 @@ def _dead(state: ModelState, now: Seen, symptoms: Mapping[ProblemKind, Symptom])
 def _may_be_learned(state: ModelState, now: Seen) -> bool:
     """Whether nothing comes to any layer, something did before, and no loss is given that would say why: one with a
     margin (a hinge) is exactly zero once all is learned."""
+    if state.losses.seen or state.losses_of_snapshots.seen:
+        return False
     trained = {name: layer for name, layer in now.layers.items() if not layer.frozen and not layer.lacking}
-    without_loss = not (state.losses.seen or state.losses_of_snapshots.seen)
-    came = any(state.nonzero[name].came for name in trained)
-    return without_loss and came and all(layer.zero for layer in trained.values())
+    return all(layer.zero for layer in trained.values()) and any(state.nonzero[name].came for name in trained)
 
 
 def _stays_zero(state: ModelState, habit: Habit, *, silent: bool) -> bool:
